@@ -1,0 +1,1 @@
+//! A decision in, the record of it out.

@@ -1,0 +1,208 @@
+//! What is known of a digest: absence is a value, and so is every way of not knowing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::findings::Findings;
+use crate::image::{Digest, Platform};
+use crate::signature::Signer;
+
+/// One verified report on one digest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Who signed it.
+    pub signer: Arc<Signer>,
+    /// What it says.
+    pub findings: Findings,
+}
+
+/// What is known of one digest. No report, a rejected report and a report without findings are
+/// three values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evidence {
+    /// At least one report passed verification: the newest of each scanner.
+    Verified(Vec<Arc<Report>>),
+    /// The registry says with authority that nothing is attached.
+    Missing,
+    /// Something is attached, and none of it can be believed.
+    Rejected(Rejection),
+    /// There is a verified report, but it could not be confirmed for longer than is allowed.
+    Stale {
+        /// How long ago it was last confirmed with the registry.
+        age: Duration,
+    },
+    /// Reports were seen before and are gone now.
+    Withheld,
+    /// It could not be found out.
+    Unavailable(Cause),
+    /// The registry is not one that this service is configured to ask.
+    Unsupported,
+}
+
+impl Evidence {
+    /// The word for its status, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        match self {
+            Self::Verified(_) => "verified",
+            Self::Missing => "missing",
+            Self::Rejected(_) => "rejected",
+            Self::Stale { .. } => "stale",
+            Self::Withheld => "withheld",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// What can be said about it in a sentence beyond the status, for people.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Verified(_) | Self::Missing | Self::Withheld | Self::Unsupported => None,
+            Self::Rejected(rejection) => Some(rejection.to_string()),
+            Self::Stale { age } => {
+                Some(format!("last confirmed with the registry {} s ago", age.as_secs()))
+            }
+            Self::Unavailable(cause) => Some(cause.to_string()),
+        }
+    }
+}
+
+/// Why an attached report is not believed, and in what words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The kind of fault.
+    pub reason: Reason,
+    /// Which artifact, if one is to blame.
+    pub report: Option<Digest>,
+    /// What exactly is wrong, for people: the whole chain of the error.
+    pub detail: String,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.as_str(), self.detail)
+    }
+}
+
+/// The kinds of fault for which a report is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No signature is attached to the report.
+    Unsigned,
+    /// A signature is attached and does not verify.
+    BadSignature,
+    /// The signature is good, and its signer is not trusted for this image.
+    UntrustedSigner,
+    /// The report or its signature is about something else.
+    WrongSubject,
+    /// The report or a manifest cannot be read.
+    Malformed,
+    /// Something is larger than its bound.
+    TooLarge,
+    /// There are more artifacts than the bound.
+    TooMany,
+}
+
+impl Reason {
+    /// The word for it, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::BadSignature => "bad_signature",
+            Self::UntrustedSigner => "untrusted_signer",
+            Self::WrongSubject => "wrong_subject",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+/// Why evidence could not be found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The kind of failure.
+    pub kind: CauseKind,
+    /// What exactly happened, for people.
+    pub detail: String,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.as_str(), self.detail)
+    }
+}
+
+/// The kinds of failure to find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CauseKind {
+    /// No connection, TLS failure, time-out of the registry, 5xx.
+    Unreachable,
+    /// 401 or 403, also after a new token.
+    Denied,
+    /// 429, or the host's request budget is used up.
+    Throttled,
+    /// The registry answered something that is not its protocol.
+    Protocol,
+    /// The image is not there.
+    NotFound,
+    /// The caller's time was up first; the fetch goes on.
+    Deadline,
+}
+
+impl CauseKind {
+    /// The word for it, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+            Self::Throttled => "throttled",
+            Self::Protocol => "protocol",
+            Self::NotFound => "not_found",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// What is known of one manifest of an image: the image itself, or one platform of an index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subject {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its platform, for a manifest of an index; `None` for what the reference itself names.
+    pub platform: Option<Platform>,
+    /// What is known.
+    pub evidence: Arc<Evidence>,
+    /// When that was last confirmed with the registry.
+    pub fetched_at: OffsetDateTime,
+    /// Where it was answered from.
+    pub source: Source,
+}
+
+/// Where evidence was answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Asked of the registry for this question.
+    Registry,
+    /// Kept in this process.
+    Memory,
+}
+
+impl Source {
+    /// The word for it, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Memory => "memory",
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Image names in, one canonical reference and raw digests out.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest image reference that is read, in bytes. The longest that containerd can produce
+/// (255 of name, 128 of tag, 71 of digest, a host of 255) is well below.
+pub const MAX_REFERENCE: usize = 1024;
+/// The longest `registry host/repository` name, in bytes, as the distribution reference grammar has
+/// it for the repository part.
+pub const MAX_REPOSITORY: usize = 255;
+/// The longest tag, in bytes (distribution reference grammar).
+pub const MAX_TAG: usize = 128;
+/// The longest registry host with its port, in bytes (RFC 1035 name plus `:65535`).
+pub const MAX_REGISTRY: usize = 259;
+
+/// Why a text is not an image reference, a digest or a platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The text is empty.
+    #[error("the image reference is empty")]
+    Empty,
+    /// The text is longer than the bound.
+    #[error("the {part} is {length} bytes long, more than the {limit} allowed")]
+    TooLong {
+        /// Which part of the reference.
+        part: &'static str,
+        /// Its length in bytes.
+        length: usize,
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// The registry host is malformed.
+    #[error("`{0}` is not a registry host: expected a name or address and an optional port")]
+    Registry(String),
+    /// The repository is malformed.
+    #[error(
+        "`{0}` is not a repository: expected lower-case path parts of letters, digits and single \
+         `.`, `_`, `__` or `-` between them"
+    )]
+    Repository(String),
+    /// The tag is malformed.
+    #[error(
+        "`{0}` is not a tag: expected a letter, digit or `_`, then up to 127 of those, `.` or `-`"
+    )]
+    Tag(String),
+    /// The digest is malformed.
+    #[error("`{0}` is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits")]
+    Digest(String),
+    /// The digest has an algorithm that is not supported.
+    #[error("digest algorithm `{0}` is not supported: only `sha256` is")]
+    Algorithm(String),
+    /// The platform is malformed.
+    #[error("`{0}` is not a platform: expected `os/architecture` or `os/architecture/variant`")]
+    Platform(String),
+}
+
+/// A SHA-256 content digest of a manifest, index or blob: the only key under which anything is
+/// cached.
+///
+/// Written `sha256:` and 64 lower-case hexadecimal digits (OCI image-spec, descriptor.md).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let mut raw = [0; 32];
+        raw.copy_from_slice(hash.as_ref());
+        Self(raw)
+    }
+
+    /// A digest from its 32 raw bytes.
+    #[must_use]
+    pub const fn from_bytes(raw: [u8; 32]) -> Self {
+        Self(raw)
+    }
+
+    /// The 32 raw bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 hexadecimal digits, without the algorithm.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = String::with_capacity(64);
+        for byte in self.0 {
+            for nibble in [byte >> 4, byte & 15] {
+                hex.push(DIGITS.get(usize::from(nibble)).map_or('0', |d| char::from(*d)));
+            }
+        }
+        hex
+    }
+
+    /// The tag under which registries without the referrers API keep the list of what is attached
+    /// to this digest (distribution-spec 1.1, "Referrers Tag Schema").
+    #[must_use]
+    pub fn fallback_tag(&self) -> String {
+        format!("sha256-{}", self.hex())
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        if text.len() > MAX_REFERENCE {
+            return Err(ImageError::TooLong {
+                part: "digest",
+                length: text.len(),
+                limit: MAX_REFERENCE,
+            });
+        }
+        let malformed = || ImageError::Digest(text.to_owned());
+        let (algorithm, hex) = text.split_once(':').ok_or_else(malformed)?;
+        if matches!(algorithm, "sha384" | "sha512" | "blake3") {
+            return Err(ImageError::Algorithm(algorithm.to_owned()));
+        }
+        if algorithm != "sha256" || hex.len() != 64 {
+            return Err(malformed());
+        }
+        let mut raw = [0_u8; 32];
+        for (byte, pair) in raw.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            for digit in pair {
+                let value = match digit {
+                    b'0'..=b'9' => digit - b'0',
+                    b'a'..=b'f' => digit - b'a' + 10,
+                    _ => return Err(malformed()),
+                };
+                *byte = (*byte << 4) | value;
+            }
+        }
+        Ok(Self(raw))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An image as a pod names it, normalised as containerd does (`github.com/distribution/reference`,
+/// `ParseDockerRef`): `nginx` is `docker.io/library/nginx:latest`.
+///
+/// The aliases of Docker Hub (`index.docker.io`, `registry-1.docker.io`) become `docker.io`, so that
+/// a rule for one of them cannot be passed by writing another.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Reference {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+impl Reference {
+    /// The registry host in lower case, with its port if one was named: `docker.io`,
+    /// `localhost:5000`.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository within the registry: `library/nginx`.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, if one was named; `latest` where neither tag nor digest was.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, if one was named. Where there is one, it decides and the tag is only a label.
+    #[must_use]
+    pub const fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// `registry/repository`: what trust policies and rules are scoped by.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The same image at `digest`, without a tag.
+    #[must_use]
+    pub fn at(&self, digest: Digest) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            tag: None,
+            digest: Some(digest),
+        }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        if text.is_empty() {
+            return Err(ImageError::Empty);
+        }
+        bounded("image reference", text, MAX_REFERENCE)?;
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>()?)),
+            None => (text, None),
+        };
+        // A colon after the last slash begins a tag; one before it belongs to the host.
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (rest, None),
+        };
+        let (registry, repository) = split_registry(name);
+        let registry = canonical_registry(registry)?;
+        let repository = if registry == "docker.io" && !repository.contains('/') {
+            format!("library/{repository}")
+        } else {
+            repository.to_owned()
+        };
+        bounded("repository", &repository, MAX_REPOSITORY)?;
+        if !repository.split('/').all(is_path_part) {
+            return Err(ImageError::Repository(repository));
+        }
+        let tag = match (tag, digest) {
+            (Some(tag), _) => Some(checked_tag(tag)?),
+            (None, Some(_)) => None,
+            (None, None) => Some("latest".to_owned()),
+        };
+        Ok(Self { registry, repository, tag, digest })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The operating system and processor that a platform manifest is for (OCI image-spec,
+/// image-index.md).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Deserialize, serde::Serialize)]
+pub struct Platform {
+    /// `linux`, `windows`, or `unknown` for attestation manifests.
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, `v8`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl FromStr for Platform {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        let malformed = || ImageError::Platform(text.to_owned());
+        let good = |part: &&str| {
+            (1..=32).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        let mut parts = text.split('/');
+        let os = parts.next().filter(good).ok_or_else(malformed)?;
+        let architecture = parts.next().filter(good).ok_or_else(malformed)?;
+        let variant = match parts.next() {
+            Some(variant) => Some(Some(variant).filter(good).ok_or_else(malformed)?.to_owned()),
+            None => None,
+        };
+        if parts.next().is_some() {
+            return Err(malformed());
+        }
+        Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+const fn bounded(part: &'static str, text: &str, limit: usize) -> Result<(), ImageError> {
+    if text.len() > limit {
+        return Err(ImageError::TooLong { part, length: text.len(), limit });
+    }
+    Ok(())
+}
+
+/// The first part is a host if it could not be a path part: it has a dot, a port or upper case, or
+/// is `localhost`.
+fn split_registry(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some((host, rest))
+            if host.contains(['.', ':'])
+                || host == "localhost"
+                || host.bytes().any(|b| b.is_ascii_uppercase()) =>
+        {
+            (host, rest)
+        }
+        _ => ("docker.io", name),
+    }
+}
+
+fn canonical_registry(host: &str) -> Result<String, ImageError> {
+    bounded("registry host", host, MAX_REGISTRY)?;
+    let malformed = || ImageError::Registry(host.to_owned());
+    let (name, port) = match host.strip_prefix('[') {
+        // An IPv6 address in brackets.
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or_else(malformed)?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| malformed())?;
+            let port = if port.is_empty() {
+                None
+            } else {
+                Some(port.strip_prefix(':').ok_or_else(malformed)?)
+            };
+            (None, port)
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (Some(name), Some(port)),
+            None => (Some(host), None),
+        },
+    };
+    if let Some(name) = name {
+        let good = |label: &str| {
+            !label.is_empty()
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if !name.split('.').all(good) {
+            return Err(malformed());
+        }
+    }
+    if let Some(port) = port {
+        // `+80` and `080` are other spellings of a port that a rule would not match.
+        if port.starts_with('0') || !port.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(malformed());
+        }
+        port.parse::<u16>().map_err(|_| malformed())?;
+    }
+    let host = host.to_ascii_lowercase();
+    Ok(match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        _ => host,
+    })
+}
+
+/// Lower-case letters and digits, with `.`, `_`, `__` or any number of `-` between them.
+fn is_path_part(part: &str) -> bool {
+    let bytes = part.as_bytes();
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    if !alphanumeric(*first) || !alphanumeric(*last) {
+        return false;
+    }
+    bytes
+        .split(|b| alphanumeric(*b))
+        .all(|between| matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-'))
+}
+
+fn checked_tag(tag: &str) -> Result<String, ImageError> {
+    bounded("tag", tag, MAX_TAG)?;
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let first = tag.bytes().next().is_some_and(word);
+    if first && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
+        Ok(tag.to_owned())
+    } else {
+        Err(ImageError::Tag(tag.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! References and digests: what containerd accepts, spelled in one way; all else refused.
+
+use super::*;
+use proptest::prelude::*;
+
+const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[track_caller]
+fn check(input: &str, expected: Option<&str>) {
+    let printed = input.parse::<Reference>().map(|r| r.to_string());
+    assert_eq!(printed.as_deref().ok(), expected, "{input:?} gave {printed:?}");
+}
+
+#[test]
+fn names_are_normalised_as_containerd_does() {
+    check("nginx", Some("docker.io/library/nginx:latest"));
+    check("library/nginx", Some("docker.io/library/nginx:latest"));
+    check("docker.io/nginx", Some("docker.io/library/nginx:latest"));
+    check("index.docker.io/library/nginx", Some("docker.io/library/nginx:latest"));
+    check("registry-1.docker.io/library/nginx", Some("docker.io/library/nginx:latest"));
+    check("docker.io.evil.com/nginx", Some("docker.io.evil.com/nginx:latest"));
+    check("me/app:v1", Some("docker.io/me/app:v1"));
+    check("localhost/app", Some("localhost/app:latest"));
+    check("REG.io/team/app:v1", Some("reg.io/team/app:v1"));
+    check("reg.io:5000/a/b__c/d--e.f", Some("reg.io:5000/a/b__c/d--e.f:latest"));
+    check("[::1]:5000/a", Some("[::1]:5000/a:latest"));
+}
+
+#[test]
+fn a_digest_needs_no_tag_and_keeps_one() {
+    check(&format!("nginx@sha256:{HEX}"), Some(&format!("docker.io/library/nginx@sha256:{HEX}")));
+    check(
+        &format!("reg.io/a:v1@sha256:{HEX}"),
+        Some(&format!("reg.io/a:v1@sha256:{HEX}")),
+    );
+}
+
+#[test]
+fn malformed_references_are_refused() {
+    for input in [
+        "", " ", "nginx ", "Nginx", "reg.io/", "reg.io//a", "reg.io/a/../b", "reg.io/a%2fb", "a:",
+        "a:-x", "a\0b", "reg.io:0/a", "reg.io:080/a", "reg.io:65536/a", "reg.io:x/a", "-a.io/b",
+        "reg..io/a", "a___b", "a._b", "reg.io/a:t@", "[::1/a", "[zz]/a", "reg.io/a:b:c", "@sha256:00",
+    ] {
+        check(input, None);
+    }
+}
+
+#[test]
+fn malformed_digests_are_refused() {
+    for digest in [
+        format!("sha256:{}", &HEX[1..]),
+        format!("sha256:{HEX}0"),
+        format!("sha256:{}", HEX.to_uppercase()),
+        format!("SHA256:{HEX}"),
+        "sha256:../../etc".to_owned(),
+        format!("sha512:{HEX}{HEX}"),
+        format!("md5:{HEX}"),
+        HEX.to_owned(),
+    ] {
+        check(&format!("nginx@{digest}"), None);
+        assert!(digest.parse::<Digest>().is_err(), "{digest}");
+    }
+}
+
+#[test]
+fn each_part_is_refused_one_byte_past_its_bound() {
+    let tag = |n: usize| format!("reg.io/a:{}", "t".repeat(n));
+    check(&tag(MAX_TAG), Some(&tag(MAX_TAG)));
+    check(&tag(MAX_TAG + 1), None);
+    let repository = |n: usize| format!("reg.io/{}:t", "a".repeat(n));
+    check(&repository(MAX_REPOSITORY), Some(&repository(MAX_REPOSITORY)));
+    check(&repository(MAX_REPOSITORY + 1), None);
+    let host = |n: usize| format!("{}.io/a:t", "h".repeat(n - 3));
+    check(&host(MAX_REGISTRY), Some(&host(MAX_REGISTRY)));
+    check(&host(MAX_REGISTRY + 1), None);
+    let long = "a".repeat(MAX_REFERENCE + 1);
+    assert!(matches!(
+        long.parse::<Reference>(),
+        Err(ImageError::TooLong { part: "image reference", .. })
+    ));
+}
+
+#[test]
+fn a_digest_is_the_hash_of_the_bytes() {
+    assert_eq!(Digest::of(b"").to_string(), format!("sha256:{HEX}"));
+    assert_eq!(Digest::of(b"").fallback_tag(), format!("sha256-{HEX}"));
+}
+
+#[test]
+fn platforms_are_read_and_refused() {
+    assert_eq!("linux/arm/v7".parse::<Platform>().unwrap().to_string(), "linux/arm/v7");
+    for bad in ["", "linux", "linux/", "linux/amd64/", "a/b/c/d", "li nux/amd64"] {
+        assert!(bad.parse::<Platform>().is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_and_what_is_read_prints_the_same(text in "\\PC{0,80}") {
+        if let Ok(reference) = text.parse::<Reference>() {
+            let printed = reference.to_string();
+            prop_assert_eq!(printed.parse::<Reference>().unwrap(), reference);
+        }
+    }
+
+    #[test]
+    fn a_printed_reference_reads_back(
+        host in "[a-z]{1,8}\\.(io|dev)(:[1-9][0-9]{0,3})?",
+        repository in "[a-z0-9]{1,6}(/[a-z0-9]{1,6}){0,3}",
+        tag in proptest::option::of("[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}"),
+    ) {
+        let text = tag.map_or(format!("{host}/{repository}"), |t| format!("{host}/{repository}:{t}"));
+        let reference: Reference = text.parse().unwrap();
+        prop_assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
+    }
+}

@@ -1,0 +1,22 @@
+//! The decision: bytes, times and names in, a decision out. No IO, no clock, no runtime.
+//!
+//! ```text
+//! image name ─ image ──────────────┐
+//! manifests ── referrers ─┐        │
+//! envelopes ── signature ─┴ Verified ─ findings ─ evidence ─┐
+//! rule files ─ policy ──────────────────────────────────────┴─ decide ─ Decision ─ event
+//! ```
+//!
+//! Only [`signature::verify`] makes a [`signature::Verified`], and only [`findings::parse`] makes
+//! findings, from a `Verified`: what was not verified cannot be evaluated.
+
+pub mod image;
+pub mod json;
+pub mod referrers;
+pub mod signature;
+pub mod findings;
+pub mod evidence;
+pub mod policy;
+pub mod decide;
+pub mod event;
+pub mod ports;

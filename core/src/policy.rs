@@ -1,0 +1,1 @@
+//! Rule documents in, a compiled policy at one revision out.

@@ -1,0 +1,324 @@
+//! Registry documents in, the artifacts attached to a digest out: parsed, chosen, ordered.
+//!
+//! The documents are those of OCI image-spec 1.1 (manifest.md, image-index.md) and their Docker
+//! twins. One digest must have one reading: a document that is both an index and a manifest is
+//! refused (GHSA-qq97-vm5h-rrhg, CASES T007).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::image::{Digest, Platform};
+use crate::json::{self, JsonError};
+
+/// The largest manifest or index that is read, in bytes (distribution-spec: registries accept at
+/// least 4 MiB).
+pub const MAX_MANIFEST: usize = 4 * 1024 * 1024;
+/// The most descriptors that one index may list.
+pub const MAX_DESCRIPTORS: usize = 1_000;
+
+/// Media type of an OCI image manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an OCI image index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of a Docker image manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Media type of a Docker manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Media type of the empty config blob `{}`.
+pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// Artifact type of a Notary Project signature.
+pub const NOTARY_SIGNATURE: &str = "application/vnd.cncf.notary.signature";
+/// Annotation with the time at which an artifact was made (RFC 3339).
+pub const CREATED: &str = "org.opencontainers.image.created";
+/// Annotation with the predicate type of an in-toto statement.
+pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
+
+/// Why a registry document cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferrersError {
+    /// More bytes than [`MAX_MANIFEST`].
+    #[error("the manifest is {length} bytes long, more than the {MAX_MANIFEST} allowed")]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Not JSON, or not of the shape of a manifest.
+    #[error("the manifest cannot be read")]
+    Malformed(#[source] JsonError),
+    /// It has the fields of an index and of a manifest, or its media type is not the one declared.
+    #[error("the document can be read in two ways: {0}")]
+    Ambiguous(&'static str),
+    /// Its media type is none that is known.
+    #[error("media type `{0}` is neither an image manifest nor an index")]
+    MediaType(String),
+    /// More descriptors than [`MAX_DESCRIPTORS`].
+    #[error("the index lists {count} descriptors, more than the {MAX_DESCRIPTORS} allowed")]
+    TooMany {
+        /// How many it lists.
+        count: usize,
+    },
+}
+
+/// What one document says of another: type, digest and size in bytes (OCI image-spec,
+/// descriptor.md). The size is a claim and is never allocated by.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Media type of the content.
+    pub media_type: String,
+    /// Digest of the content.
+    pub digest: Digest,
+    /// Length of the content in bytes, as claimed.
+    pub size: u64,
+    /// Type of the artifact, where the content is one.
+    #[serde(default)]
+    pub artifact_type: Option<String>,
+    /// Annotations, which are hints until the content has been verified.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub annotations: BTreeMap<String, String>,
+    /// Platform, in an image index.
+    #[serde(default)]
+    pub platform: Option<DescriptorPlatform>,
+}
+
+/// The platform of an index entry. Fields beside those that choose an image are not read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DescriptorPlatform {
+    /// Operating system.
+    #[serde(default)]
+    pub os: String,
+    /// Processor architecture.
+    #[serde(default)]
+    pub architecture: String,
+    /// Variant of the architecture.
+    #[serde(default)]
+    pub variant: Option<String>,
+}
+
+impl Descriptor {
+    /// The platform that this entry of an index is for, or `None` for an entry that no node runs,
+    /// such as BuildKit's attestation manifests (`unknown/unknown`).
+    #[must_use]
+    pub fn runnable_platform(&self) -> Option<Platform> {
+        if self.annotations.contains_key("vnd.docker.reference.type") {
+            return None;
+        }
+        let platform = self.platform.as_ref()?;
+        (!matches!(platform.os.as_str(), "" | "unknown")).then(|| Platform {
+            os: platform.os.clone(),
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone().filter(|v| !v.is_empty()),
+        })
+    }
+}
+
+/// An image or artifact manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its own media type.
+    pub media_type: String,
+    /// Its artifact type: `artifactType`, else the config's media type (distribution-spec 1.1).
+    pub artifact_type: String,
+    /// Its layers.
+    pub layers: Vec<Descriptor>,
+    /// What it is attached to.
+    pub subject: Option<Descriptor>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A list of manifests: the platforms of an image, or what is attached to a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Its own media type.
+    pub media_type: String,
+    /// Its entries.
+    pub manifests: Vec<Descriptor>,
+}
+
+/// What an image digest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// One platform's image.
+    Manifest(Manifest),
+    /// Several platforms' images.
+    Index(Index),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(default)]
+    artifact_type: Option<String>,
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    subject: Option<Descriptor>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    annotations: BTreeMap<String, String>,
+}
+
+/// Reads a manifest or an index. `declared` is the media type that the registry or a descriptor
+/// gave for these bytes, without parameters.
+///
+/// # Errors
+/// When the bytes are too many, are not such a document, or can be read as both kinds.
+pub fn parse(bytes: &[u8], declared: &str) -> Result<Document, ReferrersError> {
+    if bytes.len() > MAX_MANIFEST {
+        return Err(ReferrersError::TooLarge { length: bytes.len() });
+    }
+    let raw: Raw = json::from_slice(bytes).map_err(ReferrersError::Malformed)?;
+    let media_type = match raw.media_type {
+        Some(own) if own != declared => {
+            return Err(ReferrersError::Ambiguous("its media type is not the one declared for it"));
+        }
+        Some(own) => own,
+        None => declared.to_owned(),
+    };
+    let lists = raw.manifests.is_some();
+    let holds = raw.layers.is_some() || raw.config.is_some();
+    if lists && holds {
+        return Err(ReferrersError::Ambiguous("it has `manifests` and also `layers` or `config`"));
+    }
+    match media_type.as_str() {
+        OCI_INDEX | DOCKER_LIST if !holds => {
+            let manifests = raw.manifests.unwrap_or_default();
+            if manifests.len() > MAX_DESCRIPTORS {
+                return Err(ReferrersError::TooMany { count: manifests.len() });
+            }
+            Ok(Document::Index(Index { media_type, manifests }))
+        }
+        OCI_MANIFEST | DOCKER_MANIFEST if !lists => {
+            let layers = raw.layers.unwrap_or_default();
+            if layers.len() > MAX_DESCRIPTORS {
+                return Err(ReferrersError::TooMany { count: layers.len() });
+            }
+            let artifact_type = raw
+                .artifact_type
+                .filter(|t| !t.is_empty())
+                .or_else(|| raw.config.map(|c| c.media_type))
+                .unwrap_or_default();
+            Ok(Document::Manifest(Manifest {
+                media_type,
+                artifact_type,
+                layers,
+                subject: raw.subject,
+                annotations: raw.annotations,
+            }))
+        }
+        OCI_INDEX | DOCKER_LIST | OCI_MANIFEST | DOCKER_MANIFEST => {
+            Err(ReferrersError::Ambiguous("its fields are not those of its media type"))
+        }
+        _ => Err(ReferrersError::MediaType(media_type)),
+    }
+}
+
+/// Reads one page of the referrers API or the fallback tag's index. Harbor answers `{}` and others
+/// `"manifests": null` where nothing is attached; both are an empty list.
+///
+/// # Errors
+/// When the bytes are too many or are not a list of descriptors.
+pub fn parse_list(bytes: &[u8]) -> Result<Vec<Descriptor>, ReferrersError> {
+    if bytes.len() > MAX_MANIFEST {
+        return Err(ReferrersError::TooLarge { length: bytes.len() });
+    }
+    let raw: Raw = json::from_slice(bytes).map_err(ReferrersError::Malformed)?;
+    if raw.layers.is_some() || raw.config.is_some() {
+        return Err(ReferrersError::Ambiguous("a list of referrers has `layers` or `config`"));
+    }
+    if let Some(media_type) = raw.media_type.filter(|t| t != OCI_INDEX && t != DOCKER_LIST) {
+        return Err(ReferrersError::MediaType(media_type));
+    }
+    let manifests = raw.manifests.unwrap_or_default();
+    if manifests.len() > MAX_DESCRIPTORS {
+        return Err(ReferrersError::TooMany { count: manifests.len() });
+    }
+    Ok(manifests)
+}
+
+/// Which attached artifacts count as findings reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Artifact types that are reports by themselves.
+    pub artifact_types: Vec<String>,
+    /// Predicate types that make an in-toto artifact a report. An artifact of type
+    /// `application/vnd.in-toto+json` counts if its predicate annotation is one of these, or if it
+    /// has none (older pushers), in which case the statement itself decides.
+    pub predicate_types: Vec<String>,
+}
+
+/// Artifact type of an in-toto statement.
+pub const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+impl Default for Profile {
+    /// What Defender publishes, what cosign's `vuln` predicate and what a plain Trivy JSON referrer
+    /// look like.
+    fn default() -> Self {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        Self {
+            artifact_types: own(&[
+                "application/vnd.aquasecurity.trivy.report+json",
+                "application/vnd.trivy.report+json",
+            ]),
+            predicate_types: own(&[
+                crate::findings::VULNS_V0_2,
+                crate::findings::VULNS_V0_1,
+                crate::findings::COSIGN_VULN_V1,
+            ]),
+        }
+    }
+}
+
+impl Profile {
+    /// The descriptors that may be findings reports, newest `created` annotation first, then by
+    /// digest. The annotation is a hint for the order in which to look, never a fact.
+    #[must_use]
+    pub fn reports<'a>(&self, attached: &'a [Descriptor]) -> Vec<&'a Descriptor> {
+        let mut chosen: Vec<_> = attached.iter().filter(|d| self.is_report(d)).collect();
+        let created = |d: &Descriptor| d.annotations.get(CREATED).cloned();
+        chosen.sort_by(|a, b| created(b).cmp(&created(a)).then(a.digest.cmp(&b.digest)));
+        chosen.dedup_by(|a, b| a.digest == b.digest);
+        chosen
+    }
+
+    fn is_report(&self, descriptor: &Descriptor) -> bool {
+        let Some(artifact_type) = descriptor.artifact_type.as_deref() else {
+            return false;
+        };
+        if artifact_type == IN_TOTO {
+            return descriptor
+                .annotations
+                .get(PREDICATE_TYPE)
+                .is_none_or(|p| self.predicate_types.iter().any(|known| known == p));
+        }
+        self.artifact_types.iter().any(|known| known == artifact_type)
+    }
+}
+
+/// The Notary Project signatures among the artifacts attached to a report, by digest.
+#[must_use]
+pub fn signatures(attached: &[Descriptor]) -> Vec<&Descriptor> {
+    let is_signature = |d: &&Descriptor| d.artifact_type.as_deref() == Some(NOTARY_SIGNATURE);
+    let mut chosen: Vec<_> = attached.iter().filter(is_signature).collect();
+    chosen.sort_by_key(|d| d.digest);
+    chosen.dedup_by_key(|d| d.digest);
+    chosen
+}
+
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
