@@ -1,6 +1,56 @@
 //! (policy, evidence, context, time) in, a decision out.
+//!
+//! All rules in scope are walked together, from the most severe vulnerability to the least severe;
+//! what is wrong with the evidence itself comes before any. The walk stops at the first
+//! vulnerability that fulfils a condition of any rule, and that rule's action is taken. All other
+//! violations are reported too. Nothing here reads a clock: [`Decision::changes_at`] says until
+//! when an answer holds.
+
+mod subject;
+mod merge;
+mod walk;
+mod weigh;
+mod message;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::evidence::{Cause, Rejection, Subject};
+use crate::findings::{Finding, Severity};
+use crate::image::{Digest, Platform, Reference};
+use crate::policy::{Policy, Target};
+
+pub(crate) use self::message::{instant, printable};
+
+/// The most findings that a violation names.
+pub const TOP_FINDINGS: usize = 20;
+/// How far ahead of our clock a scanner's may be, so that a scan time is believed: five minutes.
+pub const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
+/// The longest message of a violation, in bytes.
+pub const MAX_MESSAGE: usize = 2048;
+
+/// Decides whether `image`, whose manifests are `subjects`, may run in `ctx` at `now`.
+///
+/// Each subject is decided on its own, and the worst action wins. The subjects of an index are the
+/// index itself and the manifests of the platforms that could run: one of these without evidence of
+/// its own is covered by verified evidence on the index, and an index without evidence leaves the
+/// word to its platforms.
+#[must_use]
+pub fn decide(
+    policy: &Policy,
+    image: &Reference,
+    subjects: &[Subject],
+    ctx: &Context,
+    now: OffsetDateTime,
+) -> Decision {
+    let mut clock = Clock { now, next: None };
+    let mut notices = Vec::new();
+    let looked = subject::look(subjects, &mut clock, &mut notices);
+    weigh::weigh(policy, &Target::new(image, ctx), looked, clock, notices)
+}
 
 /// Where an image would run. Empty fields were not given.
 ///
@@ -32,3 +82,213 @@ pub struct Context {
     /// Container within the pod.
     pub container: String,
 }
+
+/// What is to be done with a container. The order is from the mildest to the strictest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Run it.
+    Allow,
+    /// Run it, and say what is wrong with it.
+    Audit,
+    /// Do not run it.
+    Deny,
+}
+
+impl Action {
+    /// The word for it, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Audit => "audit",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// The answer for one image in one context, and everything that led to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What is to be done.
+    pub action: Action,
+    /// The rule that decided; `None` where nothing was violated.
+    pub rule: Option<Arc<str>>,
+    /// All violations of all rules, by platform and then in the order of the walk. Exactly one is
+    /// the deciding one, unless there is none.
+    pub violations: Vec<Violation>,
+    /// What did not violate a rule and should not pass in silence.
+    pub notices: Vec<Notice>,
+    /// The next instant at which the clock alone could change the answer: it holds before that.
+    pub changes_at: Option<OffsetDateTime>,
+    /// Revision of the policy that was applied.
+    pub policy_revision: Arc<str>,
+}
+
+impl Decision {
+    /// The violation that decided.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Violation> {
+        self.violations.iter().find(|violation| violation.deciding)
+    }
+}
+
+/// One condition of one rule that one manifest of the image fulfils.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Violation {
+    /// Name of the rule.
+    pub rule: Arc<str>,
+    /// What the rule does about it: [`Action::Audit`] or [`Action::Deny`].
+    pub action: Action,
+    /// Which condition.
+    pub condition: Condition,
+    /// Whether this is the one that decided.
+    pub deciding: bool,
+    /// The manifest; `None` where it could not be found out.
+    pub subject: Option<Digest>,
+    /// Its platform, for a manifest of an index.
+    pub platform: Option<Platform>,
+    /// The findings that count for the condition, worst first, at most [`TOP_FINDINGS`].
+    pub findings: Vec<Arc<Finding>>,
+    /// How many findings count for it.
+    pub total: usize,
+}
+
+/// A condition that was fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// More findings at a level or higher than the rule allows. For [`Severity::Unknown`], more
+    /// findings of unknown severity.
+    MaxAllowed {
+        /// The level.
+        level: Severity,
+        /// How many are allowed.
+        limit: u32,
+        /// How many there are.
+        count: usize,
+    },
+    /// A forbidden vulnerability is present.
+    Forbidden {
+        /// Its identifier as the rule has it.
+        id: String,
+    },
+    /// No report is attached.
+    Unscanned,
+    /// What is attached cannot be believed.
+    Rejected(Rejection),
+    /// All reports are older than the rule allows.
+    Stale {
+        /// When the newest scan finished.
+        scanned_at: OffsetDateTime,
+        /// The greatest age that the rule allows.
+        max_age: Duration,
+    },
+    /// The reports could not be confirmed with the registry for too long.
+    Unconfirmed {
+        /// For how long.
+        age: Duration,
+    },
+    /// Reports were seen before and are gone now.
+    Withheld,
+    /// It could not be found out whether there are reports.
+    Unavailable(Cause),
+    /// The registry is not one that is asked for reports.
+    Unsupported,
+}
+
+impl Condition {
+    /// The word for it, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::MaxAllowed { .. } => "max_allowed",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Unscanned => "unscanned",
+            Self::Rejected(_) => "rejected",
+            Self::Stale { .. } => "stale",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Withheld => "withheld",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// Something that did not violate a rule and should not pass in silence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// Name of the rule that let it pass; `None` where it is about the evidence alone.
+    pub rule: Option<Arc<str>>,
+    /// The manifest; `None` where it is about the whole image.
+    pub subject: Option<Digest>,
+    /// Its platform, for a manifest of an index.
+    pub platform: Option<Platform>,
+    /// What it is.
+    pub kind: NoticeKind,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// No report is attached, and the rule does not block such images.
+    Unscanned,
+    /// The registry is not one that is asked, and the rule does not block unscanned images.
+    Unsupported,
+    /// It could not be found out whether there are reports, and the rule lets that pass.
+    Unavailable(Cause),
+    /// No rule is about the image in this context.
+    OutOfScope,
+    /// The image is in a registry that the rule leaves alone.
+    UnsupportedRegistry,
+    /// One of several reports is older than the rule allows and was not considered.
+    OldReport {
+        /// Digest of its manifest.
+        report: Digest,
+        /// When its scan finished.
+        scanned_at: OffsetDateTime,
+    },
+    /// One of several reports says that it will be made, and was not considered.
+    EarlyReport {
+        /// Digest of its manifest.
+        report: Digest,
+        /// When its scan will have finished.
+        scanned_at: OffsetDateTime,
+    },
+}
+
+impl NoticeKind {
+    /// The word for it, as in the contract, metrics and logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unscanned => "unscanned",
+            Self::Unsupported => "unsupported",
+            Self::Unavailable(_) => "unavailable",
+            Self::OutOfScope => "out_of_scope",
+            Self::UnsupportedRegistry => "unsupported_registry",
+            Self::OldReport { .. } => "old_report",
+            Self::EarlyReport { .. } => "early_report",
+        }
+    }
+}
+
+/// The time of the question, and the next one at which its answer could be another.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    now: OffsetDateTime,
+    next: Option<OffsetDateTime>,
+}
+
+impl Clock {
+    /// Notes that the answer could be another from `instant` on, if that is still to come.
+    fn changes_at(&mut self, instant: OffsetDateTime) {
+        if instant > self.now && self.next.is_none_or(|next| instant < next) {
+            self.next = Some(instant);
+        }
+    }
+}
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;

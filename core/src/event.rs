@@ -1,1 +1,291 @@
 //! A decision in, the record of it out.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::decide::{Action, Context, Decision, Notice, NoticeKind, Violation, instant, printable};
+use crate::evidence::{Evidence, Report, Subject};
+use crate::findings::Scanner;
+use crate::image::{Digest, Platform, Reference};
+
+/// The most violations that an event lists, the most notices, and the most manifests.
+pub const MAX_LISTED: usize = 100;
+/// The longest name in an event, in bytes.
+pub const MAX_NAME: usize = 512;
+/// The longest detail in an event, in bytes.
+const MAX_DETAIL: usize = 1024;
+
+/// What the caller knows of a question and its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Names the event; unique.
+    pub id: &'a str,
+    /// When the answer was given.
+    pub time: OffsetDateTime,
+    /// How long that took.
+    pub took: Duration,
+}
+
+/// The record of one decision. All names are foreign, and so cut at [`MAX_NAME`] and without
+/// control characters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// Names the event; unique.
+    pub id: String,
+    /// When the answer was given.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
+    /// The answer.
+    pub action: Action,
+    /// Cluster.
+    pub cluster: String,
+    /// Cloud provider.
+    pub provider: String,
+    /// Subscription, account or project.
+    pub account: String,
+    /// Region.
+    pub region: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Kind of the workload.
+    pub workload_kind: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Pod.
+    pub pod: String,
+    /// Service account.
+    pub service_account: String,
+    /// Container within the pod.
+    pub container: String,
+    /// The image, normalised.
+    pub image: String,
+    /// Digest of what the image names; `None` where it could not be found out.
+    pub digest: Option<Digest>,
+    /// The rule that decided.
+    pub rule: Option<String>,
+    /// Message of the deciding violation.
+    pub reason: Option<String>,
+    /// The violations, the deciding one first, at most [`MAX_LISTED`].
+    pub violations: Vec<ViolationRecord>,
+    /// How many violations there were.
+    pub violations_total: usize,
+    /// What passed and should not pass in silence, at most [`MAX_LISTED`].
+    pub notices: Vec<NoticeRecord>,
+    /// How many notices there were.
+    pub notices_total: usize,
+    /// What was known of each manifest, at most [`MAX_LISTED`].
+    pub evidence: Vec<EvidenceRecord>,
+    /// How many manifests there were.
+    pub evidence_total: usize,
+    /// Revision of the policy that was applied.
+    pub policy_revision: String,
+    /// How long the answer took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// A violation in an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ViolationRecord {
+    /// Name of the rule.
+    pub rule: String,
+    /// What the rule does about it.
+    pub action: Action,
+    /// The word for the condition.
+    pub condition: &'static str,
+    /// Whether this is the one that decided.
+    pub deciding: bool,
+    /// The manifest.
+    pub subject: Option<Digest>,
+    /// Its platform, for a manifest of an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Identifiers of the worst findings that count for it.
+    pub ids: Vec<String>,
+    /// How many findings count for it.
+    pub total: usize,
+    /// What is wrong, with the criteria that were used.
+    pub message: String,
+}
+
+/// A notice in an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NoticeRecord {
+    /// The word for it.
+    pub kind: &'static str,
+    /// The rule that let it pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The manifest, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Digest>,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What was known of one manifest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EvidenceRecord {
+    /// The manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Its platform, for a manifest of an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The word for what was known.
+    pub status: &'static str,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Where it was answered from.
+    pub source: &'static str,
+    /// When it was last confirmed with the registry.
+    #[serde(with = "time::serde::rfc3339")]
+    pub fetched_at: OffsetDateTime,
+    /// The reports that were used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<ReportRecord>,
+}
+
+/// A report that was used.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportRecord {
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Who looked.
+    pub scanner: Scanner,
+    /// When the scan finished.
+    #[serde(with = "time::serde::rfc3339")]
+    pub scanned_at: OffsetDateTime,
+    /// Subject of the certificate that signed it.
+    pub signer: String,
+    /// SHA-256 of that certificate, in hexadecimal.
+    pub signer_fingerprint: String,
+    /// The trust policy statement under which it is trusted.
+    pub trust_policy: String,
+}
+
+impl Event {
+    /// Records `decision`, made for `image` with its manifests `subjects` in `ctx`.
+    #[must_use]
+    pub fn new(
+        call: Call<'_>,
+        image: &Reference,
+        subjects: &[Subject],
+        ctx: &Context,
+        decision: &Decision,
+    ) -> Self {
+        let named = subjects.iter().find(|subject| subject.platform.is_none());
+        let mut violations: Vec<_> = decision.violations.iter().collect();
+        violations.sort_by_key(|violation| !violation.deciding);
+        Self {
+            id: name(call.id),
+            time: call.time,
+            action: decision.action,
+            cluster: name(&ctx.cluster),
+            provider: name(&ctx.provider),
+            account: name(&ctx.account),
+            region: name(&ctx.region),
+            namespace: name(&ctx.namespace),
+            workload_kind: name(&ctx.workload_kind),
+            workload: name(&ctx.workload),
+            pod: name(&ctx.pod),
+            service_account: name(&ctx.service_account),
+            container: name(&ctx.container),
+            image: image.to_string(),
+            digest: named.and_then(|subject| subject.digest).or(image.digest()),
+            rule: decision.rule.as_deref().map(str::to_owned),
+            reason: decision.deciding().map(|violation| violation.message(image)),
+            violations: listed(violations, |violation| violation_record(violation, image)),
+            violations_total: decision.violations.len(),
+            notices: listed(&decision.notices, notice_record),
+            notices_total: decision.notices.len(),
+            evidence: listed(subjects, evidence_record),
+            evidence_total: subjects.len(),
+            policy_revision: decision.policy_revision.to_string(),
+            duration_us: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn listed<T, R>(items: impl IntoIterator<Item = T>, record: impl FnMut(T) -> R) -> Vec<R> {
+    items.into_iter().take(MAX_LISTED).map(record).collect()
+}
+
+fn name(text: &str) -> String {
+    printable(text, MAX_NAME)
+}
+
+fn detail(text: &str) -> String {
+    printable(text, MAX_DETAIL)
+}
+
+fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord {
+    ViolationRecord {
+        rule: violation.rule.to_string(),
+        action: violation.action,
+        condition: violation.condition.as_str(),
+        deciding: violation.deciding,
+        subject: violation.subject,
+        platform: violation.platform.clone(),
+        ids: violation.findings.iter().map(|finding| name(&finding.id)).collect(),
+        total: violation.total,
+        message: violation.message(image),
+    }
+}
+
+fn notice_record(notice: &Notice) -> NoticeRecord {
+    let text = match &notice.kind {
+        NoticeKind::Unscanned
+        | NoticeKind::Unsupported
+        | NoticeKind::OutOfScope
+        | NoticeKind::UnsupportedRegistry => None,
+        NoticeKind::Unavailable(cause) => Some(detail(&cause.to_string())),
+        NoticeKind::OldReport { report, scanned_at }
+        | NoticeKind::EarlyReport { report, scanned_at } => {
+            Some(format!("report {report}, scanned at {}", instant(*scanned_at)))
+        }
+    };
+    NoticeRecord {
+        kind: notice.kind.as_str(),
+        rule: notice.rule.as_deref().map(str::to_owned),
+        subject: notice.subject,
+        detail: text,
+    }
+}
+
+fn evidence_record(subject: &Subject) -> EvidenceRecord {
+    let reports = match &*subject.evidence {
+        Evidence::Verified(reports) => listed(reports, |report| report_record(report)),
+        _ => Vec::new(),
+    };
+    EvidenceRecord {
+        digest: subject.digest,
+        platform: subject.platform.clone(),
+        status: subject.evidence.status(),
+        detail: subject.evidence.detail().map(|text| detail(&text)),
+        source: subject.source.as_str(),
+        fetched_at: subject.fetched_at,
+        reports,
+    }
+}
+
+fn report_record(report: &Report) -> ReportRecord {
+    let scanner = &report.findings.scanner;
+    ReportRecord {
+        digest: report.digest,
+        scanner: Scanner {
+            name: name(&scanner.name),
+            version: scanner.version.as_deref().map(name),
+        },
+        scanned_at: report.findings.scanned_at,
+        signer: name(&report.signer.subject),
+        signer_fingerprint: name(&report.signer.fingerprint),
+        trust_policy: name(&report.signer.policy),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,15 @@ pub struct Report {
     pub findings: Findings,
 }
 
+impl Report {
+    /// How much memory it takes, in bytes, with all it points to.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let signer = self.signer.subject.len() + self.signer.fingerprint.len();
+        size_of::<Self>() + size_of::<Signer>() + signer + self.findings.weight()
+    }
+}
+
 /// What is known of one digest. No report, a rejected report and a report without findings are
 /// three values.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +66,18 @@ impl Evidence {
             Self::Unavailable(_) => "unavailable",
             Self::Unsupported => "unsupported",
         }
+    }
+
+    /// How much memory it takes, in bytes, with all it points to.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let behind = match self {
+            Self::Verified(reports) => reports.iter().map(|r| r.weight()).sum(),
+            Self::Rejected(rejection) => rejection.detail.len(),
+            Self::Unavailable(cause) => cause.detail.len(),
+            Self::Missing | Self::Stale { .. } | Self::Withheld | Self::Unsupported => 0,
+        };
+        size_of::<Self>() + behind
     }
 
     /// What can be said about it in a sentence beyond the status, for people.
@@ -175,8 +196,8 @@ impl CauseKind {
 /// What is known of one manifest of an image: the image itself, or one platform of an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subject {
-    /// Its digest.
-    pub digest: Digest,
+    /// Its digest; `None` where the reference could not be resolved.
+    pub digest: Option<Digest>,
     /// Its platform, for a manifest of an index; `None` for what the reference itself names.
     pub platform: Option<Platform>,
     /// What is known.

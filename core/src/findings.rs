@@ -1,14 +1,56 @@
 //! A `Verified` report in, findings in one normal form out.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 
-use time::OffsetDateTime;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::image::Digest;
+use crate::json;
+use crate::referrers::IN_TOTO;
+use crate::signature::Verified;
+
+mod error;
+mod capped;
+mod score;
+mod rating;
+mod draft;
+mod trivy;
+mod cosign_vuln;
+mod vulns;
+mod in_toto;
+pub mod statement;
+
+pub use error::FindingsError;
+pub use score::Score;
 
 /// The most findings that one report may hold (CASES T031).
 pub const MAX_FINDINGS: usize = 100_000;
 /// The largest report that is read, in bytes (as notation-go's bound on a blob).
 pub const MAX_REPORT: usize = 32 * 1024 * 1024;
+/// The longest vulnerability identifier, in bytes.
+pub const MAX_ID: usize = 256;
+/// The longest other text of a report that is kept, in bytes: a package, a version, a package URL.
+pub const MAX_TEXT: usize = 2_048;
+/// The most aliases, and the most fixed versions, that one finding may have.
+pub const MAX_LIST: usize = 256;
+/// The most subjects that one statement may name.
+pub const MAX_SUBJECTS: usize = 1_024;
+/// The most digests that one subject of a statement may have.
+pub const MAX_DIGESTS: usize = 32;
+/// The most results (scanned targets) that one Trivy report may list.
+pub const MAX_RESULTS: usize = 100_000;
+
+/// Media types of a Trivy JSON report as a layer.
+pub const TRIVY_MEDIA_TYPES: [&str; 3] = [
+    "application/vnd.aquasecurity.trivy.report+json",
+    "application/vnd.trivy.report+json",
+    "application/json",
+];
 
 /// Predicate type of in-toto vulns v0.1.
 pub const VULNS_V0_1: &str = "https://in-toto.io/attestation/vulns/v0.1";
@@ -52,6 +94,29 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
+
+    /// What a vendor's word means, whatever its case and the space around it:
+    ///
+    /// | word | severity | said by |
+    /// |---|---|---|
+    /// | `critical` | critical | all |
+    /// | `high`, `important` | high | all; Red Hat, SUSE |
+    /// | `medium`, `moderate` | medium | all; Red Hat, SUSE, GitHub |
+    /// | `low`, `minor`, `unimportant` | low | all; Debian (Trivy reads it as low too) |
+    /// | `negligible`, `none` | negligible | Ubuntu, Grype; CVSS |
+    ///
+    /// Every other word, and `unknown`, is [`Severity::Unknown`]: it is not guessed.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "critical" => Self::Critical,
+            "high" | "important" => Self::High,
+            "medium" | "moderate" => Self::Medium,
+            "low" | "minor" | "unimportant" => Self::Low,
+            "negligible" | "none" => Self::Negligible,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl fmt::Display for Severity {
@@ -61,10 +126,11 @@ impl fmt::Display for Severity {
 }
 
 /// Whether a fixed version exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FixState {
     /// The report does not say.
+    #[default]
     NotStated,
     /// A fixed version is out.
     Fixed,
@@ -74,46 +140,64 @@ pub enum FixState {
     WontFix,
 }
 
+impl FixState {
+    /// The word for it, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStated => "not_stated",
+            Self::Fixed => "fixed",
+            Self::NotFixed => "not_fixed",
+            Self::WontFix => "wont_fix",
+        }
+    }
+}
+
 /// One vulnerability in one package. `None` and empty lists mean "not stated", never "none".
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
-    /// Its identifier as the report has it, without a scanner's suffix: `CVE-2024-1234`.
-    pub id: String,
-    /// Other identifiers of the same vulnerability.
+    /// Its identifier as the report has it, without a scanner's suffix: `CVE-2024-1234`. Compare it
+    /// by [`Finding::is`], which knows the aliases and no case.
+    pub id: Box<str>,
+    /// Other identifiers of the same vulnerability, sorted without case, each once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<String>,
+    pub aliases: Vec<Box<str>>,
     /// How bad it is.
     pub severity: Severity,
-    /// CVSS base score, 0.0 to 10.0.
+    /// CVSS v3 or v4 base score, the highest that is stated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f32>,
+    pub score: Option<Score>,
     /// Name of the package.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub package: Option<String>,
+    pub package: Option<Box<str>>,
     /// Package URL.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub purl: Option<String>,
+    pub purl: Option<Box<str>>,
     /// Installed version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub installed: Option<String>,
+    pub installed: Option<Box<str>>,
     /// Versions that fix it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fixed: Vec<String>,
+    pub fixed: Vec<Box<str>>,
     /// Whether there is a fix.
     pub fix_state: FixState,
 }
 
 impl Finding {
-    /// The order of the documented evaluation: most severe first, then a fixed order so that every
-    /// replica walks alike.
+    /// The order of the documented evaluation: most severe first, then a fixed order of all other
+    /// fields, so that every replica walks alike and only equal findings compare equal.
     #[must_use]
     pub fn walk_order(&self, other: &Self) -> Ordering {
-        let key = |f: &Self| (f.severity, f.score.map_or(-1_i32, |s| (s * 100.0) as i32));
-        key(other)
-            .cmp(&key(self))
+        let badness = |f: &Self| (f.severity, f.score);
+        badness(other)
+            .cmp(&badness(self))
             .then_with(|| self.id.cmp(&other.id))
             .then_with(|| self.package.cmp(&other.package))
             .then_with(|| self.installed.cmp(&other.installed))
+            .then_with(|| self.purl.cmp(&other.purl))
+            .then_with(|| self.aliases.cmp(&other.aliases))
+            .then_with(|| self.fixed.cmp(&other.fixed))
+            .then_with(|| self.fix_state.cmp(&other.fix_state))
     }
 
     /// Whether `id` names this vulnerability, by identifier or alias, whatever its case.
@@ -121,25 +205,167 @@ impl Finding {
     pub fn is(&self, id: &str) -> bool {
         self.id.eq_ignore_ascii_case(id) || self.aliases.iter().any(|a| a.eq_ignore_ascii_case(id))
     }
+
+    /// Bytes on the heap.
+    fn heap(&self) -> usize {
+        let text = |t: &Option<Box<str>>| t.as_ref().map_or(0, |t| t.len());
+        let list = |l: &Vec<Box<str>>| {
+            l.capacity() * size_of::<Box<str>>() + l.iter().map(|t| t.len()).sum::<usize>()
+        };
+        self.id.len()
+            + text(&self.package)
+            + text(&self.purl)
+            + text(&self.installed)
+            + list(&self.aliases)
+            + list(&self.fixed)
+    }
 }
 
 /// Which scanner made a report.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Scanner {
-    /// Its name or URI: `trivy`, `MDVM`.
+    /// Its name or URI: `trivy`, `MDVM`. Trivy is `trivy` in every format.
     pub name: String,
     /// Its version, where stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
+impl Scanner {
+    /// A scanner from what a report says, within bounds.
+    fn new(name: &str, version: Option<&str>) -> Result<Self, FindingsError> {
+        let name = bounded("scanner name", name, MAX_TEXT)?.to_owned();
+        let version = version.map(|v| bounded("scanner version", v, MAX_TEXT)).transpose()?;
+        Ok(Self { name, version: version.filter(|v| !v.is_empty()).map(ToOwned::to_owned) })
+    }
+}
+
 /// What one report says, in the normal form.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// Who looked.
     pub scanner: Scanner,
-    /// When the scan finished, as the signed report says (`scanFinishedOn`, `CreatedAt`).
+    /// When the scan finished, as the signed report says (`scanFinishedOn`, `CreatedAt`), in UTC.
     pub scanned_at: OffsetDateTime,
-    /// What was found, in [`Finding::walk_order`].
+    /// What was found, in [`Finding::walk_order`], each once.
     pub list: Vec<Finding>,
 }
+
+impl Findings {
+    /// What it takes in memory, in bytes: itself and its heap, without the allocator's own.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>()
+            + self.scanner.name.capacity()
+            + self.scanner.version.as_ref().map_or(0, String::capacity)
+            + self.list.capacity() * size_of::<Finding>()
+            + self.list.iter().map(Finding::heap).sum::<usize>()
+    }
+
+    /// Puts the findings of a report in order, each once.
+    fn new(scanner: Scanner, scanned_at: OffsetDateTime, mut list: Vec<Finding>) -> Self {
+        list.sort_unstable_by(Finding::walk_order);
+        list.dedup();
+        list.shrink_to_fit();
+        Self { scanner, scanned_at, list }
+    }
+}
+
+/// Reads what a verified report says.
+///
+/// The format follows from the layer's media type: an in-toto statement (vulns v0.1 or v0.2, or
+/// cosign's vuln v1) or a Trivy JSON report. A statement must name the verified subject; a plain
+/// Trivy report is bound to it by the signed manifest, and the digests that it names itself are not
+/// compared, because they may be those of the index where the report is on a platform's manifest.
+///
+/// # Errors
+/// When the report is of no format that is read, is malformed or past a bound, is about something
+/// else, does not say when the scan finished, or did not cover the image.
+pub fn parse(report: &Verified) -> Result<Findings, FindingsError> {
+    read(&Input {
+        bytes: report.bytes(),
+        media_type: report.media_type(),
+        subject: report.subject(),
+        annotations: report.annotations(),
+    })
+}
+
+/// What is read of a [`Verified`].
+struct Input<'a> {
+    bytes: &'a [u8],
+    media_type: &'a str,
+    subject: Digest,
+    annotations: &'a BTreeMap<String, String>,
+}
+
+fn read(input: &Input<'_>) -> Result<Findings, FindingsError> {
+    if input.bytes.len() > MAX_REPORT {
+        return Err(FindingsError::TooLarge { what: "bytes", limit: MAX_REPORT });
+    }
+    match bounded("bytes of media type", input.media_type, MAX_TEXT)? {
+        IN_TOTO => in_toto::read(input),
+        media_type if TRIVY_MEDIA_TYPES.contains(&media_type) => {
+            trivy::read(document(input.bytes)?)?.into_findings()
+        }
+        "application/vnd.dsse.envelope.v1+json"
+        | "application/vnd.dev.sigstore.bundle.v0.3+json" => Err(FindingsError::Envelope),
+        media_type => Err(FindingsError::Format(media_type.to_owned())),
+    }
+}
+
+/// A whole foreign document, checked to have one reading.
+fn document<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FindingsError> {
+    json::from_slice(bytes).map_err(FindingsError::Malformed)
+}
+
+/// A part of a [`document`]: its bounds and keys were checked with the whole.
+fn part<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, FindingsError> {
+    serde_json::from_str(raw.get()).map_err(|e| FindingsError::Malformed(e.into()))
+}
+
+/// `text` without the space around it.
+fn bounded<'a>(what: &'static str, text: &'a str, limit: usize) -> Result<&'a str, FindingsError> {
+    let text = text.trim();
+    if text.len() > limit {
+        return Err(FindingsError::TooLarge { what, limit });
+    }
+    Ok(text)
+}
+
+/// The time in `field`, in UTC. There is no default: a report without its time is not evidence, and
+/// neither is one with the zero time of Go, which means that nobody set it.
+fn time(field: &'static str, value: Option<&str>) -> Result<OffsetDateTime, FindingsError> {
+    let value = bounded(field, value.unwrap_or_default(), MAX_TEXT)?;
+    if value.is_empty() {
+        return Err(FindingsError::Missing(field));
+    }
+    let stated = OffsetDateTime::parse(value, &Rfc3339).map_err(|source| FindingsError::Time {
+        field,
+        value: value.to_owned(),
+        source,
+    })?;
+    stated
+        .checked_to_offset(UtcOffset::UTC)
+        .filter(|t| (1970..=9999).contains(&t.year()))
+        .ok_or_else(|| FindingsError::Age { field, value: value.to_owned() })
+}
+
+/// What fuzz targets call.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::*;
+
+    /// Reads `bytes` as a report of every format, and turns them into a statement.
+    pub fn report(bytes: &[u8]) {
+        let subject = Digest::of(b"");
+        for media_type in std::iter::once(IN_TOTO).chain(TRIVY_MEDIA_TYPES) {
+            let annotations = &BTreeMap::new();
+            let _ = read(&Input { bytes, media_type, subject, annotations });
+        }
+        let _ = statement::from_report(bytes, "image", subject);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -273,7 +273,9 @@ impl fmt::Display for Reference {
 
 /// The operating system and processor that a platform manifest is for (OCI image-spec,
 /// image-index.md).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Deserialize, serde::Serialize,
+)]
 pub struct Platform {
     /// `linux`, `windows`, or `unknown` for attestation manifests.
     pub os: String,
@@ -393,9 +395,9 @@ fn is_path_part(part: &str) -> bool {
     if !alphanumeric(*first) || !alphanumeric(*last) {
         return false;
     }
-    bytes
-        .split(|b| alphanumeric(*b))
-        .all(|between| matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-'))
+    bytes.split(|b| alphanumeric(*b)).all(|between| {
+        matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-')
+    })
 }
 
 fn checked_tag(tag: &str) -> Result<String, ImageError> {

@@ -13,6 +13,7 @@
 pub mod image;
 pub mod json;
 pub mod referrers;
+pub mod artifact;
 pub mod signature;
 pub mod findings;
 pub mod evidence;
@@ -20,3 +21,10 @@ pub mod policy;
 pub mod decide;
 pub mod event;
 pub mod ports;
+
+/// Doors to parsers of foreign bytes for fuzz targets: they take anything and must not panic.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::signature::fuzzing::{certificate, envelope, trust_policy};
+}

@@ -1,1 +1,335 @@
-//! Rule documents in, a compiled policy at one revision out.
+//! Rule documents in, one compiled policy out: or every problem of every file, with its place.
+
+mod node;
+mod prefix;
+mod labels;
+mod scope;
+mod reader;
+mod document;
+mod shadow;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::decide::Action;
+use crate::findings::Severity;
+use crate::image::Digest;
+
+pub use self::scope::Field;
+pub(crate) use self::scope::{Prefixes, Scope, Target};
+
+/// The largest rule file that is read, in bytes.
+pub const MAX_FILE: usize = 4 * 1024 * 1024;
+/// The most rules of one policy (CASES T096).
+pub const MAX_RULES: usize = 10_000;
+/// The most values of one list in a rule.
+pub const MAX_VALUES: usize = 10_000;
+/// The longest name of a rule, in bytes (RFC 1123 label).
+pub const MAX_RULE_NAME: usize = 63;
+/// The longest value of a matcher, in bytes: that of an image reference.
+pub const MAX_VALUE: usize = crate::image::MAX_REFERENCE;
+/// The longest vulnerability identifier, in bytes.
+pub const MAX_ID: usize = 128;
+/// The longest description, reason or label, in bytes.
+pub const MAX_TEXT: usize = 1024;
+/// The longest `maxFindingsAge`: ten years.
+pub const MAX_FINDINGS_AGE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+/// The most problems that are reported before reading stops, and the most warnings.
+pub const MAX_PROBLEMS: usize = 100;
+/// The most YAML nodes of one file.
+const MAX_NODES: usize = 500_000;
+/// The most YAML documents of one file.
+const MAX_DOCUMENTS: usize = 1_000;
+/// The deepest nesting of a YAML document; a rule needs nine.
+const MAX_DEPTH: usize = 16;
+/// The most YAML events that aliases may repeat in one file.
+const MAX_REPLAYED: usize = 100_000;
+
+/// One rule file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name, as problems should show it.
+    pub file: String,
+    /// What it holds: YAML, one or more documents.
+    pub text: String,
+}
+
+/// Something wrong, or doubtful, at one place of a rule file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// Name of the file.
+    pub file: String,
+    /// Line, from 1; 0 if it is about the whole file.
+    pub line: u32,
+    /// Column in characters, from 1; 0 if it is about the whole file.
+    pub column: u32,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// Every problem found in a set of rule files, at most [`MAX_PROBLEMS`]; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyErrors {
+    problems: Vec<Problem>,
+}
+
+impl PolicyErrors {
+    /// The problems, in the order of the files.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for PolicyErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.problems.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PolicyErrors {}
+
+/// Reads all `sources` as one policy.
+///
+/// # Errors
+/// Every problem that was found. A file without a document is one, and so is no file at all: only a
+/// written `rules: []` means that nothing is gated.
+pub fn parse(sources: &[Source]) -> Result<Policy, PolicyErrors> {
+    let mut reading = document::Reading::default();
+    for source in sources {
+        reading.file(source);
+    }
+    reading.finish(revision(sources))
+}
+
+/// The first 16 hexadecimal digits of a SHA-256 over the texts, whatever their order and names.
+fn revision(sources: &[Source]) -> String {
+    let mut digests: Vec<_> = sources.iter().map(|s| Digest::of(s.text.as_bytes())).collect();
+    digests.sort_unstable();
+    let joined: Vec<u8> = digests.iter().flat_map(|d| *d.as_bytes()).collect();
+    let mut hex = Digest::of(&joined).hex();
+    hex.truncate(16);
+    hex
+}
+
+/// All rules at one revision, ready to decide.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    revision: Arc<str>,
+    evaluation: Evaluation,
+    rules: Vec<Rule>,
+    ids: Ids,
+    warnings: Vec<Problem>,
+    vary: Vec<Field>,
+}
+
+impl Policy {
+    /// What holds where nothing is configured: the one rule `default`, which audits every image
+    /// with a high or critical vulnerability.
+    #[must_use]
+    pub fn default_policy() -> Self {
+        let rule = Rule {
+            description: Some("audits images with high or critical vulnerabilities".to_owned()),
+            max_allowed: vec![(Severity::Critical, 0), (Severity::High, 0)],
+            ..Rule::new("default".into())
+        };
+        Self::new("default".into(), Evaluation::FirstMatch, vec![rule], Ids::default(), Vec::new())
+    }
+
+    fn new(
+        revision: Arc<str>,
+        evaluation: Evaluation,
+        rules: Vec<Rule>,
+        ids: Ids,
+        warnings: Vec<Problem>,
+    ) -> Self {
+        let active = rules.iter().filter(|rule| rule.enabled);
+        let mut fields: BTreeSet<Field> = active.clone().flat_map(|r| r.scope.fields()).collect();
+        if active.clone().any(|rule| !rule.unsupported.0.is_empty()) {
+            fields.insert(Field::Repository);
+        }
+        Self { revision, evaluation, rules, ids, warnings, vary: fields.into_iter().collect() }
+    }
+
+    /// Names this state of the policy: 16 hexadecimal digits of a SHA-256 over the sources, or
+    /// `default`.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    pub(crate) fn shared_revision(&self) -> Arc<str> {
+        Arc::clone(&self.revision)
+    }
+
+    /// How the rules are weighed against each other.
+    #[must_use]
+    pub const fn evaluation(&self) -> Evaluation {
+        self.evaluation
+    }
+
+    /// All rules, also those that are disabled, in the order of the files.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What is allowed but probably not meant, at most [`MAX_PROBLEMS`].
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// The fields that any enabled rule looks at, in the order of [`Field`]: two containers of one
+    /// image that agree in these get the same answer.
+    #[must_use]
+    pub fn vary(&self) -> &[Field] {
+        &self.vary
+    }
+
+    pub(crate) const fn ids(&self) -> &Ids {
+        &self.ids
+    }
+}
+
+/// How rules in scope are weighed against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Evaluation {
+    /// The rule whose condition the most severe vulnerability fulfils decides.
+    #[default]
+    FirstMatch,
+    /// Any rule that denies decides before any that audits.
+    DenyOverrides,
+}
+
+/// One security rule, compiled.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    name: Arc<str>,
+    description: Option<String>,
+    enabled: bool,
+    action: Action,
+    pub(crate) scope: Scope,
+    /// Limits, most severe level first, unknown last.
+    pub(crate) max_allowed: Vec<(Severity, u32)>,
+    pub(crate) forbidden: Vec<Forbidden>,
+    pub(crate) allowed: Vec<Allowed>,
+    pub(crate) block_unscanned: bool,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) on_unavailable: Action,
+    pub(crate) unsupported: Prefixes,
+    place: (Arc<str>, node::Place),
+}
+
+impl Rule {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            description: None,
+            enabled: true,
+            action: Action::Audit,
+            scope: Scope::default(),
+            max_allowed: Vec::new(),
+            forbidden: Vec::new(),
+            allowed: Vec::new(),
+            block_unscanned: false,
+            max_age: None,
+            on_unavailable: Action::Audit,
+            unsupported: Prefixes::default(),
+            place: ("".into(), node::Place::default()),
+        }
+    }
+
+    /// Its unique name, which appears in denials.
+    #[must_use]
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// Whether it takes part in decisions.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// What it does with an image that violates it: [`Action::Audit`] or [`Action::Deny`].
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        self.action
+    }
+}
+
+/// A vulnerability that must not be present.
+#[derive(Debug, Clone)]
+pub(crate) struct Forbidden {
+    /// As it was written.
+    pub(crate) id: Arc<str>,
+    pub(crate) key: IdKey,
+}
+
+/// A vulnerability that is not counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    pub(crate) key: IdKey,
+    /// The first instant at which it counts again.
+    pub(crate) until: Option<OffsetDateTime>,
+}
+
+/// Number of a vulnerability that some rule names.
+pub(crate) type IdKey = u32;
+
+/// All vulnerabilities that rules name, so that findings are looked up once for all rules. Case
+/// does not matter, as in [`crate::findings::Finding::is`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ids(HashMap<String, IdKey>);
+
+impl Ids {
+    fn intern(&mut self, id: &str) -> IdKey {
+        let next = IdKey::try_from(self.0.len()).unwrap_or(IdKey::MAX);
+        *self.0.entry(id.to_ascii_uppercase()).or_insert(next)
+    }
+
+    /// The number of `id`, if a rule names it. `buffer` is scratch space.
+    pub(crate) fn find(&self, id: &str, buffer: &mut String) -> Option<IdKey> {
+        buffer.clear();
+        buffer.push_str(id);
+        buffer.make_ascii_uppercase();
+        self.0.get(buffer.as_str()).copied()
+    }
+}
+
+/// Entry point of the fuzz target.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Reads `bytes` as a rule file.
+    pub fn rules(bytes: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            let source = super::Source { file: "fuzz.yaml".to_owned(), text: text.to_owned() };
+            let _ = super::parse(&[source]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

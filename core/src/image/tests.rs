@@ -29,18 +29,36 @@ fn names_are_normalised_as_containerd_does() {
 #[test]
 fn a_digest_needs_no_tag_and_keeps_one() {
     check(&format!("nginx@sha256:{HEX}"), Some(&format!("docker.io/library/nginx@sha256:{HEX}")));
-    check(
-        &format!("reg.io/a:v1@sha256:{HEX}"),
-        Some(&format!("reg.io/a:v1@sha256:{HEX}")),
-    );
+    check(&format!("reg.io/a:v1@sha256:{HEX}"), Some(&format!("reg.io/a:v1@sha256:{HEX}")));
 }
 
 #[test]
 fn malformed_references_are_refused() {
     for input in [
-        "", " ", "nginx ", "Nginx", "reg.io/", "reg.io//a", "reg.io/a/../b", "reg.io/a%2fb", "a:",
-        "a:-x", "a\0b", "reg.io:0/a", "reg.io:080/a", "reg.io:65536/a", "reg.io:x/a", "-a.io/b",
-        "reg..io/a", "a___b", "a._b", "reg.io/a:t@", "[::1/a", "[zz]/a", "reg.io/a:b:c", "@sha256:00",
+        "",
+        " ",
+        "nginx ",
+        "Nginx",
+        "reg.io/",
+        "reg.io//a",
+        "reg.io/a/../b",
+        "reg.io/a%2fb",
+        "a:",
+        "a:-x",
+        "a\0b",
+        "reg.io:0/a",
+        "reg.io:080/a",
+        "reg.io:65536/a",
+        "reg.io:x/a",
+        "-a.io/b",
+        "reg..io/a",
+        "a___b",
+        "a._b",
+        "reg.io/a:t@",
+        "[::1/a",
+        "[zz]/a",
+        "reg.io/a:b:c",
+        "@sha256:00",
     ] {
         check(input, None);
     }

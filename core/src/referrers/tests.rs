@@ -46,7 +46,8 @@ fn one_digest_has_one_reading() {
 fn an_artifact_type_falls_back_to_the_config() {
     let config = json!({"mediaType": "application/vnd.x", "digest": Digest::of(b"{}"), "size": 2});
     let document = json!({"schemaVersion": 2, "config": config, "layers": []});
-    let Document::Manifest(manifest) = parse(document.to_string().as_bytes(), OCI_MANIFEST).unwrap()
+    let Document::Manifest(manifest) =
+        parse(document.to_string().as_bytes(), OCI_MANIFEST).unwrap()
     else {
         panic!("not a manifest");
     };

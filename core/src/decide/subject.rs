@@ -1,0 +1,112 @@
+//! Manifests and what is known of each in, what has to be decided out.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::{Clock, MAX_SKEW, Notice, NoticeKind, instant};
+use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Subject};
+use crate::image::{Digest, Platform};
+
+/// A manifest that has to be decided.
+#[derive(Debug)]
+pub(super) struct Looked<'a> {
+    pub(super) digest: Option<Digest>,
+    pub(super) platform: Option<&'a Platform>,
+    pub(super) known: Known<'a>,
+}
+
+/// What is known of it, at the time of the question.
+#[derive(Debug)]
+pub(super) enum Known<'a> {
+    /// At least one report, newest scan first.
+    Reports(Vec<&'a Report>),
+    Missing,
+    Rejected(Cow<'a, Rejection>),
+    Unconfirmed(Duration),
+    Withheld,
+    Unavailable(Cow<'a, Cause>),
+    Unsupported,
+}
+
+impl Looked<'_> {
+    pub(super) fn notice(&self, kind: NoticeKind) -> Notice {
+        let (subject, platform) = (self.digest, self.platform.cloned());
+        Notice { rule: None, subject, platform, kind }
+    }
+}
+
+/// The subjects that have to be decided, by platform: an index and its platforms may speak for each
+/// other where one of them has no evidence.
+pub(super) fn look<'a>(
+    subjects: &'a [Subject],
+    clock: &mut Clock,
+    notices: &mut Vec<Notice>,
+) -> Vec<Looked<'a>> {
+    let mut looked: Vec<_> = subjects.iter().map(|s| look_at(s, clock, notices)).collect();
+    let covers = |l: &Looked<'_>| l.platform.is_none() && matches!(l.known, Known::Reports(_));
+    let covered = looked.iter().any(covers);
+    let has_platforms = looked.iter().any(|l| l.platform.is_some());
+    looked.retain(|l| {
+        let spoken_for = if l.platform.is_some() { covered } else { has_platforms };
+        !(spoken_for && matches!(l.known, Known::Missing))
+    });
+    looked.sort_by(|a, b| (a.platform, a.digest).cmp(&(b.platform, b.digest)));
+    if looked.is_empty() {
+        // Nothing was looked at, and that must not pass for nothing found.
+        let detail = "no manifest of the image is known".to_owned();
+        let cause = Cow::Owned(Cause { kind: CauseKind::NotFound, detail });
+        looked.push(Looked { digest: None, platform: None, known: Known::Unavailable(cause) });
+    }
+    looked
+}
+
+fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice>) -> Looked<'a> {
+    let known = match &*subject.evidence {
+        Evidence::Verified(_) => Known::Reports(Vec::new()),
+        Evidence::Missing => Known::Missing,
+        Evidence::Rejected(rejection) => Known::Rejected(Cow::Borrowed(rejection)),
+        Evidence::Stale { age } => Known::Unconfirmed(*age),
+        Evidence::Withheld => Known::Withheld,
+        Evidence::Unavailable(cause) => Known::Unavailable(Cow::Borrowed(cause)),
+        Evidence::Unsupported => Known::Unsupported,
+    };
+    let mut looked = Looked { digest: subject.digest, platform: subject.platform.as_ref(), known };
+    let Evidence::Verified(reports) = &*subject.evidence else {
+        return looked;
+    };
+    let (mut believed, early): (Vec<&Report>, Vec<&Report>) =
+        reports.iter().map(|report| &**report).partition(|report| {
+            let from = believed_from(report.findings.scanned_at);
+            if let Some(from) = from {
+                clock.changes_at(from);
+            }
+            from.is_none_or(|from| from <= clock.now)
+        });
+    if believed.is_empty() {
+        let detail = match early.first() {
+            Some(report) => {
+                let at = instant(report.findings.scanned_at);
+                format!("its scan finishes in the future, at {at}")
+            }
+            None => "there is no report in it".to_owned(),
+        };
+        let report = early.first().map(|report| report.digest);
+        let rejection = Rejection { reason: Reason::Malformed, report, detail };
+        looked.known = Known::Rejected(Cow::Owned(rejection));
+        return looked;
+    }
+    for report in early {
+        let (report, scanned_at) = (report.digest, report.findings.scanned_at);
+        notices.push(looked.notice(NoticeKind::EarlyReport { report, scanned_at }));
+    }
+    believed.sort_by_key(|r| (std::cmp::Reverse(r.findings.scanned_at), r.digest));
+    looked.known = Known::Reports(believed);
+    looked
+}
+
+/// The first instant at which a scan time is believed; `None` if that is before all time.
+fn believed_from(scanned_at: OffsetDateTime) -> Option<OffsetDateTime> {
+    scanned_at.checked_sub(time::Duration::try_from(MAX_SKEW).ok()?)
+}

@@ -1,0 +1,194 @@
+//! What evidence means that has no findings, or too many sources.
+
+use super::*;
+
+#[test]
+fn absence_passes_with_a_notice_unless_it_is_blocked() {
+    let open = "{name: r, action: deny, maxAllowed: {high: 0}}";
+    let closed = "{name: r, action: deny, blockUnscannedImages: true}";
+    for (evidence, kind) in
+        [(Evidence::Missing, "unscanned"), (Evidence::Unsupported, "unsupported")]
+    {
+        let decision = check(open, evidence.clone(), Allow, "");
+        assert_eq!(decision.notices[0].kind.as_str(), kind);
+        let decision = check(closed, evidence, Deny, "r");
+        assert_eq!(decision.violations[0].condition.as_str(), kind);
+    }
+}
+
+#[test]
+fn evidence_that_cannot_be_used_is_never_silent() {
+    let open = "{name: r, action: deny, maxAllowed: {high: 0}, maxFindingsAge: 1d}";
+    let closed = "{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1d}";
+    let rejection =
+        Rejection { reason: Reason::BadSignature, report: None, detail: "no".to_owned() };
+    let old = report("trivy", NOW - time::Duration::days(2), Vec::new());
+    for (evidence, kind) in [
+        (Evidence::Rejected(rejection), "rejected"),
+        (Evidence::Withheld, "withheld"),
+        (Evidence::Stale { age: Duration::from_secs(7200) }, "unconfirmed"),
+        (Evidence::Verified(vec![old]), "stale"),
+        (Evidence::Verified(Vec::new()), "rejected"),
+    ] {
+        let decision = check(open, evidence.clone(), Audit, "r");
+        assert_eq!(decision.violations[0].condition.as_str(), kind);
+        check(closed, evidence, Deny, "r");
+    }
+}
+
+#[test]
+fn each_rule_says_what_unavailable_evidence_means() {
+    let cause = Cause { kind: CauseKind::Unreachable, detail: "refused".to_owned() };
+    let evidence = || Evidence::Unavailable(cause.clone());
+    check("{name: r, action: deny, maxAllowed: {high: 0}}", evidence(), Audit, "r");
+    check("{name: r, action: audit, onUnavailable: deny}", evidence(), Deny, "r");
+    let decision = check("{name: r, action: deny, onUnavailable: allow}", evidence(), Allow, "");
+    assert_eq!(decision.notices[0].kind, NoticeKind::Unavailable(cause.clone()));
+    let unresolved = Subject { digest: None, ..subject("", evidence()) };
+    let decision = check_all(&policy("{name: r, onUnavailable: deny}"), &[unresolved], Deny, "r");
+    assert_eq!(decision.violations[0].subject, None);
+}
+
+#[test]
+fn no_manifest_at_all_is_not_nothing_found() {
+    check_all(&policy("{name: r, onUnavailable: deny}"), &[], Deny, "r");
+    check_all(&Policy::default_policy(), &[], Audit, "default");
+}
+
+#[test]
+fn an_audit_for_the_evidence_does_not_hide_a_denial() {
+    let old = report("trivy", NOW - time::Duration::days(2), findings("c"));
+    let rules = "{name: z, action: audit, maxAllowed: {low: 0}, maxFindingsAge: 1d},
+                 {name: a, action: deny, maxAllowed: {low: 0}}";
+    check(rules, Evidence::Verified(vec![old.clone()]), Deny, "a");
+    let milder = rules.replace("action: deny", "action: audit");
+    check(&milder, Evidence::Verified(vec![old]), Audit, "z");
+}
+
+#[test]
+fn findings_are_too_old_just_after_their_greatest_age() {
+    let policy = policy("{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1h}");
+    let subjects = [subject("", found(""))];
+    let age = NOW + time::Duration::HOUR;
+    let past = age + time::Duration::NANOSECOND;
+    let at = |now| {
+        let decision = decided_at(&policy, &subjects, now);
+        (decision.action, decision.changes_at)
+    };
+    assert_eq!(at(age), (Allow, Some(past)));
+    assert_eq!(at(past), (Deny, None));
+}
+
+#[test]
+fn a_scan_of_the_future_is_not_believed_one_step_past_the_skew() {
+    let policy = policy("{name: r, action: deny, blockUnscannedImages: true}");
+    let skew = time::Duration::try_from(MAX_SKEW).unwrap();
+    let at = |scanned_at| {
+        let evidence = Evidence::Verified(vec![report("trivy", scanned_at, Vec::new())]);
+        let decision = decided_at(&policy, &[subject("", evidence)], NOW);
+        (decision.action, decision.changes_at)
+    };
+    assert_eq!(at(NOW + skew), (Allow, None));
+    let past = NOW + time::Duration::NANOSECOND;
+    assert_eq!(at(past + skew), (Deny, Some(past)));
+}
+
+#[test]
+fn times_at_the_end_of_all_time_are_decided() {
+    let policy = policy("{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1d}");
+    for now in [datetime!(9999-12-31 23:59:59 UTC), datetime!(-9999-01-01 0:00 UTC), NOW] {
+        for scanned_at in [datetime!(9999-12-31 23:59:59 UTC), datetime!(-9999-01-01 0:00 UTC)] {
+            let evidence = Evidence::Verified(vec![report("trivy", scanned_at, Vec::new())]);
+            let decision = decided_at(&policy, &[subject("", evidence)], now);
+            let expected = if now == scanned_at { Allow } else { Deny };
+            assert_eq!(decision.action, expected, "{scanned_at} at {now}");
+        }
+    }
+}
+
+#[test]
+fn the_worst_manifest_of_an_index_decides() {
+    let policy =
+        policy("{name: r, action: deny, maxAllowed: {critical: 0}, blockUnscannedImages: true}");
+    let amd64 = |levels: &str| subject("linux/amd64", found(levels));
+    let arm64 = |evidence| subject("linux/arm64", evidence);
+    let index = |evidence| subject("", evidence);
+    let decision =
+        check_all(&policy, &[index(Evidence::Missing), amd64(""), arm64(found("c"))], Deny, "r");
+    assert_eq!(decision.violations[0].platform.as_ref().unwrap().to_string(), "linux/arm64");
+    // An index without evidence leaves the word to its platforms, of which one has none.
+    check_all(&policy, &[index(Evidence::Missing), amd64(""), arm64(Evidence::Missing)], Deny, "r");
+    check_all(&policy, &[index(Evidence::Missing), amd64("")], Allow, "");
+    check_all(&policy, &[index(Evidence::Missing)], Deny, "r");
+    // Verified evidence on the index covers a platform without its own, and only that.
+    check_all(&policy, &[index(found("")), amd64(""), arm64(Evidence::Missing)], Allow, "");
+    check_all(&policy, &[index(found("")), arm64(Evidence::Withheld)], Deny, "r");
+    check_all(&policy, &[index(Evidence::Withheld), amd64("")], Deny, "r");
+    check_all(&policy, &[index(Evidence::Withheld), arm64(Evidence::Missing)], Deny, "r");
+    check_all(&policy, &[index(found("c")), amd64("")], Deny, "r");
+}
+
+#[test]
+fn of_equally_bad_manifests_the_first_platform_decides() {
+    let policy = policy("{name: r, action: deny, maxAllowed: {critical: 0}}");
+    let subjects = [subject("linux/arm64", found("c")), subject("linux/amd64", found("c"))];
+    let decision = check_all(&policy, &subjects, Deny, "r");
+    let deciding: Vec<_> = decision.violations.iter().map(|v| v.deciding).collect();
+    assert_eq!(deciding, [true, false]);
+    assert_eq!(decision.violations[0].platform.as_ref().unwrap().architecture, "amd64");
+}
+
+#[test]
+fn two_scanners_that_see_one_vulnerability_see_one() {
+    let mut other = finding("GHSA-0", Severity::High);
+    other.aliases = vec!["CVE-0".into()];
+    let both = |low: Severity, second: Finding| {
+        Evidence::Verified(vec![
+            report("trivy", NOW, vec![finding("CVE-0", low)]),
+            report("grype", NOW, vec![second]),
+        ])
+    };
+    let one = "{name: r, action: deny, maxAllowed: {high: 0, low: 1}}";
+    let decision = check(one, both(Severity::Low, other.clone()), Deny, "r");
+    // The stricter wins, and it is one: the limit of `low` holds.
+    assert_eq!(decision.violations.len(), 1);
+    assert_eq!(decision.violations[0].findings[0].aliases, [Box::from("CVE-0")]);
+    // What one scanner does not state, the other does.
+    let low = "{name: r, action: deny, maxAllowed: {critical: 0, unknown: 0}}";
+    check(low, both(Severity::Unknown, other.clone()), Allow, "");
+    other.package = Some("zlib".into());
+    check("{name: r, action: deny, maxAllowed: {low: 1}}", both(Severity::Low, other), Deny, "r");
+}
+
+#[test]
+fn another_scanner_never_makes_fewer() {
+    let twice = vec![finding("CVE-0", Severity::High), finding("CVE-0", Severity::High)];
+    let evidence = Evidence::Verified(vec![
+        report("trivy", NOW, vec![finding("CVE-0", Severity::Low)]),
+        report("grype", NOW, twice),
+    ]);
+    check("{name: r, action: deny, maxAllowed: {high: 1}}", evidence, Deny, "r");
+}
+
+#[test]
+fn an_old_report_of_several_is_left_out_and_said() {
+    let evidence = Evidence::Verified(vec![
+        report("trivy", NOW - time::Duration::days(2), findings("c")),
+        report("grype", NOW, findings("h")),
+    ]);
+    let rules = "{name: new, action: deny, maxAllowed: {critical: 0}, maxFindingsAge: 1d},
+                 {name: any, action: audit, maxAllowed: {critical: 0}}";
+    let decision = check(rules, evidence, Audit, "any");
+    assert_eq!(decision.notices.len(), 1);
+    assert_eq!(decision.notices[0].kind.as_str(), "old_report");
+}
+
+#[test]
+fn an_early_report_of_several_is_left_out_and_said() {
+    let evidence = Evidence::Verified(vec![
+        report("trivy", NOW + time::Duration::DAY, Vec::new()),
+        report("grype", NOW, findings("c")),
+    ]);
+    let decision = check("{name: r, action: deny, maxAllowed: {critical: 0}}", evidence, Deny, "r");
+    assert_eq!(decision.notices[0].kind.as_str(), "early_report");
+}

@@ -1,0 +1,92 @@
+//! Events of decisions, as a sink reads them.
+
+use super::*;
+use crate::decide::decide;
+use crate::evidence::{Reason, Rejection, Source};
+use crate::policy::{self, Policy};
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+fn subject(evidence: Evidence) -> Subject {
+    Subject {
+        digest: Some(Digest::of(b"image")),
+        platform: None,
+        evidence: std::sync::Arc::new(evidence),
+        fetched_at: NOW,
+        source: Source::Memory,
+    }
+}
+
+fn policy(rules: &str) -> Policy {
+    let text = format!("apiVersion: portcullis.dev/v1\nkind: Policy\nspec: {{rules: [{rules}]}}");
+    policy::parse(&[policy::Source { file: "r".to_owned(), text }]).unwrap()
+}
+
+fn event(policy: &Policy, subjects: &[Subject], ctx: &Context) -> Event {
+    let image = "reg.io/app:v1".parse().unwrap();
+    let decision = decide(policy, &image, subjects, ctx, NOW);
+    let call = Call { id: "e-1", time: NOW, took: Duration::from_micros(7) };
+    Event::new(call, &image, subjects, ctx, &decision)
+}
+
+#[test]
+fn an_event_says_what_was_asked_and_why_it_was_answered() {
+    let policy = policy("{name: r, action: deny, blockUnscannedImages: true}");
+    let ctx = Context { namespace: "shop".to_owned(), ..Context::default() };
+    let event = event(&policy, &[subject(Evidence::Missing)], &ctx);
+    let json = serde_json::to_value(&event).unwrap();
+    assert_eq!(json["id"], "e-1");
+    assert_eq!(json["time"], "2026-03-01T12:00:00Z");
+    assert_eq!(json["action"], "deny");
+    assert_eq!(json["rule"], "r");
+    assert_eq!(json["namespace"], "shop");
+    assert_eq!(json["image"], "reg.io/app:v1");
+    assert_eq!(json["digest"], Digest::of(b"image").to_string());
+    assert_eq!(json["violations"][0]["condition"], "unscanned");
+    assert_eq!(json["evidence"][0]["status"], "missing");
+    assert_eq!(json["evidence"][0]["source"], "memory");
+    assert_eq!(json["policy_revision"], policy.revision());
+    assert_eq!(json["duration_us"], 7);
+    assert!(json["reason"].as_str().unwrap().contains("Unscanned images are not allowed"));
+}
+
+#[test]
+fn an_allow_is_an_event_too() {
+    let event =
+        event(&Policy::default_policy(), &[subject(Evidence::Missing)], &Context::default());
+    assert_eq!((event.action, event.rule, event.reason), (Action::Allow, None, None));
+    assert_eq!(event.notices[0].kind, "unscanned");
+}
+
+#[test]
+fn names_from_outside_are_escaped_and_cut() {
+    let ctx = Context {
+        namespace: "a\u{1b}[31m\nb\u{202e}c".to_owned(),
+        pod: "x".repeat(MAX_NAME + 1),
+        container: "x".repeat(MAX_NAME),
+        ..Context::default()
+    };
+    let detail = format!("\u{7}{}", "é".repeat(100_000));
+    let rejection = Rejection { reason: Reason::Malformed, report: None, detail };
+    let event = event(&Policy::default_policy(), &[subject(Evidence::Rejected(rejection))], &ctx);
+    assert_eq!(event.namespace, "a\\u{1b}[31m\\u{a}b\\u{202e}c");
+    assert_eq!(event.pod, format!("{}…", "x".repeat(MAX_NAME - 3)));
+    assert_eq!(event.container.len(), MAX_NAME);
+    let json = serde_json::to_string(&event).unwrap();
+    assert!(json.len() < 16 * 1024, "{}", json.len());
+    assert!(!json.chars().any(char::is_control));
+}
+
+#[test]
+fn lists_are_cut_and_counted_and_the_deciding_violation_stays() {
+    let rules: String = (0..MAX_LISTED + 1)
+        .map(|n| format!("{{name: r{n:03}, action: audit, blockUnscannedImages: true}},"))
+        .collect();
+    let policy = policy(&format!("{rules}{{name: z, action: deny, blockUnscannedImages: true}}"));
+    let event = event(&policy, &[subject(Evidence::Missing)], &Context::default());
+    assert_eq!(event.violations.len(), MAX_LISTED);
+    assert_eq!(event.violations_total, MAX_LISTED + 2);
+    assert!(event.violations[0].deciding);
+    assert_eq!(event.violations[0].rule, "z");
+}

@@ -1,0 +1,131 @@
+//! An in-toto statement in, the findings of its predicate out: if it is about the verified subject.
+//!
+//! Fields as in `spec/v1/statement.md` of in-toto/attestation.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::capped::Capped;
+use super::{
+    COSIGN_VULN_V1, Findings, FindingsError, Input, MAX_DIGESTS, MAX_SUBJECTS, MAX_TEXT,
+    VULNS_V0_1, VULNS_V0_2, bounded, cosign_vuln, document, vulns,
+};
+use crate::image::Digest;
+use crate::referrers::PREDICATE_TYPE;
+
+/// `_type` of a statement of version 1.
+pub(super) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
+/// `_type` of a statement of version 0.1, which differs in nothing that is read.
+const STATEMENT_V0_1: &str = "https://in-toto.io/Statement/v0.1";
+
+pub(super) fn read(input: &Input<'_>) -> Result<Findings, FindingsError> {
+    let raw: Raw<'_> = document(input.bytes)?;
+    if raw.payload_type.is_some() {
+        return Err(FindingsError::Envelope);
+    }
+    let stated = stated("_type", raw.statement_type.as_deref())?;
+    if stated != STATEMENT_V1 && stated != STATEMENT_V0_1 {
+        return Err(FindingsError::Format(stated.to_owned()));
+    }
+    let predicate_type = self::stated("predicateType", raw.predicate_type.as_deref())?;
+    if let Some(annotated) = input.annotations.get(PREDICATE_TYPE)
+        && annotated != predicate_type
+    {
+        return Err(FindingsError::Announced {
+            annotated: bounded("bytes of annotation", annotated, MAX_TEXT)?.to_owned(),
+            stated: predicate_type.to_owned(),
+        });
+    }
+    check_subject(raw.subject.unwrap_or_default(), input.subject)?;
+    let predicate = raw.predicate.ok_or(FindingsError::Missing("predicate"))?;
+    match predicate_type {
+        VULNS_V0_1 | VULNS_V0_2 => vulns::read(predicate),
+        COSIGN_VULN_V1 => cosign_vuln::read(predicate),
+        other => Err(FindingsError::Format(other.to_owned())),
+    }
+}
+
+/// A type that is compared whole: no space is trimmed from it.
+fn stated<'a>(field: &'static str, value: Option<&'a str>) -> Result<&'a str, FindingsError> {
+    let value = value.ok_or(FindingsError::Missing(field))?;
+    bounded(field, value, MAX_TEXT)?;
+    Ok(value)
+}
+
+/// One of the subjects must have the verified digest, written as digests are: a statement that
+/// writes it otherwise is not one that we know how to read (CASES T004).
+fn check_subject(
+    subjects: Capped<Subject, MAX_SUBJECTS>,
+    verified: Digest,
+) -> Result<(), FindingsError> {
+    let hex = verified.hex();
+    let mut found = false;
+    for Subject { digest } in subjects.within("subjects")? {
+        if digest.count > MAX_DIGESTS {
+            return Err(FindingsError::TooLarge {
+                what: "digests of one subject",
+                limit: MAX_DIGESTS,
+            });
+        }
+        found |= digest.sha256.is_some_and(|sha256| sha256 == hex);
+    }
+    found.then_some(()).ok_or(FindingsError::WrongSubject { subject: verified })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw<'a> {
+    #[serde(rename = "_type")]
+    statement_type: Option<String>,
+    subject: Option<Capped<Subject, MAX_SUBJECTS>>,
+    predicate_type: Option<String>,
+    #[serde(borrow)]
+    predicate: Option<&'a RawValue>,
+    /// Only an envelope has it.
+    payload_type: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    #[serde(default)]
+    digest: Digests,
+}
+
+/// The digests of one subject: how many, and the one that is compared.
+#[derive(Default)]
+struct Digests {
+    count: usize,
+    sha256: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Digests {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fold)
+    }
+}
+
+struct Fold;
+
+impl<'de> Visitor<'de> for Fold {
+    type Value = Digests;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("digests by algorithm")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Digests, A::Error> {
+        let mut digests = Digests::default();
+        while let Some(algorithm) = map.next_key::<String>()? {
+            digests.count += 1;
+            if algorithm == "sha256" {
+                digests.sha256 = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(digests)
+    }
+}

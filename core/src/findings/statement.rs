@@ -1,0 +1,116 @@
+//! A scanner's report file in, an in-toto statement that says the same out.
+//!
+//! This is what is attached to an image and signed where a scanner does not do so itself.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::in_toto::STATEMENT_V1;
+use super::vulns::TRIVY_URI;
+use super::{
+    Finding, Findings, FindingsError, FixState, MAX_REPORT, MAX_TEXT, Scanner, Score, VULNS_V0_2,
+    bounded, document, trivy,
+};
+use crate::image::Digest;
+
+/// An in-toto statement v1 with a vulns v0.2 predicate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The statement as JSON: the bytes of the layer.
+    pub bytes: Vec<u8>,
+    /// Its predicate type, for the annotation of the manifest.
+    pub predicate_type: &'static str,
+    /// Which scanner made the report.
+    pub scanner: Scanner,
+    /// When the scan finished, as the report says.
+    pub scanned_at: OffsetDateTime,
+    /// How many findings it has.
+    pub findings: usize,
+}
+
+/// Turns a scanner's report, a Trivy JSON file of schema version 2, into a statement about
+/// `subject`, which is called `name` in it. Read back by [`super::parse`], it gives the findings
+/// that the report itself gives.
+///
+/// What the report does not say is not made up: `scanner.db` is empty, because Trivy does not write
+/// when its database was updated, and the scan starts when it ends.
+///
+/// # Errors
+/// When the report is of another format, is malformed or past a bound, does not say when it was
+/// made, or did not cover the image.
+pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Statement, FindingsError> {
+    let too_large = FindingsError::TooLarge { what: "bytes", limit: MAX_REPORT };
+    if report.len() > MAX_REPORT {
+        return Err(too_large);
+    }
+    let name = bounded("bytes of subject name", name, MAX_TEXT)?;
+    let report = trivy::read(document(report)?)?;
+    let created_at = report.created_at.clone();
+    let Findings { scanner, scanned_at, list } = report.into_findings()?;
+    let statement = json!({
+        "_type": STATEMENT_V1,
+        "subject": [{ "name": name, "digest": { "sha256": subject.hex() } }],
+        "predicateType": VULNS_V0_2,
+        "predicate": {
+            "scanner": {
+                "uri": TRIVY_URI,
+                "version": scanner.version,
+                "db": {},
+                "result": list.iter().map(result).collect::<Vec<_>>(),
+            },
+            "metadata": { "scanStartedOn": created_at, "scanFinishedOn": created_at },
+        },
+    });
+    let bytes = statement.to_string().into_bytes();
+    if bytes.len() > MAX_REPORT {
+        return Err(too_large);
+    }
+    Ok(Statement { bytes, predicate_type: VULNS_V0_2, scanner, scanned_at, findings: list.len() })
+}
+
+/// A finding as a result of the predicate.
+///
+/// The severity is the scanner's own and stands alone in `severity`, where the worst counts. The
+/// score of another source may be higher, so it is only an annotation.
+fn result(finding: &Finding) -> Value {
+    let annotations = Annotations {
+        package: finding.package.as_deref(),
+        installed_version: finding.installed.as_deref(),
+        purl: finding.purl.as_deref(),
+        fixed_version: finding.fixed.join(", "),
+        fix_state: finding.fix_state,
+        aliases: &finding.aliases,
+        severity: finding.severity.as_str(),
+        cvss_score: finding.score,
+    };
+    json!({
+        "id": finding.id,
+        "severity": [{ "method": trivy::NAME, "score": finding.severity.as_str() }],
+        "annotations": [annotations],
+    })
+}
+
+/// The keys of carabiner-dev/osv, and `fix_state` and `cvss_score`.
+#[derive(serde::Serialize)]
+struct Annotations<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installed_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purl: Option<&'a str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    fixed_version: String,
+    #[serde(skip_serializing_if = "is_not_stated")]
+    fix_state: FixState,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    aliases: &'a [Box<str>],
+    severity: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cvss_score: Option<Score>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_not_stated(state: &FixState) -> bool {
+    matches!(state, FixState::NotStated)
+}

@@ -1,0 +1,229 @@
+//! An image and where it would run in, whether a rule is about it out.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::labels::Selector;
+use super::prefix::Prefix;
+use crate::decide::Context;
+use crate::image::Reference;
+
+/// What a rule can look at to see whether it is about a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// Cloud provider.
+    Provider,
+    /// Subscription, account or project.
+    Account,
+    /// Region.
+    Region,
+    /// Cluster.
+    Cluster,
+    /// Namespace.
+    Namespace,
+    /// Labels of the namespace.
+    NamespaceLabels,
+    /// Kind and name of the workload: `Deployment/web`.
+    Workload,
+    /// Pod.
+    Pod,
+    /// Labels of the pod.
+    PodLabels,
+    /// Service account.
+    ServiceAccount,
+    /// Container within the pod.
+    Container,
+    /// The whole normalised reference: `docker.io/library/nginx:latest`.
+    Image,
+    /// The registry host: `docker.io`.
+    Registry,
+    /// The registry host and the path: `docker.io/library/nginx`.
+    Repository,
+}
+
+impl Field {
+    /// The word for it, as in the contract's `vary`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Account => "account",
+            Self::Region => "region",
+            Self::Cluster => "cluster",
+            Self::Namespace => "namespace",
+            Self::NamespaceLabels => "namespace_labels",
+            Self::Workload => "workload",
+            Self::Pod => "pod",
+            Self::PodLabels => "pod_labels",
+            Self::ServiceAccount => "service_account",
+            Self::Container => "container",
+            Self::Image => "image",
+            Self::Registry => "registry",
+            Self::Repository => "repository",
+        }
+    }
+}
+
+/// An image and its context with the texts that matchers look at, made once for all rules.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    ctx: &'a Context,
+    workload: String,
+    registry: &'a str,
+    repository: String,
+    /// The reference as it is, and where it has both tag and digest, also with each alone: a digest
+    /// must not carry an image past a rule for its tag.
+    image: Vec<String>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(image: &'a Reference, ctx: &'a Context) -> Self {
+        let repository = image.name();
+        let mut spellings = vec![image.to_string()];
+        if let (Some(tag), Some(digest)) = (image.tag(), image.digest()) {
+            spellings.push(format!("{repository}:{tag}"));
+            spellings.push(format!("{repository}@{digest}"));
+        }
+        let workload = if ctx.workload_kind.is_empty() && ctx.workload.is_empty() {
+            String::new()
+        } else {
+            format!("{}/{}", ctx.workload_kind, ctx.workload)
+        };
+        Self { ctx, workload, registry: image.registry(), repository, image: spellings }
+    }
+
+    fn any(&self, field: Field, test: impl Fn(&str) -> bool) -> bool {
+        match field {
+            Field::Provider => test(&self.ctx.provider),
+            Field::Account => test(&self.ctx.account),
+            Field::Region => test(&self.ctx.region),
+            Field::Cluster => test(&self.ctx.cluster),
+            Field::Namespace => test(&self.ctx.namespace),
+            Field::Workload => test(&self.workload),
+            Field::Pod => test(&self.ctx.pod),
+            Field::ServiceAccount => test(&self.ctx.service_account),
+            Field::Container => test(&self.ctx.container),
+            Field::Image => self.image.iter().any(|image| test(image)),
+            Field::Registry => test(self.registry),
+            Field::Repository => test(&self.repository),
+            Field::NamespaceLabels | Field::PodLabels => false,
+        }
+    }
+
+    fn labels(&self, field: Field) -> Option<&BTreeMap<String, String>> {
+        match field {
+            Field::NamespaceLabels => Some(&self.ctx.namespace_labels),
+            Field::PodLabels => Some(&self.ctx.pod_labels),
+            _ => None,
+        }
+    }
+
+    /// Whether the image is in one of `registries`.
+    pub(crate) fn is_in(&self, registries: &Prefixes) -> bool {
+        registries.0.iter().any(|prefix| prefix.matches(&self.repository))
+    }
+}
+
+/// Registries, or paths within them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prefixes(pub(super) Vec<Prefix>);
+
+/// Which containers a rule is about: those that pass all matchers. None passes everything.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    pub(super) matchers: Vec<Matcher>,
+    pub(super) selectors: Vec<(Field, Selector)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Matcher {
+    pub(super) field: Field,
+    pub(super) test: Test,
+}
+
+/// What one matcher asks of a text: one of its values fits.
+#[derive(Debug, Clone)]
+pub(super) enum Test {
+    Equals(HashSet<Box<str>>),
+    /// None of its values is equal.
+    NotEquals(HashSet<Box<str>>),
+    StartsWith(Vec<Box<str>>),
+    /// Begins with, on path boundaries.
+    Within(Vec<Prefix>),
+    EndsWith(Vec<Box<str>>),
+    Contains(Vec<Box<str>>),
+}
+
+impl Scope {
+    pub(crate) fn covers(&self, target: &Target<'_>) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(target))
+            && self.selectors.iter().all(|(field, selector)| {
+                target.labels(*field).is_some_and(|labels| selector.selects(labels))
+            })
+    }
+
+    /// The fields that it looks at.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field> + '_ {
+        let matched = self.matchers.iter().map(|matcher| matcher.field);
+        matched.chain(self.selectors.iter().map(|(field, _)| *field))
+    }
+
+    /// Whether it is certain that no container is in both; `false` when that is not known.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        let matchers = self
+            .matchers
+            .iter()
+            .any(|a| other.matchers.iter().any(|b| a.excludes(b) || b.excludes(a)));
+        let labels = |(a_field, a): &(Field, Selector)| {
+            other.selectors.iter().any(|(b_field, b)| a_field == b_field && a.excludes(b))
+        };
+        matchers || self.selectors.iter().any(labels)
+    }
+}
+
+/// Whether `text` ends with `value`; for images at a boundary of the name, so that `azurecr.io` is not
+/// the end of `evil-azurecr.io`. A value that begins with a separator brings its own boundary.
+fn ends_with(field: Field, text: &str, value: &str) -> bool {
+    let boundaries: &[char] = match field {
+        Field::Registry => &['.'],
+        Field::Image | Field::Repository => &['/', ':', '@'],
+        _ => return text.ends_with(value),
+    };
+    let own = value.starts_with(|c: char| !c.is_ascii_alphanumeric());
+    text.strip_suffix(value)
+        .is_some_and(|rest| own || rest.is_empty() || rest.ends_with(boundaries))
+}
+
+impl Matcher {
+    fn matches(&self, target: &Target<'_>) -> bool {
+        let field = self.field;
+        match &self.test {
+            Test::Equals(values) => target.any(field, |text| values.contains(text)),
+            Test::NotEquals(values) => !target.any(field, |text| values.contains(text)),
+            Test::StartsWith(values) => {
+                target.any(field, |text| values.iter().any(|value| text.starts_with(&**value)))
+            }
+            Test::Within(values) => {
+                target.any(field, |text| values.iter().any(|value| value.matches(text)))
+            }
+            Test::EndsWith(values) => {
+                target.any(field, |text| values.iter().any(|value| ends_with(field, text, value)))
+            }
+            Test::Contains(values) => {
+                target.any(field, |text| values.iter().any(|value| text.contains(&**value)))
+            }
+        }
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        // One image has several spellings, so that two of them exclude nothing.
+        if self.field != other.field || self.field == Field::Image {
+            return false;
+        }
+        match (&self.test, &other.test) {
+            (Test::Equals(a), Test::Equals(b)) => a.is_disjoint(b),
+            (Test::Equals(a), Test::NotEquals(b)) => a.is_subset(b),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! One DER certificate in, its facts and the rules that it fulfils out.
+//!
+//! The rules are those of the Notary Project signature specification ("Certificate
+//! Requirements"). Where the specification is stricter than the reference implementation it is
+//! followed, and two things that neither processes are refused rather than passed over: unknown
+//! critical extensions and name constraints.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+use x509_parser::der_parser::{Oid, oid};
+use x509_parser::error::X509Error;
+use x509_parser::extensions::{ParsedExtension, X509Extension};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::algorithm::{Issuance, PublicKey};
+use super::chain::MAX_CHAIN;
+use super::der;
+use super::identity::{self, IdentityError};
+
+/// The largest certificate that is read, in bytes of DER. Real ones have one to four thousand.
+pub const MAX_CERTIFICATE: usize = 16 * 1024;
+
+/// Why certificates are not a chain that may sign.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// More bytes than [`MAX_CERTIFICATE`].
+    #[error("a certificate is {length} bytes long, more than the {MAX_CERTIFICATE} allowed")]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Not a certificate.
+    #[error("bytes are not an X.509 certificate in DER")]
+    Malformed(#[source] X509Error),
+    /// Its frame has another spelling than the one of DER.
+    #[error("the frame of a certificate is not DER")]
+    Frame,
+    /// Bytes after the certificate.
+    #[error("there are {length} bytes after the end of a certificate")]
+    Trailing {
+        /// How many.
+        length: usize,
+    },
+    /// Its subject is too large.
+    #[error("the subject of a certificate cannot be read")]
+    Subject(#[source] IdentityError),
+    /// There is no certificate.
+    #[error("the certificate chain is empty")]
+    Empty,
+    /// More certificates than [`MAX_CHAIN`].
+    #[error("the chain has {count} certificates, more than the {MAX_CHAIN} allowed")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// It breaks a rule.
+    #[error("certificate `{subject}` may not be used for signing")]
+    Rule {
+        /// Its subject.
+        subject: String,
+        /// The rule.
+        #[source]
+        rule: Rule,
+    },
+    /// It was not issued by the next certificate of the chain.
+    #[error("certificate `{subject}` is not issued by the next one, `{issuer}`")]
+    NotIssued {
+        /// Its subject.
+        subject: String,
+        /// Subject of the next certificate.
+        issuer: String,
+    },
+    /// The chain does not end in a root.
+    #[error("certificate `{subject}` ends the chain and is not self-signed")]
+    NoRoot {
+        /// Its subject.
+        subject: String,
+    },
+    /// A self-signed certificate before the end of the chain.
+    #[error("certificate `{subject}` is self-signed and does not end the chain")]
+    EarlyRoot {
+        /// Its subject.
+        subject: String,
+    },
+}
+
+/// The rules for certificates of a signing chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// An extension twice.
+    #[error("an extension appears twice")]
+    DuplicateExtension,
+    /// An extension that decides something cannot be read.
+    #[error("extension `{0}` cannot be read")]
+    UnreadableExtension(String),
+    /// A critical extension that is not processed here.
+    #[error("critical extension `{0}` is not known here")]
+    CriticalExtension(String),
+    /// Name constraints are not processed here.
+    #[error("name constraints are not supported")]
+    NameConstraints,
+    /// The algorithms inside and outside the signed part differ.
+    #[error("its two statements of the signature algorithm differ")]
+    AlgorithmMismatch,
+    /// A CA without critical basic constraints that say so.
+    #[error("an issuer needs critical basic constraints with `CA` true")]
+    NotCa,
+    /// A CA below which there are more CAs than it permits.
+    #[error("its path length {limit} permits fewer than the {count} issuers below it")]
+    PathLength {
+        /// What it permits.
+        limit: u32,
+        /// How many there are.
+        count: usize,
+    },
+    /// Key usage missing or not critical.
+    #[error("a critical key usage extension is needed")]
+    KeyUsage,
+    /// A CA that may not sign certificates.
+    #[error("the key usage of an issuer must have `keyCertSign`")]
+    KeyCertSign,
+    /// A leaf that may do more, or less, than sign.
+    #[error(
+        "the key usage of a signing certificate must have `digitalSignature` and, beside \
+         `contentCommitment`, nothing else"
+    )]
+    LeafKeyUsage,
+    /// An extended key usage that a signing certificate must not have.
+    #[error("the extended key usage of a signing certificate must not have `{0}`")]
+    ExtendedKeyUsage(&'static str),
+    /// A leaf that is a CA.
+    #[error("a signing certificate must not be a CA")]
+    LeafIsCa,
+    /// Its key is of no supported type and size.
+    #[error("its key is none of RSA 2048, 3072 or 4096 and P-256, P-384 or P-521")]
+    Key,
+}
+
+/// The facts of one certificate.
+#[derive(Clone)]
+pub(super) struct Certificate {
+    der: Vec<u8>,
+    signed: Vec<u8>,
+    signature: Vec<u8>,
+    issuance: Issuance,
+    key: PublicKey,
+    subject: String,
+    raw_subject: Vec<u8>,
+    raw_issuer: Vec<u8>,
+    not_before: i64,
+    not_after: i64,
+    extensions: Extensions,
+    broken: Option<Rule>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Extensions {
+    ca: bool,
+    basic_constraints_critical: bool,
+    path_length: Option<u32>,
+    /// RFC 5280 bits, bit 0 is `digitalSignature`. `None` without a critical extension.
+    key_usage: Option<u16>,
+    forbidden_purpose: Option<&'static str>,
+    names_revocation: bool,
+}
+
+impl Certificate {
+    /// Reads one certificate, and does not yet judge it: a trust store may hold what no chain may.
+    pub(super) fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+        if der.len() > MAX_CERTIFICATE {
+            return Err(CertificateError::TooLarge { length: der.len() });
+        }
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|e| match e {
+            x509_parser::nom::Err::Error(e) | x509_parser::nom::Err::Failure(e) => {
+                CertificateError::Malformed(e)
+            }
+            x509_parser::nom::Err::Incomplete(_) => {
+                CertificateError::Malformed(X509Error::InvalidCertificate)
+            }
+        })?;
+        if !rest.is_empty() {
+            return Err(CertificateError::Trailing { length: rest.len() });
+        }
+        let parts = der::split(der).ok_or(CertificateError::Frame)?;
+        let subject = identity::print(certificate.subject()).map_err(CertificateError::Subject)?;
+        let read = if parts.inner_algorithm == parts.outer_algorithm {
+            Extensions::read(&certificate)
+        } else {
+            Err(Rule::AlgorithmMismatch)
+        };
+        let (extensions, broken) = match read {
+            Ok(extensions) => (extensions, None),
+            Err(rule) => (Extensions::default(), Some(rule)),
+        };
+        Ok(Self {
+            der: der.to_vec(),
+            signed: parts.signed.to_vec(),
+            signature: parts.signature.to_vec(),
+            issuance: Issuance::of(&certificate.signature_algorithm),
+            key: PublicKey::of(certificate.public_key()),
+            subject,
+            raw_subject: certificate.subject().as_raw().to_vec(),
+            raw_issuer: certificate.issuer().as_raw().to_vec(),
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            extensions,
+            broken,
+        })
+    }
+
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Its subject as RFC 4514 text.
+    pub(super) fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    pub(super) const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Whether it may issue certificates, or vouches for itself: what a trust store may hold.
+    pub(super) fn is_anchor(&self) -> bool {
+        self.extensions.ca || self.is_signed_by(self)
+    }
+
+    /// Whether it names an OCSP responder or a CRL, so that it could have been revoked.
+    pub(super) const fn names_revocation(&self) -> bool {
+        self.extensions.names_revocation
+    }
+
+    /// Whether `time` is in its validity, both ends included.
+    pub(super) const fn is_valid_at(&self, time: OffsetDateTime) -> bool {
+        self.not_before <= time.unix_timestamp() && !self.is_expired_at(time)
+    }
+
+    pub(super) const fn is_expired_at(&self, time: OffsetDateTime) -> bool {
+        self.not_after < time.unix_timestamp()
+    }
+
+    pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
+        self.raw_issuer == issuer.raw_subject
+            && issuer.key.verify_issued(self.issuance, &self.signed, &self.signature).is_ok()
+    }
+
+    /// The rules for the certificate that signs.
+    pub(super) fn check_leaf(&self) -> Result<(), Rule> {
+        const DIGITAL_SIGNATURE: u16 = 1;
+        const CONTENT_COMMITMENT: u16 = 1 << 1;
+        self.check_readable()?;
+        if self.extensions.ca {
+            return Err(Rule::LeafIsCa);
+        }
+        let usage = self.extensions.key_usage.ok_or(Rule::KeyUsage)?;
+        if usage & !CONTENT_COMMITMENT != DIGITAL_SIGNATURE {
+            return Err(Rule::LeafKeyUsage);
+        }
+        if let Some(purpose) = self.extensions.forbidden_purpose {
+            return Err(Rule::ExtendedKeyUsage(purpose));
+        }
+        self.key.algorithm().map(drop).ok_or(Rule::Key)
+    }
+
+    /// The rules for the others. `below` is the number of issuers between this one and the leaf.
+    pub(super) fn check_issuer(&self, below: usize) -> Result<(), Rule> {
+        const KEY_CERT_SIGN: u16 = 1 << 5;
+        self.check_readable()?;
+        if !self.extensions.ca || !self.extensions.basic_constraints_critical {
+            return Err(Rule::NotCa);
+        }
+        if let Some(limit) = self.extensions.path_length
+            && usize::try_from(limit).is_ok_and(|limit| limit < below)
+        {
+            return Err(Rule::PathLength { limit, count: below });
+        }
+        let usage = self.extensions.key_usage.ok_or(Rule::KeyUsage)?;
+        if usage & KEY_CERT_SIGN == 0 {
+            return Err(Rule::KeyCertSign);
+        }
+        Ok(())
+    }
+
+    fn check_readable(&self) -> Result<(), Rule> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificate").field(&self.subject).finish()
+    }
+}
+
+impl Extensions {
+    fn read(certificate: &X509Certificate<'_>) -> Result<Self, Rule> {
+        certificate.extensions_map().map_err(|_| Rule::DuplicateExtension)?;
+        let mut read = Self::default();
+        for extension in certificate.extensions() {
+            read.add(extension)?;
+        }
+        Ok(read)
+    }
+
+    fn add(&mut self, extension: &X509Extension<'_>) -> Result<(), Rule> {
+        match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(constraints) => {
+                self.ca = constraints.ca;
+                self.path_length = constraints.path_len_constraint;
+                self.basic_constraints_critical = extension.critical;
+                return Ok(());
+            }
+            ParsedExtension::KeyUsage(usage) => {
+                self.key_usage = extension.critical.then_some(usage.flags);
+                return Ok(());
+            }
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                let forbidden = [
+                    (usage.any, "anyExtendedKeyUsage"),
+                    (usage.server_auth, "serverAuth"),
+                    (usage.client_auth, "clientAuth"),
+                    (usage.email_protection, "emailProtection"),
+                    (usage.time_stamping, "timeStamping"),
+                    (usage.ocsp_signing, "OCSPSigning"),
+                ];
+                self.forbidden_purpose =
+                    forbidden.into_iter().find(|(has, _)| *has).map(|(_, name)| name);
+                return Ok(());
+            }
+            ParsedExtension::NameConstraints(_) => return Err(Rule::NameConstraints),
+            ParsedExtension::AuthorityInfoAccess(access) => {
+                let ocsp = oid!(1.3.6.1.5.5.7.48.1);
+                self.names_revocation |= access.iter().any(|a| a.access_method == ocsp);
+            }
+            ParsedExtension::CRLDistributionPoints(_) => self.names_revocation = true,
+            ParsedExtension::ParseError { .. } if decides(&extension.oid) => {
+                return Err(Rule::UnreadableExtension(extension.oid.to_id_string()));
+            }
+            _ => {}
+        }
+        if extension.critical {
+            return Err(Rule::CriticalExtension(extension.oid.to_id_string()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether what [`Extensions`] keeps would be wrong without this extension.
+fn decides(extension: &Oid<'_>) -> bool {
+    [
+        oid!(2.5.29.15),         // key usage
+        oid!(2.5.29.19),         // basic constraints
+        oid!(2.5.29.30),         // name constraints
+        oid!(2.5.29.31),         // CRL distribution points
+        oid!(2.5.29.37),         // extended key usage
+        oid!(1.3.6.1.5.5.7.1.1), // authority information access
+    ]
+    .iter()
+    .any(|known| known == extension)
+}
+
+#[cfg(test)]
+mod tests;

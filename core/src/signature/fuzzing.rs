@@ -1,0 +1,34 @@
+//! Any bytes in, nothing out: what fuzz targets call.
+
+use super::certificate::Certificate;
+use super::envelope::{COSE, Envelope, JOSE};
+use super::identity::Identity;
+use super::{StoreFile, StoreKind, Trust};
+
+/// Opens `bytes` as both kinds of envelope.
+pub fn envelope(bytes: &[u8]) {
+    for media_type in [JOSE, COSE] {
+        let _ = Envelope::open(bytes, media_type);
+    }
+}
+
+/// Reads `bytes` as a trust policy without stores.
+pub fn trust_policy(bytes: &[u8]) {
+    let _ = Trust::parse(bytes, &[]);
+}
+
+/// Reads `bytes` as a certificate, its subject as an identity, and all as a trust store.
+pub fn certificate(bytes: &[u8]) {
+    if let Ok(certificate) = Certificate::parse(bytes) {
+        let _ = Identity::parse(certificate.subject());
+        let _ = certificate.check_leaf();
+        let _ = certificate.check_issuer(0);
+    }
+    let file = StoreFile {
+        kind: StoreKind::Ca,
+        store: "fuzz".to_owned(),
+        file: "fuzz".to_owned(),
+        bytes: bytes.to_vec(),
+    };
+    let _ = Trust::parse(b"{}", &[file]);
+}
