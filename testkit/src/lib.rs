@@ -1,1 +1,26 @@
-//! x
+//! What tests and the demo share: a world in one process, with the faults of the real one.
+//!
+//! ```text
+//! keys ── Authority ─ Issued ─────────────────┐
+//! image ─ config, layer, manifest, index ─┐   │
+//! report ─ findings as a scanner writes ──┴─ attach ─ report and signature artifacts
+//!                                              │  └── tamper: the same after an attack
+//!                                           registry ─ HTTP, as good or as bad as it is told
+//! ```
+//!
+//! Everything is made in memory and at once, from names and times that are given; nothing is read
+//! from disk, and nothing listens but on loopback.
+
+pub mod error;
+pub mod clock;
+pub mod keys;
+pub mod registry;
+pub mod image;
+pub mod report;
+pub mod attach;
+pub mod tamper;
+pub mod samples;
+#[cfg(test)]
+mod verification;
+
+pub use error::TestkitError;

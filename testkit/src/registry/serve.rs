@@ -1,0 +1,101 @@
+//! Connections in, answers out: the one place of the registry that does IO.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use portcullis_core::referrers::MAX_MANIFEST;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::answer::{Answer, Body};
+use super::push::too_large;
+use super::route::Call;
+use super::{MAX_UPLOAD, Recorded, Shared};
+
+/// The most connections that are served at once; more wait in the listener's queue.
+const MAX_CONNECTIONS: usize = 1_024;
+/// How long to wait after a connection could not be accepted, for lack of file handles mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves until it is aborted. The connections are owned here, so that they end with it: also those
+/// that hang on purpose, for which a graceful end would wait for ever.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&shared)));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { respond(&shared, request).await }
+    });
+    // A connection ends in an error when a fault or the client cut it; neither is for us to report.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Response<Body>> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let query = head.uri.query().unwrap_or_default();
+    let call = Call::read(path);
+    let fault = {
+        let mut state = shared.state.lock();
+        state.record(Recorded {
+            method: head.method.to_string(),
+            path: head.uri.path_and_query().map_or(path, |p| p.as_str()).to_owned(),
+            authorized: head.headers.contains_key(AUTHORIZATION),
+        });
+        // The token endpoint has its own idea of who may ask.
+        if call != Call::Token
+            && let Some(challenge) =
+                state.access.challenge(&shared.host, &head.method, call, &head.headers)
+        {
+            return Ok(challenge.whole());
+        }
+        state.faults.strike(call)
+    };
+    let limit = match call {
+        Call::Upload { .. } => MAX_UPLOAD,
+        _ => MAX_MANIFEST,
+    };
+    let body = if matches!(head.method, Method::GET | Method::HEAD) {
+        Bytes::new()
+    } else {
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => return Ok(too_large().whole()),
+        }
+    };
+    let truth = || {
+        let mut state = shared.state.lock();
+        if call == Call::Token {
+            return state.access.token(&shared.host, query, &head.headers);
+        }
+        state
+            .push(&head.method, call, query, &head.headers, body)
+            .unwrap_or_else(|| state.pull(&head.method, call, query))
+    };
+    match fault {
+        Some(fault) => fault.answer(truth).await,
+        None => Ok(Answer::whole(truth())),
+    }
+}
