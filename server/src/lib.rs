@@ -1,1 +1,24 @@
-//! x
+//! The decision service: questions over gRPC in, decisions from verified findings out.
+//!
+//! ```text
+//! grpc ─ events ─ limit ─ check ─┬─ resolve ───────────────────────┬─ registry
+//!                                └─ evidence: memory ─ collect ────┘
+//! ```
+//!
+//! [`app`] stacks the layers; no layer knows its neighbour's type.
+
+pub mod config;
+pub mod app;
+pub mod listen;
+pub mod grpc;
+pub mod events;
+pub mod limit;
+pub mod check;
+pub mod resolve;
+pub mod evidence;
+pub mod registry;
+pub mod rules;
+pub mod clock;
+pub mod admin;
+pub mod metrics;
+pub mod telemetry;

@@ -1,0 +1,74 @@
+//! `/metrics`, `/livez` and `/readyz` over HTTP/1.1 for Prometheus and the kubelet.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// Whether the service takes questions: false while it starts and once it drains.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicBool);
+
+impl Readiness {
+    /// Says whether the service takes questions.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    /// Whether the service takes questions.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the admin endpoint shows.
+pub(crate) struct Admin {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Arc<Readiness>,
+}
+
+impl Admin {
+    pub(crate) fn answer(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let read = matches!(*request.method(), Method::GET | Method::HEAD);
+        Ok(match request.uri().path() {
+            _ if !read => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n"),
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.readiness.get() => text(StatusCode::OK, "ok\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n"),
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n"),
+        })
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        match self.metrics.encode() {
+            Ok(body) => answer(StatusCode::OK, CONTENT_TYPE, body),
+            Err(error) => {
+                tracing::error!(%error, "metrics could not be written");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n")
+            }
+        }
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let value = header::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
+    response
+}

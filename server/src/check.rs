@@ -1,0 +1,221 @@
+//! A question in, an answer out: resolve, find evidence, decide. Layers wrap one trait.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use portcullis_core::decide::{Context, Decision, decide};
+use portcullis_core::evidence::{Evidence, Source, Subject};
+use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::policy::Policy;
+use portcullis_core::ports::Clock;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
+use crate::resolve::{Resolver, Unresolved};
+use crate::rules::Rules;
+
+/// The most containers in one question.
+pub const MAX_CONTAINERS: usize = 256;
+/// How much of the caller's time is kept for deciding and answering.
+const RESERVE: Duration = Duration::from_millis(20);
+
+/// One admission: where, and which images.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Where the images would run. Its `container` is filled in for each.
+    pub context: Context,
+    /// The containers: name and image, at most [`MAX_CONTAINERS`].
+    pub containers: Vec<(String, Reference)>,
+}
+
+/// The answer to one admission.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// One per container, in the order of the question.
+    pub decided: Vec<Decided>,
+    /// The policy that was applied.
+    pub policy: Arc<Policy>,
+    /// The time at which it was applied.
+    pub evaluated_at: OffsetDateTime,
+    /// For how long the answer may be reused.
+    pub max_age: Duration,
+}
+
+/// What was decided about one container, and from what.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// Where it would run.
+    pub context: Context,
+    /// The image as asked, normalised.
+    pub image: Reference,
+    /// What is known of the image and its platforms.
+    pub subjects: Vec<Subject>,
+    /// The decision.
+    pub decision: Decision,
+    /// How long it took from question to decision.
+    pub took: Duration,
+}
+
+/// Why there is no answer. A denial is not among these.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// More questions at a time than the service takes.
+    #[error("the service is at its limit of {limit} questions at a time")]
+    Overloaded {
+        /// How many it takes.
+        limit: usize,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The caller's deadline passed.
+    #[error("the deadline passed before the question was answered")]
+    DeadlineExceeded,
+}
+
+/// Something that answers questions.
+pub trait Check: Send + Sync + 'static {
+    /// Answers by `deadline` at the latest.
+    fn check(
+        &self,
+        question: Question,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Answer, CheckError>> + Send;
+}
+
+/// Decides by rules from evidence: the innermost layer.
+pub struct Decider<S> {
+    resolver: Resolver,
+    evidence: S,
+    rules: Arc<Rules>,
+    clock: Arc<dyn Clock>,
+    /// Says with whose credential a registry host is asked.
+    access: Box<dyn Fn(&str) -> Arc<str> + Send + Sync>,
+}
+
+impl<S: EvidenceSource> Decider<S> {
+    /// Decides by the `rules` in force at each question.
+    #[must_use]
+    pub fn new(
+        resolver: Resolver,
+        evidence: S,
+        rules: Arc<Rules>,
+        clock: Arc<dyn Clock>,
+        access: Box<dyn Fn(&str) -> Arc<str> + Send + Sync>,
+    ) -> Self {
+        Self { resolver, evidence, rules, clock, access }
+    }
+
+    /// What is known of an image: of what the reference names and of each platform in it.
+    async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
+        let access = (self.access)(image.registry());
+        let resolved = match self.resolver.resolve(image, &access, deadline).await {
+            Ok(resolved) => resolved,
+            Err(unresolved) => return (vec![self.unresolved(image, unresolved)], Known::Nothing),
+        };
+        let trust = self.rules.trust();
+        let own = std::iter::once((None, resolved.digest));
+        let platforms = resolved.platforms.iter().map(|(p, digest)| (Some(p.clone()), *digest));
+        let searches = own.chain(platforms).map(|(platform, digest)| {
+            let question = EvidenceQuestion {
+                image: image.clone(),
+                digest,
+                trust: Arc::clone(&trust),
+                access: Arc::clone(&access),
+            };
+            async move { self.subject(&question, platform, digest, deadline).await }
+        });
+        let found = join_all(searches).await;
+        let until = found.iter().map(|(_, until)| *until).min();
+        let subjects = found.into_iter().map(|(subject, _)| subject).collect();
+        (subjects, until.map_or(Known::Nothing, Known::Until))
+    }
+
+    async fn subject(
+        &self,
+        question: &EvidenceQuestion,
+        platform: Option<Platform>,
+        digest: Digest,
+        deadline: Instant,
+    ) -> (Subject, OffsetDateTime) {
+        let known = self.evidence.evidence(question, deadline).await;
+        let subject = Subject {
+            digest: Some(digest),
+            platform,
+            evidence: known.evidence,
+            fetched_at: known.fetched_at,
+            source: known.source,
+        };
+        (subject, known.fresh_until)
+    }
+
+    fn unresolved(&self, image: &Reference, evidence: Unresolved) -> Subject {
+        Subject {
+            digest: image.digest(),
+            platform: None,
+            evidence,
+            fetched_at: self.clock.now(),
+            source: Source::Registry,
+        }
+    }
+}
+
+/// Until when what was found out may be used.
+enum Known {
+    Nothing,
+    Until(OffsetDateTime),
+}
+
+impl<S: EvidenceSource> Check for Decider<S> {
+    async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
+        let asked = Instant::now();
+        let wait = deadline.checked_sub(RESERVE).map_or(asked, |wait| wait.max(asked));
+        let found = question.containers.iter().map(|(_, image)| async move {
+            let found = self.subjects(image, wait).await;
+            (found, asked.elapsed())
+        });
+        let found = join_all(found).await;
+        // Rules and the clock are read once, after all waiting, so that every container is decided
+        // by the same revision at the same time.
+        let policy = self.rules.policy();
+        let now = self.clock.now();
+        let mut max_age = MAX_AGE;
+        let decided = question
+            .containers
+            .into_iter()
+            .zip(found)
+            .map(|((container, image), ((subjects, known), took))| {
+                let context = Context { container, ..question.context.clone() };
+                let decision = decide(&policy, &image, &subjects, &context, now);
+                max_age = max_age.min(reusable(&known, &subjects, &decision, now));
+                Decided { context, image, subjects, decision, took }
+            })
+            .collect();
+        Ok(Answer { decided, policy, evaluated_at: now, max_age })
+    }
+}
+
+/// The longest that any answer may be reused.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// For how long one decision may be reused: while its evidence is fresh and the clock changes
+/// nothing. What could not be found out may not be reused at all.
+fn reusable(
+    known: &Known,
+    subjects: &[Subject],
+    decision: &Decision,
+    now: OffsetDateTime,
+) -> Duration {
+    let failed =
+        |s: &Subject| matches!(*s.evidence, Evidence::Unavailable(_) | Evidence::Stale { .. });
+    let Known::Until(fresh) = known else {
+        return Duration::ZERO;
+    };
+    if subjects.iter().any(failed) {
+        return Duration::ZERO;
+    }
+    let until = decision.changes_at.map_or(*fresh, |change| change.min(*fresh));
+    Duration::try_from(until - now).unwrap_or(Duration::ZERO)
+}

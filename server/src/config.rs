@@ -1,0 +1,416 @@
+//! A configuration file in, checked values out. Unknown fields are errors, with line and column.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_core::image::{ImageError, Reference};
+use portcullis_core::referrers::Profile;
+use serde::Deserialize;
+
+use crate::evidence::memory::MemoryConfig;
+use crate::registry::{Credentials, HostConfig, RegistryConfig, Scheme, Secret, Unlisted};
+use crate::resolve::ResolveConfig;
+use crate::rules::RulesConfig;
+use crate::telemetry::{LogFormat, TelemetryConfig};
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_CONFIG: usize = 1024 * 1024;
+/// The longest duration that may be configured.
+pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// All about one decision service.
+#[derive(Clone)]
+pub struct Config {
+    /// Where gRPC is served. Only a loopback address, because there is no TLS yet.
+    pub listen: SocketAddr,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub admin: SocketAddr,
+    /// Rules and trust.
+    pub rules: RulesConfig,
+    /// Registries.
+    pub registry: RegistryConfig,
+    /// Which artifacts count as reports.
+    pub profile: Profile,
+    /// What is remembered of digests.
+    pub memory: MemoryConfig,
+    /// What is remembered of references.
+    pub resolve: ResolveConfig,
+    /// How long a question may take where its caller gives no deadline.
+    pub budget: Duration,
+    /// The most questions at a time.
+    pub max_in_flight: usize,
+    /// A file that events are appended to as JSON lines.
+    pub events: Option<PathBuf>,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 7080)),
+            rules: RulesConfig { interval: Duration::from_secs(2), ..RulesConfig::default() },
+            registry: RegistryConfig::default(),
+            profile: Profile::default(),
+            memory: MemoryConfig::default(),
+            resolve: ResolveConfig::default(),
+            budget: Duration::from_secs(1),
+            max_in_flight: 1024,
+            events: None,
+            telemetry: TelemetryConfig::default(),
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is larger than [`MAX_CONFIG`].
+    #[error("`{}` is {length} bytes long, more than the {MAX_CONFIG} allowed", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The file is not YAML of the right shape. The source says where and what.
+    #[error("`{}` is not a configuration", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A registry host is malformed.
+    #[error("`registries` names `{host}`, which is not a registry host")]
+    Host {
+        /// As configured.
+        host: String,
+        /// Why.
+        source: Option<ImageError>,
+    },
+    /// A registry host is listed twice.
+    #[error("`registries` names `{0}` twice; keep one entry")]
+    HostTwice(String),
+    /// A listening address is not on loopback.
+    #[error(
+        "`listen` is {0}, which others can reach: without TLS the service listens on loopback only; \
+         use 127.0.0.1 and put a TLS proxy before it"
+    )]
+    NotLoopback(SocketAddr),
+    /// A number is out of its range.
+    #[error("`{field}` is out of range: expected {expected}")]
+    Range {
+        /// Which field.
+        field: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the YAML file `path`. Relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something in it cannot be used; the error names it.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let bytes =
+            fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        if bytes.len() > MAX_CONFIG {
+            return Err(ConfigError::TooLarge { path: path.to_owned(), length: bytes.len() });
+        }
+        let file: File = serde_saphyr::from_slice(&bytes).map_err(|source| {
+            ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        file.into_config(folder)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    #[serde(default)]
+    rules: Vec<PathBuf>,
+    #[serde(default)]
+    trust: TrustFile,
+    #[serde(default)]
+    registries: Vec<RegistryFile>,
+    unlisted_registries: Option<UnlistedFile>,
+    #[serde(default)]
+    cache: CacheFile,
+    budget: Option<Span>,
+    max_in_flight: Option<usize>,
+    events: Option<PathBuf>,
+    #[serde(default)]
+    log: LogFile,
+    #[serde(default)]
+    traces: TracesFile,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TrustFile {
+    policy: Option<PathBuf>,
+    store: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RegistryFile {
+    host: String,
+    #[serde(default)]
+    scheme: SchemeFile,
+    endpoint: Option<String>,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    #[serde(default)]
+    trusted_realm_hosts: Vec<String>,
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum SchemeFile {
+    #[default]
+    Https,
+    Http,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UnlistedFile {
+    Public,
+    Refused,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CacheFile {
+    max_bytes: Option<u64>,
+    ttl: Option<Span>,
+    negative_ttl: Option<Span>,
+    tag_ttl: Option<Span>,
+    search_timeout: Option<Span>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LogFile {
+    #[serde(default)]
+    format: LogFormat,
+    filter: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TracesFile {
+    otlp_endpoint: Option<String>,
+    sample_ratio: Option<f64>,
+}
+
+/// A duration such as `250ms`, `30s`, `5m`, `12h` or `30d`.
+#[derive(Clone, Copy)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        span(&text).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format_args!(
+                "`{text}` is not a duration: expected a whole number and one of ms, s, m, h, d, \
+                 above zero and at most 366d"
+            ))
+        })
+    }
+}
+
+fn span(text: &str) -> Option<Duration> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let span = Duration::from_millis(number.checked_mul(milliseconds)?);
+    (!span.is_zero() && span <= MAX_DURATION).then_some(span)
+}
+
+impl File {
+    fn into_config(self, folder: &Path) -> Result<Config, ConfigError> {
+        let Self {
+            listen,
+            admin,
+            rules,
+            trust,
+            registries,
+            unlisted_registries,
+            cache,
+            budget,
+            max_in_flight,
+            events,
+            log,
+            traces,
+        } = self;
+        let defaults = Config::default();
+        let listen = listen.unwrap_or(defaults.listen);
+        if !listen.ip().is_loopback() {
+            return Err(ConfigError::NotLoopback(listen));
+        }
+        let max_in_flight = max_in_flight.unwrap_or(defaults.max_in_flight);
+        if max_in_flight == 0 {
+            return Err(ConfigError::Range { field: "maxInFlight", expected: "at least 1" });
+        }
+        let TrustFile { policy, store } = trust;
+        let unlisted = match unlisted_registries {
+            Some(UnlistedFile::Refused) => Unlisted::Refused,
+            Some(UnlistedFile::Public) | None => Unlisted::Public,
+        };
+        let hosts = hosts(registries, folder)?;
+        let (memory, resolve) = cache.into_configs(&defaults);
+        Ok(Config {
+            listen,
+            admin: admin.unwrap_or(defaults.admin),
+            rules: RulesConfig {
+                rules: rules.iter().map(|path| folder.join(path)).collect(),
+                trust_policy: policy.map(|path| folder.join(path)),
+                trust_store: store.map(|path| folder.join(path)),
+                interval: defaults.rules.interval,
+            },
+            registry: RegistryConfig { hosts, unlisted, ..defaults.registry },
+            profile: defaults.profile,
+            memory,
+            resolve,
+            budget: budget.map_or(defaults.budget, |span| span.0),
+            max_in_flight,
+            events: events.map(|path| folder.join(path)),
+            telemetry: telemetry(log, traces, defaults.telemetry)?,
+        })
+    }
+}
+
+impl CacheFile {
+    fn into_configs(self, defaults: &Config) -> (MemoryConfig, ResolveConfig) {
+        let Self { max_bytes, ttl, negative_ttl, tag_ttl, search_timeout } = self;
+        let or = |span: Option<Span>, default| span.map_or(default, |span: Span| span.0);
+        let memory = &defaults.memory;
+        let ttl = or(ttl, memory.ttl);
+        let search_timeout = or(search_timeout, memory.search_timeout);
+        (
+            MemoryConfig {
+                max_bytes: max_bytes.unwrap_or(memory.max_bytes),
+                ttl,
+                negative_ttl: or(negative_ttl, memory.negative_ttl),
+                failure_ttl: memory.failure_ttl,
+                search_timeout,
+            },
+            ResolveConfig {
+                tag_ttl: or(tag_ttl, defaults.resolve.tag_ttl),
+                access_ttl: ttl,
+                search_timeout,
+            },
+        )
+    }
+}
+
+fn telemetry(
+    log: LogFile,
+    traces: TracesFile,
+    defaults: TelemetryConfig,
+) -> Result<TelemetryConfig, ConfigError> {
+    let LogFile { format, filter } = log;
+    let TracesFile { otlp_endpoint, sample_ratio } = traces;
+    let sample_ratio = sample_ratio.unwrap_or(defaults.sample_ratio);
+    if !(0.0..=1.0).contains(&sample_ratio) {
+        return Err(ConfigError::Range { field: "traces.sampleRatio", expected: "0.0 to 1.0" });
+    }
+    let filter = filter.unwrap_or(defaults.filter);
+    Ok(TelemetryConfig { format, filter, otlp_endpoint, sample_ratio })
+}
+
+fn hosts(
+    registries: Vec<RegistryFile>,
+    folder: &Path,
+) -> Result<BTreeMap<String, HostConfig>, ConfigError> {
+    let mut hosts = BTreeMap::new();
+    for registry in registries {
+        let host = canonical(&registry.host)?;
+        let config = registry.into_host(folder)?;
+        if hosts.insert(host.clone(), config).is_some() {
+            return Err(ConfigError::HostTwice(host));
+        }
+    }
+    Ok(hosts)
+}
+
+/// The host as image references have it: `index.docker.io` is `docker.io`.
+fn canonical(host: &str) -> Result<String, ConfigError> {
+    let malformed = |source| ConfigError::Host { host: host.to_owned(), source };
+    let image: Reference =
+        format!("{host}/a/b").parse().map_err(|source| malformed(Some(source)))?;
+    // `team` alone would be read as a part of a repository on Docker Hub.
+    if image.repository() == "a/b" { Ok(image.registry().to_owned()) } else { Err(malformed(None)) }
+}
+
+impl RegistryFile {
+    fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
+        let Self {
+            host: _,
+            scheme,
+            endpoint,
+            username,
+            password_file,
+            trusted_realm_hosts,
+            ca_file,
+        } = self;
+        let read = |path: PathBuf| {
+            let path = folder.join(path);
+            fs::read(&path).map_err(|source| ConfigError::Read { path, source })
+        };
+        let credentials = match (username, password_file) {
+            (None, None) => Credentials::Anonymous,
+            (Some(username), Some(path)) => {
+                let password = String::from_utf8_lossy(&read(path)?).trim_end().to_owned();
+                Credentials::Basic { username, password: Secret::new(password) }
+            }
+            _ => {
+                return Err(ConfigError::Range {
+                    field: "registries[].passwordFile",
+                    expected: "`username` and `passwordFile` together or neither",
+                });
+            }
+        };
+        Ok(HostConfig {
+            scheme: match scheme {
+                SchemeFile::Https => Scheme::Https,
+                SchemeFile::Http => Scheme::Http,
+            },
+            endpoint,
+            credentials,
+            trusted_realm_hosts,
+            ca: ca_file.map(read).transpose()?.into_iter().collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

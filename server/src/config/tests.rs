@@ -1,0 +1,79 @@
+//! Configuration files as users write them, and as they mistype them.
+
+use super::*;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.yaml");
+    fs::write(&path, text).unwrap();
+    fs::write(folder.path().join("password"), "secret\n").unwrap();
+    Config::from_file(&path)
+}
+
+/// The whole chain of the error holds each of `words`.
+#[track_caller]
+fn refused(text: &str, words: &[&str]) {
+    let error = load(text).err().expect("it was taken");
+    let chain = crate::evidence::collect::chain(&error);
+    for word in words {
+        assert!(chain.contains(word), "{chain}");
+    }
+}
+
+#[test]
+fn everything_can_be_left_out() {
+    let config = load("{}").unwrap();
+    assert_eq!(config.listen, Config::default().listen);
+    assert!(config.rules.rules.is_empty());
+}
+
+#[test]
+fn all_fields_are_read() {
+    let config = load(
+        "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\nrules: [rules]\n\
+         trust: {policy: t.json, store: s}\n\
+         registries:\n- {host: index.docker.io, username: me, passwordFile: password}\n\
+         - {host: 'localhost:5000', scheme: http}\n\
+         unlistedRegistries: refused\n\
+         cache: {maxBytes: 1, ttl: 2m, negativeTtl: 3s, tagTtl: 4ms, searchTimeout: 5s}\n\
+         budget: 6s\nmaxInFlight: 7\nevents: e.jsonl\nlog: {format: json, filter: debug}\n\
+         traces: {otlpEndpoint: 'http://localhost:4317', sampleRatio: 0.5}\n",
+    )
+    .unwrap();
+    assert_eq!(config.listen.port(), 1);
+    assert!(matches!(
+        config.registry.hosts.get("docker.io").unwrap().credentials,
+        Credentials::Basic { .. }
+    ));
+    assert_eq!(config.registry.hosts.get("localhost:5000").unwrap().scheme, Scheme::Http);
+    assert_eq!(config.registry.unlisted, Unlisted::Refused);
+    assert_eq!(config.memory.ttl, Duration::from_secs(120));
+    assert_eq!(config.resolve.tag_ttl, Duration::from_millis(4));
+    assert_eq!(config.budget, Duration::from_secs(6));
+    assert!(config.rules.rules.first().unwrap().is_absolute());
+}
+
+#[test]
+fn faults_name_the_thing_the_place_and_the_cure() {
+    refused("listen: 0.0.0.0:7443", &["0.0.0.0:7443", "127.0.0.1"]);
+    refused("rules: []\nbudgets: 1s", &["budgets", "line 2"]);
+    refused("budget: 1 parsec", &["1 parsec", "expected", "line 1"]);
+    refused("budget: 0s", &["0s"]);
+    refused("budget: 99999999999d", &["99999999999d"]);
+    refused("maxInFlight: 0", &["maxInFlight", "at least 1"]);
+    refused("registries: [{host: team}]", &["team", "registry host"]);
+    refused("registries: [{host: 'reg.io/x'}]", &["reg.io/x"]);
+    refused("registries: [{host: a.io}, {host: a.io}]", &["a.io", "twice"]);
+    refused("registries: [{host: a.io, username: me}]", &["passwordFile", "together"]);
+    refused("registries: [{host: a.io, caFile: none.pem}]", &["none.pem", "failed to read"]);
+    refused("traces: {sampleRatio: 2}", &["sampleRatio", "0.0 to 1.0"]);
+    refused("log: {format: xml}", &["xml"]);
+    refused("[", &["not a configuration"]);
+}
+
+#[test]
+fn a_file_is_refused_one_byte_past_its_bound() {
+    let padded = |n: usize| format!("{{}}{}", " ".repeat(n - 2));
+    assert!(load(&padded(MAX_CONFIG)).is_ok());
+    refused(&padded(MAX_CONFIG + 1), &["more than"]);
+}

@@ -1,0 +1,74 @@
+//! A digest in, what is known of it out: an evidence source around an evidence source.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use portcullis_core::evidence::{Evidence, Source};
+use portcullis_core::image::{Digest, Reference};
+use portcullis_core::signature::Trust;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+pub mod flights;
+pub mod memory;
+pub mod collect;
+
+/// What is asked: a manifest of an image, under the trust that is in force now.
+#[derive(Clone)]
+pub struct Question {
+    /// The image; its registry and repository say where to look.
+    pub image: Reference,
+    /// The manifest.
+    pub digest: Digest,
+    /// Who is trusted to sign reports.
+    pub trust: Arc<Trust>,
+    /// Whose credential the registry is asked with.
+    pub access: Arc<str>,
+}
+
+impl Question {
+    /// Everything that changes the answer.
+    fn key(&self) -> Key {
+        Key {
+            access: Arc::clone(&self.access),
+            registry: self.image.registry().to_owned(),
+            repository: self.image.repository().to_owned(),
+            digest: self.digest,
+            trust: self.trust.revision(),
+        }
+    }
+}
+
+/// What makes two questions the same. Facts are kept under it, and one tenant's private image is
+/// never answered from another's credential.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    access: Arc<str>,
+    registry: String,
+    repository: String,
+    digest: Digest,
+    trust: Digest,
+}
+
+/// What is known, since when, and from where it was answered.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What is known.
+    pub evidence: Arc<Evidence>,
+    /// When the registry last confirmed it.
+    pub fetched_at: OffsetDateTime,
+    /// Until when it may be used without asking again. In the past for what is not kept.
+    pub fresh_until: OffsetDateTime,
+    /// Where it was answered from.
+    pub source: Source,
+}
+
+/// Something that knows about digests.
+pub trait EvidenceSource: Send + Sync + 'static {
+    /// Tells what is known by `deadline` at the latest. Never fails: not knowing is a value.
+    fn evidence(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> impl Future<Output = Known> + Send;
+}

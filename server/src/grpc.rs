@@ -1,0 +1,156 @@
+//! Protobuf in, protobuf out: the contract over whatever answers questions.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{FuturesUnordered, Stream};
+use portcullis_proto::v1;
+use portcullis_proto::v1::decision_service_server::DecisionService;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::check::Check;
+use crate::grpc::deadline::Deadline;
+
+pub mod deadline;
+pub mod convert;
+pub mod status;
+
+/// The most bytes of one request message.
+pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// The most questions of one stream that are worked on at a time; the next is read when one is
+/// answered, which slows the caller by HTTP/2's own flow control.
+pub const MAX_STREAM_IN_FLIGHT: usize = 128;
+/// Answers that wait for a slow reader before its questions are no longer read.
+const STREAM_BUFFER: usize = 64;
+
+/// `portcullis.v1.DecisionService` over a checker.
+pub struct Decisions<C> {
+    checker: Arc<C>,
+    budget: Duration,
+    tasks: TaskTracker,
+}
+
+impl<C> Decisions<C> {
+    /// Answers with `checker`, within `budget` where a caller gives no deadline.
+    #[must_use]
+    pub fn new(checker: Arc<C>, budget: Duration, tasks: TaskTracker) -> Self {
+        Self { checker, budget, tasks }
+    }
+}
+
+#[tonic::async_trait]
+impl<C: Check> DecisionService for Decisions<C> {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
+        let deadline = request
+            .extensions()
+            .get::<Deadline>()
+            .map_or_else(|| Instant::now() + self.budget, |deadline| deadline.0);
+        answer(self.checker.as_ref(), request.into_inner(), deadline).await.map(Response::new)
+    }
+
+    type CheckStreamStream =
+        Pin<Box<dyn Stream<Item = Result<v1::CheckStreamResponse, Status>> + Send>>;
+
+    async fn check_stream(
+        &self,
+        request: Request<Streaming<v1::CheckStreamRequest>>,
+    ) -> Result<Response<Self::CheckStreamStream>, Status> {
+        let (answers, receiver) = mpsc::channel(STREAM_BUFFER);
+        let stream = AnswerStream {
+            checker: Arc::clone(&self.checker),
+            budget: self.budget,
+            questions: request.into_inner(),
+            answers,
+        };
+        // Ends when the caller ends the stream, or goes away.
+        self.tasks.spawn(stream.run());
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// One stream: questions in, answers out in the order in which they are found.
+struct AnswerStream<C> {
+    checker: Arc<C>,
+    budget: Duration,
+    questions: Streaming<v1::CheckStreamRequest>,
+    answers: mpsc::Sender<Result<v1::CheckStreamResponse, Status>>,
+}
+
+impl<C: Check> AnswerStream<C> {
+    async fn run(mut self) {
+        let mut working = FuturesUnordered::new();
+        let mut more = true;
+        while more || !working.is_empty() {
+            tokio::select! {
+                Some(answer) = working.next(), if !working.is_empty() => {
+                    if self.answers.send(Ok(answer)).await.is_err() {
+                        return;
+                    }
+                }
+                question = self.questions.message(), if more && working.len() < MAX_STREAM_IN_FLIGHT => {
+                    match question {
+                        Ok(Some(question)) => {
+                            working.push(one(Arc::clone(&self.checker), self.budget, question));
+                        }
+                        Ok(None) => more = false,
+                        Err(status) => {
+                            // A caller that broke off does not read this either; nothing is lost.
+                            if self.answers.send(Err(status)).await.is_err() {
+                                tracing::debug!("the caller of a stream is gone");
+                            }
+                            return;
+                        }
+                    }
+                }
+                () = self.answers.closed() => return,
+            }
+        }
+    }
+}
+
+async fn one<C: Check>(
+    checker: Arc<C>,
+    budget: Duration,
+    request: v1::CheckStreamRequest,
+) -> v1::CheckStreamResponse {
+    let id = request.id;
+    let timeout = request.timeout.map(Duration::try_from);
+    let result = match (request.check, timeout) {
+        (None, _) => Err(status::invalid("check", "a question without `check`")),
+        (_, Some(Err(_))) => Err(status::invalid("timeout", "`timeout` is negative or too large")),
+        (Some(check), timeout) => {
+            let wait = timeout.and_then(Result::ok).unwrap_or(budget).min(deadline::MAX_DEADLINE);
+            answer(checker.as_ref(), check, Instant::now() + wait).await
+        }
+    };
+    let result = match result {
+        Ok(check) => v1::check_stream_response::Result::Check(check),
+        Err(status) => v1::check_stream_response::Result::Error(v1::CheckError {
+            code: i32::from(status.code()),
+            message: status.message().to_owned(),
+        }),
+    };
+    v1::CheckStreamResponse { id, result: Some(result) }
+}
+
+async fn answer<C: Check>(
+    checker: &C,
+    request: v1::CheckRequest,
+    deadline: Instant,
+) -> Result<v1::CheckResponse, Status> {
+    let question = convert::question(request)?;
+    let answer = tokio::time::timeout_at(deadline, checker.check(question, deadline))
+        .await
+        .map_err(|_elapsed| status::deadline_exceeded())?
+        .map_err(|error| status::from_check(&error))?;
+    Ok(convert::answer(&answer))
+}

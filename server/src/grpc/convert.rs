@@ -1,0 +1,237 @@
+//! Messages of the contract in, core's values out, and back.
+
+use std::time::Duration;
+
+use portcullis_core::decide::{Action, Context, Notice, Violation};
+use portcullis_core::evidence::{Evidence, Report, Source, Subject};
+use portcullis_core::findings::{Finding, Findings, Severity};
+use portcullis_core::image::Reference;
+use portcullis_proto::v1;
+use time::OffsetDateTime;
+use tonic::Status;
+
+use super::status;
+use crate::check::{Answer, Decided, MAX_CONTAINERS, Question};
+
+/// The most violations in one decision's message.
+pub const MAX_VIOLATIONS: usize = 64;
+
+/// Reads a question.
+///
+/// # Errors
+/// INVALID_ARGUMENT when there are no or too many containers, or an image reference is malformed;
+/// the details name the field.
+pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
+    let v1::CheckRequest { context, containers } = request;
+    if containers.is_empty() {
+        return Err(status::invalid("containers", "there are no `containers` to decide about"));
+    }
+    if containers.len() > MAX_CONTAINERS {
+        let message = format!(
+            "there are {} `containers`, more than the {MAX_CONTAINERS} allowed in one question",
+            containers.len()
+        );
+        return Err(status::invalid("containers", &message));
+    }
+    let read = |(index, container): (usize, v1::Container)| {
+        let v1::Container { name, image } = container;
+        let image: Reference = image.parse().map_err(|error| {
+            status::invalid(&format!("containers[{index}].image"), &format!("{error}"))
+        })?;
+        Ok((name, image))
+    };
+    let containers = containers.into_iter().enumerate().map(read).collect::<Result<_, Status>>()?;
+    Ok(Question { context: self::context(context.unwrap_or_default()), containers })
+}
+
+fn context(context: v1::Context) -> Context {
+    let v1::Context {
+        cluster,
+        cloud,
+        namespace,
+        namespace_labels,
+        workload,
+        pod,
+        pod_labels,
+        service_account,
+    } = context;
+    let v1::Cloud { provider, account, region } = cloud.unwrap_or_default();
+    let v1::Workload { kind, name } = workload.unwrap_or_default();
+    Context {
+        provider,
+        account,
+        region,
+        cluster,
+        namespace,
+        namespace_labels: namespace_labels.into_iter().collect(),
+        workload_kind: kind,
+        workload: name,
+        pod,
+        pod_labels: pod_labels.into_iter().collect(),
+        service_account,
+        container: String::new(),
+    }
+}
+
+pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
+    let strictest = answer.decided.iter().map(|d| d.decision.action).max();
+    v1::CheckResponse {
+        action: strictest.map_or(v1::Action::Unspecified, action).into(),
+        decisions: answer.decided.iter().map(decision).collect(),
+        policy_revision: answer.policy.revision().to_owned(),
+        evaluated_at: Some(timestamp(answer.evaluated_at)),
+        max_age: Some(duration(answer.max_age)),
+        vary: answer.policy.vary().iter().map(|field| field.as_str().to_owned()).collect(),
+    }
+}
+
+fn decision(decided: &Decided) -> v1::Decision {
+    let Decided { context, image, subjects, decision, took: _ } = decided;
+    let deciding = decision.violations.iter().filter(|v| v.deciding);
+    let others = decision.violations.iter().filter(|v| !v.deciding);
+    let message = decision
+        .violations
+        .iter()
+        .find(|v| v.deciding)
+        .map(|violation| violation.message(image))
+        .unwrap_or_default();
+    let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
+    v1::Decision {
+        container: context.container.clone(),
+        image: image.to_string(),
+        digest: own.map(|digest| digest.to_string()).unwrap_or_default(),
+        action: action(decision.action).into(),
+        rule: decision.rule.as_deref().unwrap_or_default().to_owned(),
+        message,
+        violations: deciding
+            .chain(others)
+            .take(MAX_VIOLATIONS)
+            .map(|v| violation(v, image))
+            .collect(),
+        violations_total: count(decision.violations.len()),
+        evidence: subjects.iter().map(evidence).collect(),
+        notices: decision.notices.iter().map(Notice::message).collect(),
+    }
+}
+
+const fn action(action: Action) -> v1::Action {
+    match action {
+        Action::Allow => v1::Action::Allow,
+        Action::Audit => v1::Action::Audit,
+        Action::Deny => v1::Action::Deny,
+    }
+}
+
+fn violation(violation: &Violation, image: &Reference) -> v1::Violation {
+    v1::Violation {
+        rule: violation.rule.to_string(),
+        action: action(violation.action).into(),
+        deciding: violation.deciding,
+        condition: violation.condition.as_str().to_owned(),
+        message: violation.message(image),
+        digest: violation.subject.map(|digest| digest.to_string()).unwrap_or_default(),
+        platform: violation.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
+        findings: violation.findings.iter().map(|f| finding(f)).collect(),
+        findings_total: count(violation.total),
+        reason: violation.reason(),
+    }
+}
+
+fn finding(finding: &Finding) -> v1::Finding {
+    v1::Finding {
+        id: finding.id.to_string(),
+        aliases: finding.aliases.iter().map(ToString::to_string).collect(),
+        severity: severity(finding.severity).into(),
+        package: finding.package.as_deref().unwrap_or_default().to_owned(),
+        installed: finding.installed.as_deref().unwrap_or_default().to_owned(),
+        fixed: finding.fixed.iter().map(ToString::to_string).collect(),
+    }
+}
+
+const fn severity(severity: Severity) -> v1::Severity {
+    match severity {
+        Severity::Unknown => v1::Severity::Unspecified,
+        Severity::Negligible => v1::Severity::Negligible,
+        Severity::Low => v1::Severity::Low,
+        Severity::Medium => v1::Severity::Medium,
+        Severity::High => v1::Severity::High,
+        Severity::Critical => v1::Severity::Critical,
+    }
+}
+
+fn evidence(subject: &Subject) -> v1::Evidence {
+    let reports = match subject.evidence.as_ref() {
+        Evidence::Verified(reports) => reports.iter().map(|r| report(r)).collect(),
+        _ => Vec::new(),
+    };
+    v1::Evidence {
+        digest: subject.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        platform: subject.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
+        status: status_of(&subject.evidence).into(),
+        detail: subject.evidence.detail().unwrap_or_default(),
+        reports,
+        source: match subject.source {
+            Source::Registry => v1::EvidenceSource::Registry,
+            Source::Memory => v1::EvidenceSource::Memory,
+        }
+        .into(),
+        fetched_at: Some(timestamp(subject.fetched_at)),
+    }
+}
+
+const fn status_of(evidence: &Evidence) -> v1::EvidenceStatus {
+    match evidence {
+        Evidence::Verified(_) => v1::EvidenceStatus::Verified,
+        Evidence::Missing => v1::EvidenceStatus::Missing,
+        Evidence::Rejected(_) => v1::EvidenceStatus::Rejected,
+        Evidence::Stale { .. } => v1::EvidenceStatus::Stale,
+        Evidence::Withheld => v1::EvidenceStatus::Withheld,
+        Evidence::Unavailable(_) => v1::EvidenceStatus::Unavailable,
+        Evidence::Unsupported => v1::EvidenceStatus::Unsupported,
+    }
+}
+
+fn report(report: &Report) -> v1::Report {
+    v1::Report {
+        digest: report.digest.to_string(),
+        scanner: report.findings.scanner.name.to_string(),
+        scanned_at: Some(timestamp(report.findings.scanned_at)),
+        signer: report.signer.subject.clone(),
+        counts: Some(counts(&report.findings)),
+    }
+}
+
+fn counts(findings: &Findings) -> v1::SeverityCounts {
+    let mut counts = v1::SeverityCounts::default();
+    for finding in &findings.list {
+        let count = match finding.severity {
+            Severity::Unknown => &mut counts.unknown,
+            Severity::Negligible => &mut counts.negligible,
+            Severity::Low => &mut counts.low,
+            Severity::Medium => &mut counts.medium,
+            Severity::High => &mut counts.high,
+            Severity::Critical => &mut counts.critical,
+        };
+        *count = count.saturating_add(1);
+    }
+    counts
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.unix_timestamp(),
+        // Below 10^9, and so never out of range.
+        nanos: i32::try_from(at.nanosecond()).unwrap_or(0),
+    }
+}
+
+fn duration(span: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
+    }
+}

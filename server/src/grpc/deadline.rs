@@ -1,0 +1,143 @@
+//! `grpc-timeout` in, a deadline out, obeyed exactly.
+//!
+//! tonic's own layer ignores a malformed header and answers CANCELLED when time is up; a caller that
+//! set a deadline is owed INVALID_ARGUMENT and DEADLINE_EXCEEDED (gRPC over HTTP/2, "Timeout").
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use super::status;
+
+/// The longest that a caller may ask us to work on one question.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(30);
+
+/// When the caller's time is up. Put into each request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub Instant);
+
+/// Reads `grpc-timeout` for the service inside, and answers for it when the time is up.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadlineLayer;
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadlined<S>;
+
+    fn layer(&self, inner: S) -> Deadlined<S> {
+        Deadlined { inner }
+    }
+}
+
+/// The service that [`DeadlineLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct Deadlined<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Deadlined<S>
+where
+    S: Service<Request<B>, Response = Response<tonic::body::Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<tonic::body::Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let timeout = match timeout(request.headers()) {
+            Ok(timeout) => timeout,
+            Err(header) => {
+                let status = status::invalid(
+                    "grpc-timeout",
+                    &format!(
+                        "`{header}` is not a `grpc-timeout`: expected 1 to 8 digits and one of H M S m u n"
+                    ),
+                );
+                return Box::pin(async move { Ok(status.into_http()) });
+            }
+        };
+        let Some(timeout) = timeout else {
+            return Box::pin(self.inner.call(request));
+        };
+        let deadline = Instant::now() + timeout.min(MAX_DEADLINE);
+        request.extensions_mut().insert(Deadline(deadline));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            if timeout.is_zero() {
+                return Ok(status::deadline_exceeded().into_http());
+            }
+            match tokio::time::timeout_at(deadline, answer).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => Ok(status::deadline_exceeded().into_http()),
+            }
+        })
+    }
+}
+
+/// The caller's time-out, if it gave one, or the header as it is if it is malformed.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+    let mut values = headers.get_all("grpc-timeout").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    match (parse(&text), values.next()) {
+        (Some(timeout), None) => Ok(Some(timeout)),
+        _ => Err(text),
+    }
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    let unit = text.chars().next_back()?;
+    let digits = text.strip_suffix(unit)?;
+    let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let number: u64 = if plain { digits.parse().ok()? } else { return None };
+    match unit {
+        'H' => Some(Duration::from_secs(number * 3600)),
+        'M' => Some(Duration::from_secs(number * 60)),
+        'S' => Some(Duration::from_secs(number)),
+        'm' => Some(Duration::from_millis(number)),
+        'u' => Some(Duration::from_micros(number)),
+        'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(header: &str, expected: Option<Duration>) {
+        assert_eq!(parse(header), expected, "{header:?}");
+    }
+
+    #[test]
+    fn the_header_is_read_as_the_specification_has_it() {
+        check("1S", Some(Duration::from_secs(1)));
+        check("250m", Some(Duration::from_millis(250)));
+        check("99999999H", Some(Duration::from_secs(99_999_999 * 3600)));
+        check("7u", Some(Duration::from_micros(7)));
+        check("8n", Some(Duration::from_nanos(8)));
+        check("2M", Some(Duration::from_secs(120)));
+        check("0m", Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn malformed_headers_are_refused() {
+        for header in
+            ["", "S", "1", "1x", "-1m", "+1m", " 1m", "1 m", "123456789m", "1.5S", "1s", "１S"]
+        {
+            check(header, None);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What happened in, Prometheus text out (OpenMetrics 1.0).
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Content type of the text (OpenMetrics).
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabel {
+    action: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EvidenceLabels {
+    status: &'static str,
+    source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RegistryLabels {
+    host: String,
+    route: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    what: &'static str,
+    outcome: &'static str,
+}
+
+/// Every metric of the service. Labels have few values: no image, digest or namespace, and only
+/// configured registry hosts by name.
+pub struct Metrics {
+    registry: Registry,
+    decisions: Family<ActionLabel, Counter>,
+    check_duration: Histogram,
+    no_answers: Family<OutcomeLabels, Counter>,
+    evidence: Family<EvidenceLabels, Counter>,
+    registry_requests: Family<RegistryLabels, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
+    events_dropped: Counter,
+    kept_entries: Gauge<i64, AtomicI64>,
+    kept_bytes: Gauge<i64, AtomicI64>,
+    flights: Gauge<i64, AtomicI64>,
+    in_flight: Gauge<i64, AtomicI64>,
+    rules: Gauge<i64, AtomicI64>,
+    policy_changed: Gauge<f64, AtomicU64>,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("portcullis"),
+            decisions: Family::default(),
+            // From the time of a hit to the largest budget.
+            check_duration: Histogram::new([
+                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05,
+                0.1, 0.25, 0.5, 1.0, 2.5,
+            ]),
+            no_answers: Family::default(),
+            evidence: Family::default(),
+            registry_requests: Family::default(),
+            reloads: Family::default(),
+            events_dropped: Counter::default(),
+            kept_entries: Gauge::default(),
+            kept_bytes: Gauge::default(),
+            flights: Gauge::default(),
+            in_flight: Gauge::default(),
+            rules: Gauge::default(),
+            policy_changed: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "build",
+            "The version that runs",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        r.register("decisions", "Decisions on containers by action", self.decisions.clone());
+        r.register_with_unit(
+            "check_duration",
+            "Time from a question to its answer",
+            Unit::Seconds,
+            self.check_duration.clone(),
+        );
+        r.register("no_answers", "Questions without an answer by reason", self.no_answers.clone());
+        r.register("evidence", "Evidence used by status and source", self.evidence.clone());
+        r.register(
+            "registry_requests",
+            "Requests to registries by host, route and outcome",
+            self.registry_requests.clone(),
+        );
+        r.register(
+            "reloads",
+            "Times that rules or trust were read again, by outcome",
+            self.reloads.clone(),
+        );
+        r.register(
+            "events_dropped",
+            "Events that were lost because the sink was slow or failed",
+            self.events_dropped.clone(),
+        );
+        r.register("evidence_kept_entries", "Digests in memory", self.kept_entries.clone());
+        r.register_with_unit(
+            "evidence_kept",
+            "Memory that evidence takes",
+            Unit::Bytes,
+            self.kept_bytes.clone(),
+        );
+        r.register("flights", "Searches under way", self.flights.clone());
+        r.register("checks_in_flight", "Questions being answered", self.in_flight.clone());
+        r.register("policy_rules", "Rules in force", self.rules.clone());
+        r.register_with_unit(
+            "policy_changed_timestamp",
+            "Unix time at which the policy in force was loaded",
+            Unit::Seconds,
+            self.policy_changed.clone(),
+        );
+    }
+
+    /// The text that Prometheus scrapes.
+    ///
+    /// # Errors
+    /// When the text cannot be written, which a `String` does not know.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    pub(crate) fn decision(&self, action: &'static str) {
+        self.decisions.get_or_create(&ActionLabel { action }).inc();
+    }
+
+    pub(crate) fn answered(&self, took: Duration) {
+        self.check_duration.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn no_answer(&self, outcome: &'static str) {
+        self.no_answers.get_or_create(&OutcomeLabels { what: "check", outcome }).inc();
+    }
+
+    pub(crate) fn evidence(&self, status: &'static str, source: &'static str) {
+        self.evidence.get_or_create(&EvidenceLabels { status, source }).inc();
+    }
+
+    pub(crate) fn registry_request(&self, host: &str, route: &'static str, outcome: &'static str) {
+        let labels = RegistryLabels { host: host.to_owned(), route, outcome };
+        self.registry_requests.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn reload(&self, what: &'static str, outcome: &'static str) {
+        self.reloads.get_or_create(&OutcomeLabels { what, outcome }).inc();
+    }
+
+    pub(crate) fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    pub(crate) fn kept(&self, entries: u64, bytes: u64) {
+        self.kept_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.kept_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn flights(&self, count: usize) {
+        self.flights.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn in_flight(&self, change: i64) {
+        self.in_flight.inc_by(change);
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Unix seconds fit a double until the year 285 million"
+    )]
+    pub(crate) fn policy(&self, rules: usize, loaded_at: time::OffsetDateTime) {
+        self.rules.set(i64::try_from(rules).unwrap_or(i64::MAX));
+        self.policy_changed.set(loaded_at.unix_timestamp() as f64);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

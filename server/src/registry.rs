@@ -1,0 +1,268 @@
+//! An image reference in, what its registry holds out: checked against digests and bounds.
+//!
+//! ```text
+//! Registry ── referrers, push ─ exchange ─ gate     429 and Retry-After, per origin
+//!                                  ├────── auth     challenges, token servers, tokens
+//!                                  ├────── host     which hosts, redirections ── address
+//!                                  └────── body     bounds, content types, 404
+//! ```
+//!
+//! The protocol is OCI distribution-spec 1.1. Whatever goes wrong is a [`RegistryError`]; only a
+//! registry's own word makes an empty list. Nothing that a registry sends is believed: not the
+//! digest in a header, not a length, not where to send a password.
+
+mod config;
+mod error;
+mod observe;
+mod exchange;
+mod host;
+mod address;
+mod auth;
+mod gate;
+mod body;
+mod referrers;
+mod push;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use portcullis_core::image::{Digest, Reference};
+use portcullis_core::referrers::{
+    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
+};
+use reqwest::dns::Resolve;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+pub use self::config::{
+    Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, Unlisted,
+};
+pub use self::error::{Fault, RegistryConfigError, RegistryError};
+pub use self::observe::{Observe, Outcome, Route, Unobserved};
+pub use self::push::{Listing, Pushed, Target};
+
+use self::auth::Tokens;
+use self::exchange::{Exchange, Request};
+use self::gate::Gate;
+use self::host::{Host, Hosts};
+
+/// The four kinds of manifest, for `Accept`. Without parameters: ECR refuses a `;`.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// A manifest or an index as its registry gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The raw bytes, at most [`MAX_MANIFEST`].
+    pub bytes: Bytes,
+    /// What the registry declares them to be, without parameters: one of the four media types of
+    /// manifests and indexes. It is for `portcullis_core::referrers::parse` to check.
+    pub media_type: String,
+    /// The digest of `bytes`.
+    pub digest: Digest,
+}
+
+/// A client for registries. Clones share connections, tokens, and what is known of each host.
+///
+/// Every question ends at its deadline with [`RegistryError::Deadline`]; what was under way is
+/// dropped.
+#[derive(Clone)]
+pub struct Registry {
+    exchange: Arc<Exchange>,
+}
+
+impl Registry {
+    /// A client for the registries of `config`.
+    ///
+    /// # Errors
+    /// When a listed host, an endpoint, a token server or a certificate authority cannot be read.
+    pub fn new(config: RegistryConfig) -> Result<Self, RegistryConfigError> {
+        Self::with_resolver(config, &(Arc::new(address::System) as Arc<dyn Resolve>))
+    }
+
+    fn with_resolver(
+        config: RegistryConfig,
+        resolver: &Arc<dyn Resolve>,
+    ) -> Result<Self, RegistryConfigError> {
+        let exchange = Exchange {
+            hosts: Hosts::new(&config, resolver)?,
+            gate: Gate::new(),
+            tokens: Tokens::new(),
+            patience: config.patience,
+            observer: config.observer,
+        };
+        Ok(Self { exchange: Arc::new(exchange) })
+    }
+
+    /// The manifest or index that `image` names: by its digest if it has one, else by its tag.
+    ///
+    /// # Errors
+    /// When it cannot be had, or is not what the digest says.
+    pub async fn resolve(
+        &self,
+        image: &Reference,
+        deadline: Instant,
+    ) -> Result<Fetched, RegistryError> {
+        let work = async {
+            let host = self.exchange.hosts.find(image.registry())?;
+            match (image.digest(), image.tag()) {
+                (Some(digest), _) => self.by_digest(&host, image, digest).await,
+                (None, tag) => self.by_name(&host, image, tag.unwrap_or("latest")).await,
+            }
+        };
+        within(deadline, work).await
+    }
+
+    /// The manifest or index with `digest` in the repository of `image`.
+    ///
+    /// # Errors
+    /// When it cannot be had, or has another digest.
+    pub async fn manifest(
+        &self,
+        image: &Reference,
+        digest: Digest,
+        deadline: Instant,
+    ) -> Result<Fetched, RegistryError> {
+        let work = async {
+            let host = self.exchange.hosts.find(image.registry())?;
+            self.by_digest(&host, image, digest).await
+        };
+        within(deadline, work).await
+    }
+
+    /// The blob that `descriptor` describes, of at most `limit` bytes, from the repository of
+    /// `image`. The descriptor's own `urls` are never asked.
+    ///
+    /// # Errors
+    /// When it cannot be had, or is not as long as the descriptor says, or has another digest.
+    /// Nothing is asked if the descriptor says that it is longer than `limit`.
+    pub async fn blob(
+        &self,
+        image: &Reference,
+        descriptor: &Descriptor,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Bytes, RegistryError> {
+        within(deadline, self.fetch_blob(image, descriptor, limit)).await
+    }
+
+    /// The descriptors of all that is attached to `digest`, of any type, in the registry's order. An
+    /// empty list is the registry's own word that there is nothing.
+    ///
+    /// # Errors
+    /// When the list cannot be had whole.
+    pub async fn referrers(
+        &self,
+        image: &Reference,
+        digest: Digest,
+        deadline: Instant,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        within(deadline, referrers::list(self, image, digest)).await
+    }
+
+    async fn by_digest(
+        &self,
+        host: &Host,
+        image: &Reference,
+        digest: Digest,
+    ) -> Result<Fetched, RegistryError> {
+        let fetched = self.by_name(host, image, &digest.to_string()).await?;
+        if fetched.digest != digest {
+            let fault = Fault::Digest { asked: digest, received: fetched.digest };
+            return Err(RegistryError::protocol(&host.name, fault));
+        }
+        Ok(fetched)
+    }
+
+    /// The manifest with this tag, or with this digest, which the caller checks. The registry's
+    /// `Docker-Content-Digest` is not looked at.
+    async fn by_name(
+        &self,
+        host: &Host,
+        image: &Reference,
+        name: &str,
+    ) -> Result<Fetched, RegistryError> {
+        let url = url(host, image, &format!("manifests/{name}"))?;
+        let request = Request::get(Route::Manifest, url, MANIFESTS);
+        let response = self.exchange.ask(host, image.repository(), &request).await?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => {
+                let what = format!("manifest `{name}` in `{}`", image.repository());
+                return Err(body::not_found(host, response, what).await);
+            }
+            status => return Err(RegistryError::protocol(&host.name, Fault::Status(status))),
+        }
+        let asked = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
+        let media_type = body::content_type(host, response.headers(), &asked)?;
+        let bytes = body::read(host, response, "manifest", MAX_MANIFEST).await?;
+        let digest = Digest::of(&bytes);
+        Ok(Fetched { bytes, media_type, digest })
+    }
+
+    async fn fetch_blob(
+        &self,
+        image: &Reference,
+        descriptor: &Descriptor,
+        limit: usize,
+    ) -> Result<Bytes, RegistryError> {
+        let declared = descriptor.size;
+        let Some(size) = usize::try_from(declared).ok().filter(|size| *size <= limit) else {
+            return Err(RegistryError::TooLarge { what: "blob", limit });
+        };
+        let host = self.exchange.hosts.find(image.registry())?;
+        let url = url(&host, image, &format!("blobs/{}", descriptor.digest))?;
+        let request = Request::get(Route::Blob, url, "*/*");
+        let response = self.exchange.ask(&host, image.repository(), &request).await?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => {
+                let what = format!("blob `{}` in `{}`", descriptor.digest, image.repository());
+                return Err(body::not_found(&host, response, what).await);
+            }
+            status => return Err(RegistryError::protocol(&host.name, Fault::Status(status))),
+        }
+        let wrong = |fault| RegistryError::protocol(&host.name, fault);
+        // Hashed as it comes: no long stretch of work at the end, and grown as it comes, since the
+        // size is only a claim.
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let mut bytes = BytesMut::new();
+        body::each(&host, response, |chunk| {
+            if chunk.len() > size.saturating_sub(bytes.len()) {
+                return Err(wrong(Fault::Size { declared }));
+            }
+            hash.update(chunk);
+            bytes.extend_from_slice(chunk);
+            Ok(())
+        })
+        .await?;
+        if bytes.len() != size {
+            return Err(wrong(Fault::Size { declared }));
+        }
+        let hash = hash.finish();
+        if hash.as_ref() != descriptor.digest.as_bytes() {
+            let received = Digest::of(&bytes);
+            return Err(wrong(Fault::Digest { asked: descriptor.digest, received }));
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+/// `/v2/<repository>/<rest>` at the registry. What a [`Reference`] lets through needs no escaping.
+fn url(host: &Host, image: &Reference, rest: &str) -> Result<Url, RegistryError> {
+    let path = format!("/v2/{}/{rest}", image.repository());
+    host.base.join(&path).map_err(|_| RegistryError::NotConfigured(host.name.clone()))
+}
+
+async fn within<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
+    // Boxed, because what goes on in there is large and the caller may hold many.
+    timeout_at(deadline, Box::pin(work)).await.unwrap_or(Err(RegistryError::Deadline))
+}
+
+#[cfg(test)]
+mod tests;

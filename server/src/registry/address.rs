@@ -1,0 +1,162 @@
+//! Host names in, only those of their addresses out that an unlisted host may have.
+//!
+//! The resolver is the one that the connection uses, so that the address checked is the address
+//! connected to (CASES T039). Address literals pass by every resolver and are checked by
+//! [`is_allowed_literal`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// The host has addresses, and none of them is public.
+#[derive(Debug, thiserror::Error)]
+#[error("no public address")]
+pub(super) struct NoPublicAddress;
+
+/// Asks the system's resolver.
+pub(super) struct System;
+
+impl Resolve for System {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Gives only the public addresses that `inner` finds.
+pub(super) struct PublicOnly {
+    pub(super) inner: Arc<dyn Resolve>,
+}
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        let inner = self.inner.resolve(name);
+        Box::pin(async move {
+            let public: Vec<SocketAddr> = inner.await?.filter(|a| is_public(a.ip())).collect();
+            if public.is_empty() {
+                return Err(NoPublicAddress.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether the host of `url` is a name, which the resolver will check, or a public address. The
+/// parser of `url` has already turned `0x7f.1` and `2130706433` into the address that they mean.
+pub(super) fn is_allowed_literal(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(_)) => true,
+        Some(Host::Ipv4(address)) => is_public(address.into()),
+        Some(Host::Ipv6(address)) => is_public(address.into()),
+        None => false,
+    }
+}
+
+/// Whether an address is one of the public internet's, by the special-purpose registries of IANA
+/// (RFC 6890 and its updates). What is not known to be public is not.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+const fn is_public_v4(address: Ipv4Addr) -> bool {
+    let refused = match address.octets() {
+        // This network, private, loopback, link-local (and with it the clouds' metadata).
+        [0 | 10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [169, 254, ..] => true,
+        // Carrier-grade NAT, benchmarks, protocol assignments, documentation, 6to4 relays.
+        [100, 64..=127, ..] | [198, 18 | 19, ..] | [192, 0, 0 | 2, _] => true,
+        [198, 51, 100, _] | [203, 0, 113, _] | [192, 88, 99, _] => true,
+        // Azure's metadata and wire server, which has an address that looks public.
+        [168, 63, 129, 16] => true,
+        // Multicast, reserved, broadcast.
+        [224..=255, ..] => true,
+        _ => false,
+    };
+    !refused
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    match address.segments() {
+        // NAT64 (RFC 6052): how a cluster without IPv4 reaches it; the address inside decides.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            is_public_v4(Ipv4Addr::new(a, b, c, d))
+        }
+        // Protocol assignments with Teredo and ORCHID, documentation twice, 6to4.
+        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] | [0x2002, ..] => {
+            false
+        }
+        // Global unicast is 2000::/3; all else is mapped, local, multicast or not assigned.
+        [0x2000..=0x3fff, ..] => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(public: bool, addresses: &str) {
+        for address in addresses.split_whitespace() {
+            assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_inside_are_not_public() {
+        check(false, "0.0.0.0 0.1.2.3 10.0.0.5 10.255.255.255 127.0.0.1 127.255.255.254");
+        check(false, "169.254.0.0 169.254.169.254 172.16.0.0 172.31.255.255 192.168.0.1");
+        check(false, "100.64.0.0 100.100.100.200 100.127.255.255 198.18.0.0 198.19.255.255");
+        check(false, "192.0.0.192 192.0.2.1 198.51.100.7 203.0.113.9 192.88.99.1");
+        check(false, "168.63.129.16 224.0.0.1 239.1.2.3 240.0.0.1 255.255.255.255");
+        check(false, ":: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:8.8.8.8 100::1 5f00::1");
+        check(false, "fe80::1 fec0::1 fc00::1 fd00:ec2::254 ff02::1 1fff::1 4000::1");
+        check(false, "2001::1 2001:1ff::1 2001:db8::1 2002:7f00:1:: 3fff::1 3fff:fff::1");
+        check(false, "64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::808:808");
+    }
+
+    #[test]
+    fn addresses_one_past_a_range_are_public() {
+        check(true, "1.0.0.0 9.255.255.255 11.0.0.0 126.255.255.255 128.0.0.0 8.8.8.8");
+        check(true, "100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0");
+        check(true, "172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0 192.0.1.1 192.0.3.1");
+        check(true, "198.17.255.255 198.20.0.0 198.51.99.1 203.0.112.1 223.255.255.255");
+        check(true, "168.63.129.15 168.63.129.17 192.88.98.1");
+        check(true, "2000:: 2001:200:: 2001:db7:: 2001:4860:4860::8888 2003:: 3fff:1000::");
+        check(true, "2606:4700::1111 64:ff9b::808:808");
+    }
+
+    #[test]
+    fn an_address_is_found_however_it_is_written() {
+        let allowed = |url: &str| is_allowed_literal(&url.parse().unwrap());
+        for host in [
+            "169.254.169.254",
+            "0x7f.1",
+            "0x7f000001",
+            "2130706433",
+            "017700000001",
+            "127.1",
+            "0",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "10.0.0.1:8443",
+            "%31%30.0.0.1",
+            "①②⑦.0.0.1",
+        ] {
+            assert!(!allowed(&format!("https://{host}/v2/")), "{host}");
+        }
+        assert!(allowed("https://8.8.8.8/"));
+        assert!(allowed("https://[2606:4700::1111]/"));
+        // A name is the resolver's to check.
+        assert!(allowed("https://localhost/"));
+    }
+}

@@ -1,0 +1,248 @@
+//! Authentication challenges in, what to send with a request out.
+//!
+//! The token protocol is that of the distribution project ("Token Authentication Specification").
+//! A registry is hostile until it has shown otherwise: it may name any token server, and the
+//! password goes only to those that [`Host::realm`] lets through. The scope is ours, not the
+//! challenge's.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, Method};
+use moka::Expiry;
+use moka::future::Cache;
+use portcullis_core::json;
+use serde::Deserialize;
+
+use super::body;
+use super::config::{Credentials, Secret};
+use super::error::{Fault, RegistryError};
+use super::exchange::{Exchange, Request};
+use super::host::Host;
+use super::observe::Route;
+
+/// The largest answer of a token server that is read, in bytes.
+pub(super) const MAX_TOKEN_ANSWER: usize = 64 * 1024;
+/// The shortest time for which a token is kept, and for how long if its server does not say.
+const SHORTEST_LIFE: f64 = 60.0;
+/// The longest.
+const LONGEST_LIFE: f64 = 3600.0;
+/// A token is not used in its last moments, since the registry's clock is not ours.
+const SKEW: Duration = Duration::from_secs(10);
+/// The most tokens that are kept.
+const MAX_TOKENS: u64 = 10_000;
+
+/// What a request wants to do in its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Actions {
+    Pull,
+    PullAndPush,
+}
+
+impl fmt::Display for Actions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pull => "pull",
+            Self::PullAndPush => "pull,push",
+        })
+    }
+}
+
+/// What is sent in `Authorization`.
+#[derive(Clone)]
+pub(super) enum Authorization {
+    /// The host's own credentials.
+    Basic,
+    /// A token.
+    Bearer(Arc<Token>),
+}
+
+/// A token for one repository.
+pub(super) struct Token {
+    pub(super) value: Secret,
+    life: Duration,
+}
+
+impl Authorization {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Basic, Self::Basic) => true,
+            (Self::Bearer(a), Self::Bearer(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+/// A registry's name stands for its credentials, since a configuration has one pair for each. Two
+/// names may share an endpoint, so the endpoint is not the key.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) registry: String,
+    pub(super) repository: String,
+    pub(super) actions: Actions,
+}
+
+struct Life;
+
+impl Expiry<Key, Authorization> for Life {
+    fn expire_after_create(&self, _: &Key, made: &Authorization, _: Instant) -> Option<Duration> {
+        Some(match made {
+            Authorization::Basic => Duration::from_secs_f64(LONGEST_LIFE),
+            Authorization::Bearer(token) => token.life,
+        })
+    }
+}
+
+/// What was last accepted, by whom and for what.
+pub(super) struct Tokens {
+    kept: Cache<Key, Authorization>,
+}
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        Self { kept: Cache::builder().max_capacity(MAX_TOKENS).expire_after(Life).build() }
+    }
+
+    pub(super) async fn find(&self, key: &Key) -> Option<Authorization> {
+        self.kept.get(key).await
+    }
+
+    /// Forgets what was refused, unless another request has renewed it already.
+    pub(super) async fn forget(&self, key: &Key, refused: &Authorization) {
+        if self.kept.get(key).await.is_some_and(|kept| kept.is(refused)) {
+            self.kept.invalidate(key).await;
+        }
+    }
+
+    /// Answers `challenge`. All who are challenged for one key at once wait for one token.
+    pub(super) async fn answer(
+        &self,
+        exchange: &Exchange,
+        host: &Host,
+        key: &Key,
+        challenge: &Challenge,
+    ) -> Result<Authorization, RegistryError> {
+        let answer = async {
+            match challenge {
+                Challenge::Basic => Ok(Authorization::Basic),
+                Challenge::Bearer { realm, service } => {
+                    let token = fetch(exchange, host, key, realm, service.as_deref()).await?;
+                    Ok(Authorization::Bearer(Arc::new(token)))
+                }
+            }
+        };
+        let answered = self.kept.try_get_with(key.clone(), Box::pin(answer)).await;
+        answered.map_err(|error| RegistryError::clone(&error))
+    }
+}
+
+/// What a registry wants to see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Challenge {
+    Basic,
+    Bearer { realm: String, service: Option<String> },
+}
+
+impl Challenge {
+    /// Reads the challenges of a 401 or 403. Where there are several that we can answer, a token is
+    /// preferred, so that the password is not sent with every request.
+    pub(super) fn parse(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
+        let mut basic = None;
+        for value in headers.get_all(WWW_AUTHENTICATE) {
+            let text = value.to_str().map_err(|_| Fault::Challenge)?;
+            let challenges = http_auth::parse_challenges(text).map_err(|_| Fault::Challenge)?;
+            for challenge in challenges {
+                if challenge.scheme.eq_ignore_ascii_case("basic") {
+                    basic = Some(Self::Basic);
+                }
+                if challenge.scheme.eq_ignore_ascii_case("bearer") {
+                    let realm = parameter(&challenge, "realm")?.ok_or(Fault::Challenge)?;
+                    let service = parameter(&challenge, "service")?;
+                    return Ok(Some(Self::Bearer { realm, service }));
+                }
+            }
+        }
+        Ok(basic)
+    }
+}
+
+fn parameter(challenge: &http_auth::ChallengeRef<'_>, name: &str) -> Result<Option<String>, Fault> {
+    let mut named = challenge.params.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    match (named.next(), named.next()) {
+        (value, None) => Ok(value.map(|(_, value)| value.to_unescaped())),
+        // Two realms: one for whoever checks, one for whoever asks.
+        _ => Err(Fault::Challenge),
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<f64>,
+}
+
+async fn fetch(
+    exchange: &Exchange,
+    host: &Host,
+    key: &Key,
+    realm: &str,
+    service: Option<&str>,
+) -> Result<Token, RegistryError> {
+    let refuse = |fault| RegistryError::protocol(&host.name, fault);
+    let mut url = host.realm(realm).map_err(refuse)?;
+    let scope = format!("repository:{}:{}", key.repository, key.actions);
+    if let Some(service) = service {
+        url.query_pairs_mut().append_pair("service", service);
+    }
+    url.query_pairs_mut().append_pair("scope", &scope);
+    let request = Request::get(Route::Token, url, "application/json");
+    let authorization = match host.credentials {
+        Credentials::Anonymous => None,
+        Credentials::Basic { .. } => Some(Authorization::Basic),
+    };
+    let url = request.url.clone();
+    let response =
+        exchange.send(host, &host.client, &request, &url, authorization.as_ref()).await?;
+    match response.status().as_u16() {
+        200 => {}
+        status @ (401 | 403) => {
+            return Err(RegistryError::Denied {
+                host: host.name.clone(),
+                repository: key.repository.clone(),
+                status,
+            });
+        }
+        status => return Err(refuse(Fault::Status(status))),
+    }
+    let bytes = body::read(host, response, "token answer", MAX_TOKEN_ANSWER).await?;
+    read_token(&bytes).map_err(refuse)
+}
+
+fn read_token(bytes: &[u8]) -> Result<Token, Fault> {
+    let answer: TokenAnswer =
+        json::from_slice(bytes).map_err(|e| Fault::TokenDocument(Arc::new(e)))?;
+    let given = |token: &String| !token.is_empty();
+    let value = answer.token.filter(given).or(answer.access_token.filter(given));
+    let value = value.ok_or(Fault::Token("it has no token"))?;
+    // With a line break in it, the token would be another header.
+    if !value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Fault::Token("the token has characters that no token has"));
+    }
+    let seconds = answer.expires_in.unwrap_or(SHORTEST_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE);
+    let life = Duration::from_secs_f64(seconds).saturating_sub(SKEW);
+    Ok(Token { value: Secret::new(value), life })
+}
+
+/// What a request with this method needs a token for.
+pub(super) fn actions(method: &Method) -> Actions {
+    if *method == Method::GET { Actions::Pull } else { Actions::PullAndPush }
+}
+
+#[cfg(test)]
+mod tests;

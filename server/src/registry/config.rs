@@ -1,0 +1,138 @@
+//! Which registries may be asked, how, and with whose credentials.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::observe::{Observe, Unobserved};
+
+/// A password. It has no `Debug` and no `Display`, so that it cannot get into a log or an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the secret text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a registry is told of who asks. It goes to that registry's origin and its trusted token
+/// servers, and nowhere else.
+#[derive(Clone)]
+pub enum Credentials {
+    /// Nothing.
+    Anonymous,
+    /// A user name and a password, as Basic authentication or to the token server.
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+}
+
+/// How a listed registry is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// TLS. The only way to unlisted hosts.
+    Https,
+    /// Plain text, for this host and port only.
+    Http,
+}
+
+/// Whether hosts that are not listed may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlisted {
+    /// Over TLS and on public addresses only, without credentials.
+    Public,
+    /// Never.
+    Refused,
+}
+
+/// One listed registry.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// How to speak to it.
+    pub scheme: Scheme,
+    /// Host and optional port to connect to in place of the registry's own name, for a mirror. Docker
+    /// Hub's is `registry-1.docker.io` unless it is set.
+    pub endpoint: Option<String>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// Hosts, with their port unless it is the scheme's, of token servers that may be told the
+    /// credentials beside the registry itself.
+    pub trusted_realm_hosts: Vec<String>,
+    /// Certificate authorities in PEM. If there are any, only they are trusted for this host.
+    pub ca: Vec<Vec<u8>>,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            scheme: Scheme::Https,
+            endpoint: None,
+            credentials: Credentials::Anonymous,
+            trusted_realm_hosts: Vec::new(),
+            ca: Vec::new(),
+        }
+    }
+}
+
+/// How long is waited for one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// For one request with its whole answer.
+    pub request: Duration,
+    /// Before a request is made a second time; up to as much again is added at random.
+    pub backoff: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            idle: Duration::from_secs(5),
+            request: Duration::from_secs(10),
+            backoff: Duration::from_millis(100),
+        }
+    }
+}
+
+/// All about the registries that one [`super::Registry`] asks. It is one tenant's: another tenant's
+/// credentials need another `Registry`, and so never share a token.
+#[derive(Clone)]
+pub struct RegistryConfig {
+    /// Listed registries by host and port as image references name them (`docker.io`,
+    /// `localhost:5000`). They may have any address.
+    pub hosts: BTreeMap<String, HostConfig>,
+    /// Whether others may be asked.
+    pub unlisted: Unlisted,
+    /// How long is waited.
+    pub patience: Patience,
+    /// The `User-Agent` of every request.
+    pub user_agent: String,
+    /// Is told of every request.
+    pub observer: Arc<dyn Observe>,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            unlisted: Unlisted::Public,
+            patience: Patience::default(),
+            user_agent: concat!("portcullis/", env!("CARGO_PKG_VERSION")).to_owned(),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What went wrong with a registry in, one error enum out: absence is never among its causes.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::evidence::{Cause, CauseKind, Reason};
+use portcullis_core::image::{Digest, ImageError};
+use portcullis_core::json::JsonError;
+use portcullis_core::referrers::ReferrersError;
+
+/// The longest piece of a registry's answer that is repeated in an error, in characters.
+const MAX_QUOTE: usize = 100;
+
+/// Why a question to a registry has no answer. It is `Clone`, so that all who wait for one flight
+/// can be told; it never holds a credential, a token or the query of a URL.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry is not listed, and only listed registries are asked. Nothing was sent. This is
+    /// the one error that means that the registry is unsupported.
+    #[error("registry `{0}` is not one of those that are configured")]
+    NotConfigured(String),
+    /// The host is not listed and has no public address. Nothing was sent.
+    #[error("`{0}` is not a listed registry and its address is not public")]
+    NotPublic(String),
+    /// No connection, a TLS failure, a broken connection, or a time-out of the host.
+    #[error("no answer from `{host}`")]
+    Unreachable {
+        /// Which host was asked.
+        host: String,
+        /// What the HTTP client says, without the URL.
+        source: Arc<reqwest::Error>,
+    },
+    /// The host answered 5xx, and again when it was asked again.
+    #[error("`{host}` failed with status {status}")]
+    Failed {
+        /// Which host was asked.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// 401 or 403, also with a fresh token.
+    #[error("`{host}` denies access to `{repository}` with status {status}")]
+    Denied {
+        /// Which host was asked.
+        host: String,
+        /// The repository that was asked for.
+        repository: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// 429, or 503 with `Retry-After`, now or earlier: the host is not asked again before that.
+    #[error("`{host}` wants to be left alone for {} s", .retry_after.as_secs())]
+    Throttled {
+        /// Which host was asked.
+        host: String,
+        /// How long it is not asked.
+        retry_after: Duration,
+    },
+    /// The registry says, in its protocol's words, that it is not there.
+    #[error("`{host}` has no {what}")]
+    NotFound {
+        /// Which host was asked.
+        host: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// The registry answered something that is not its protocol, or not what was asked.
+    #[error("the answer of `{host}` cannot be used")]
+    Protocol {
+        /// Which host was asked.
+        host: String,
+        /// What is wrong with the answer.
+        source: Fault,
+    },
+    /// The answer is longer than its bound; the rest was not read.
+    #[error("the {what} is larger than the {limit} bytes allowed")]
+    TooLarge {
+        /// What was read.
+        what: &'static str,
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// The list is longer than its bound; the rest was not asked for.
+    #[error("the list of attached artifacts has more than the {limit} {what} allowed")]
+    TooMany {
+        /// What was counted.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// The caller's time was up first.
+    #[error("the registry did not answer before the deadline")]
+    Deadline,
+}
+
+impl RegistryError {
+    /// The failure as evidence of not knowing: its kind, and the whole chain of errors in words.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        let kind = match self {
+            Self::NotConfigured(_)
+            | Self::NotPublic(_)
+            | Self::Unreachable { .. }
+            | Self::Failed { .. } => CauseKind::Unreachable,
+            Self::Denied { .. } => CauseKind::Denied,
+            Self::Throttled { .. } => CauseKind::Throttled,
+            Self::NotFound { .. } => CauseKind::NotFound,
+            Self::Protocol { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => {
+                CauseKind::Protocol
+            }
+            Self::Deadline => CauseKind::Deadline,
+        };
+        Cause { kind, detail: chain(self) }
+    }
+
+    /// For an answer that came and is refused for its size: the reason for which what is attached
+    /// is rejected. `None` for every failure to find out.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::TooLarge { .. } => Some(Reason::TooLarge),
+            Self::TooMany { .. } => Some(Reason::TooMany),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry says with authority that what was asked for is not there.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the registry is not one that may be asked at all: `Evidence::Unsupported`.
+    #[must_use]
+    pub const fn is_not_configured(&self) -> bool {
+        matches!(self, Self::NotConfigured(_))
+    }
+
+    pub(super) fn protocol(host: &str, source: Fault) -> Self {
+        Self::Protocol { host: host.to_owned(), source }
+    }
+}
+
+/// What is wrong with a registry's answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// A status that has no meaning for what was asked.
+    #[error("status {0} is not an answer to this question")]
+    Status(u16),
+    /// 404, but without the error document of a registry: it may be a proxy that says so.
+    #[error("status 404 without a registry's error document")]
+    NotFoundByWhom,
+    /// The content is of another type than what was asked for, such as a login page.
+    #[error("content type `{0}` is not one that was asked for")]
+    ContentType(String),
+    /// The body is encoded, which was not asked for.
+    #[error("content encoding `{0}` was not asked for")]
+    ContentEncoding(String),
+    /// The document cannot be read.
+    #[error("the document cannot be read")]
+    Document(#[source] Arc<ReferrersError>),
+    /// The bytes are not those that were asked for.
+    #[error("asked for {asked}, received {received}")]
+    Digest {
+        /// The digest that was asked for.
+        asked: Digest,
+        /// The digest of what was received.
+        received: Digest,
+    },
+    /// The content is not as long as its descriptor says.
+    #[error("the content is not {declared} bytes long as its descriptor says")]
+    Size {
+        /// The size in the descriptor, in bytes.
+        declared: u64,
+    },
+    /// The redirection is not followed.
+    #[error("the redirection is refused: {0}")]
+    Redirect(&'static str),
+    /// The next page cannot be asked for, so the list is not complete.
+    #[error("the link to the next page is refused: {0}")]
+    Link(&'static str),
+    /// The authentication challenge cannot be read.
+    #[error("the authentication challenge cannot be read")]
+    Challenge,
+    /// The challenge sends us to a token server that is not trusted for this registry.
+    #[error("token server `{0}` is not trusted for this registry")]
+    Realm(String),
+    /// The token server's answer is not a token.
+    #[error("the token server's answer is refused: {0}")]
+    Token(&'static str),
+    /// The token server's answer is not readable.
+    #[error("the token server's answer cannot be read")]
+    TokenDocument(#[source] Arc<JsonError>),
+    /// The answer to an upload does not say where to go on, or says an origin other than its own.
+    #[error("the upload location is refused")]
+    Location,
+    /// What is to be attached cannot be.
+    #[error("the artifact cannot be attached: {0}")]
+    Attach(&'static str),
+}
+
+/// Why a registry configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryConfigError {
+    /// A key of `hosts` is not a registry host as image references name it.
+    #[error("`{0}` is not a registry host")]
+    Host(String),
+    /// A key of `hosts` is not a registry host as image references name it, for this reason.
+    #[error("`{host}` is not a registry host")]
+    HostSyntax {
+        /// The key.
+        host: String,
+        /// What is wrong with it.
+        source: ImageError,
+    },
+    /// Two keys of `hosts` are spellings of one registry.
+    #[error("`{0}` is listed twice")]
+    Twice(String),
+    /// An endpoint or a trusted realm host is not a host with an optional port.
+    #[error("`{0}` is not a host with an optional port")]
+    Authority(String),
+    /// What is given as certificate authorities has no certificate in PEM.
+    #[error("the certificate authorities of `{0}` have no certificate")]
+    NoCertificate(String),
+    /// A certificate authority cannot be read, or the HTTP client cannot be made.
+    #[error("cannot make an HTTP client for `{host}`")]
+    Client {
+        /// The host that it is for.
+        host: String,
+        /// What is wrong.
+        source: reqwest::Error,
+    },
+}
+
+/// A piece of an answer, short enough to be repeated in an error.
+pub(super) fn quote(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_QUOTE).collect()
+}
+
+fn chain(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,230 @@
+//! One question in, one final HTTP response out: throttled, retried, redirected, authorised.
+//!
+//! From the inside: [`Exchange::send`] sends to one URL, twice at most; [`Exchange::follow`] goes
+//! after redirections; [`Exchange::ask`] answers challenges.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{Method, StatusCode};
+use reqwest::{Client, Response};
+use tracing::debug;
+use url::Url;
+
+use super::address::NoPublicAddress;
+use super::auth::{self, Authorization, Challenge, Key, Tokens};
+use super::config::{Credentials, Patience};
+use super::error::{Fault, RegistryError};
+use super::gate::{Gate, jitter};
+use super::host::{Host, Hosts};
+use super::observe::{Observe, Outcome, Route};
+
+/// The most redirections that one question follows.
+pub(super) const MAX_REDIRECTS: usize = 3;
+/// The most times that one URL is asked, where the host fails or cannot be reached.
+pub(super) const MAX_TRIES: usize = 2;
+
+/// All that requests share.
+pub(super) struct Exchange {
+    pub(super) hosts: Hosts,
+    pub(super) gate: Gate,
+    pub(super) tokens: Tokens,
+    pub(super) patience: Patience,
+    pub(super) observer: Arc<dyn Observe>,
+}
+
+/// A request before anything is known of its authorisation.
+pub(super) struct Request {
+    pub(super) route: Route,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    accept: &'static str,
+    body: Option<(Bytes, String)>,
+}
+
+impl Request {
+    pub(super) const fn get(route: Route, url: Url, accept: &'static str) -> Self {
+        Self { route, method: Method::GET, url, accept, body: None }
+    }
+
+    /// A part of a push, with `body` and its media type.
+    pub(super) const fn push(method: Method, url: Url, body: Option<(Bytes, String)>) -> Self {
+        Self { route: Route::Push, method, url, accept: "*/*", body }
+    }
+}
+
+impl Exchange {
+    /// Asks `request` about `repository`, with a token where one is wanted. A token that is refused
+    /// is renewed once (ECR says so with 403). The response may still have any status but 401, 403,
+    /// 429, 5xx and a redirection.
+    pub(super) async fn ask(
+        &self,
+        host: &Host,
+        repository: &str,
+        request: &Request,
+    ) -> Result<Response, RegistryError> {
+        let key = Key {
+            registry: host.name.clone(),
+            repository: repository.to_owned(),
+            actions: auth::actions(&request.method),
+        };
+        let mut authorization = self.tokens.find(&key).await;
+        let mut fresh = false;
+        loop {
+            let response = self.follow(host, request, authorization.as_ref()).await?;
+            let status = response.status();
+            if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                return Ok(response);
+            }
+            let denied = || RegistryError::Denied {
+                host: host.name.clone(),
+                repository: repository.to_owned(),
+                status: status.as_u16(),
+            };
+            let refused = authorization.take();
+            if let Some(refused) = &refused {
+                self.tokens.forget(&key, refused).await;
+            }
+            // Only the registry itself may challenge; where it redirects to may not.
+            if fresh || !host.is_origin_of(response.url()) {
+                return Err(denied());
+            }
+            let challenge = Challenge::parse(response.headers())
+                .map_err(|fault| RegistryError::protocol(&host.name, fault))?;
+            match challenge {
+                Some(Challenge::Basic) if matches!(host.credentials, Credentials::Anonymous) => {
+                    return Err(denied());
+                }
+                Some(challenge) => {
+                    authorization = Some(self.tokens.answer(self, host, &key, &challenge).await?);
+                    fresh = true;
+                }
+                // An old token may be refused without a challenge: ask without, to get one.
+                None if refused.is_some() => {}
+                None => return Err(denied()),
+            }
+        }
+    }
+
+    /// Sends `request`, and goes where the answer leads. What authorises it is left behind at the
+    /// first step off the registry's origin, and not taken up again.
+    async fn follow(
+        &self,
+        host: &Host,
+        request: &Request,
+        mut authorization: Option<&Authorization>,
+    ) -> Result<Response, RegistryError> {
+        let refuse = |why| RegistryError::protocol(&host.name, Fault::Redirect(why));
+        let mut client = host.client.clone();
+        let mut url = request.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            if !host.is_origin_of(&url) {
+                authorization = None;
+            }
+            let response = self.send(host, &client, request, &url, authorization).await?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            if request.method != Method::GET {
+                return Err(refuse("a push is not redirected"));
+            }
+            let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+            let location = location.ok_or_else(|| refuse("it has no readable location"))?;
+            let next = url.join(location).map_err(|_| refuse("its location is not a URL"))?;
+            client = self.hosts.client_for(host, &url, &next)?;
+            url = next;
+        }
+        Err(refuse("there are too many"))
+    }
+
+    /// Sends `request` to `url`, once more if the host fails. A host that throttles is left alone
+    /// from then on, by everybody.
+    pub(super) async fn send(
+        &self,
+        host: &Host,
+        client: &Client,
+        request: &Request,
+        url: &Url,
+        authorization: Option<&Authorization>,
+    ) -> Result<Response, RegistryError> {
+        let origin = url.origin().ascii_serialization();
+        let mut tries = 1;
+        loop {
+            if let Some(retry_after) = self.gate.closed_for(&origin).await {
+                self.observer.on_request(&host.name, request.route, Outcome::Withheld);
+                return Err(RegistryError::Throttled { host: origin, retry_after });
+            }
+            let sent = build(host, client, request, url, authorization).send().await;
+            let outcome =
+                sent.as_ref().map_or(Outcome::Unanswered, |r| Outcome::Answered(r.status().into()));
+            self.observer.on_request(&host.name, request.route, outcome);
+            debug!(registry = host.name, route = request.route.as_str(), ?outcome, tries);
+            let error = match sent {
+                Err(error) if error.is_timeout() && !error.is_connect() => {
+                    return Err(unreachable(host, error));
+                }
+                Err(error) => unreachable(host, error),
+                Ok(response) => match response.status() {
+                    status if is_throttled(&response) => {
+                        debug!(registry = host.name, %status, "throttled");
+                        let retry_after = self.gate.close(origin.clone(), response.headers()).await;
+                        return Err(RegistryError::Throttled { host: origin, retry_after });
+                    }
+                    status if status.is_server_error() => {
+                        RegistryError::Failed { host: host.name.clone(), status: status.into() }
+                    }
+                    _ => return Ok(response),
+                },
+            };
+            if tries == MAX_TRIES || matches!(error, RegistryError::NotPublic(_)) {
+                return Err(error);
+            }
+            tries += 1;
+            let backoff = self.patience.backoff;
+            tokio::time::sleep(backoff + jitter(backoff)).await;
+        }
+    }
+}
+
+fn is_throttled(response: &Response) -> bool {
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::SERVICE_UNAVAILABLE => response.headers().contains_key(RETRY_AFTER),
+        _ => false,
+    }
+}
+
+fn build(
+    host: &Host,
+    client: &Client,
+    request: &Request,
+    url: &Url,
+    authorization: Option<&Authorization>,
+) -> reqwest::RequestBuilder {
+    let mut builder =
+        client.request(request.method.clone(), url.clone()).header(ACCEPT, request.accept);
+    if let Some((bytes, media_type)) = &request.body {
+        builder = builder.header(CONTENT_TYPE, media_type).body(bytes.clone());
+    }
+    match (authorization, &host.credentials) {
+        (Some(Authorization::Bearer(token)), _) => builder.bearer_auth(token.value.expose()),
+        (Some(Authorization::Basic), Credentials::Basic { username, password }) => {
+            builder.basic_auth(username, Some(password.expose()))
+        }
+        (Some(Authorization::Basic), Credentials::Anonymous) | (None, _) => builder,
+    }
+}
+
+/// An error of the HTTP client, without its URL: that may hold a signature to be kept.
+pub(super) fn unreachable(host: &Host, error: reqwest::Error) -> RegistryError {
+    let mut source: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(inner) = source {
+        if inner.is::<NoPublicAddress>() {
+            return RegistryError::NotPublic(host.name.clone());
+        }
+        source = inner.source();
+    }
+    RegistryError::Unreachable { host: host.name.clone(), source: Arc::new(error.without_url()) }
+}

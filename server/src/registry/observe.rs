@@ -1,0 +1,56 @@
+//! Requests to registries in, whatever counts them out.
+
+/// What a request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// A manifest or an index, by tag or digest.
+    Manifest,
+    /// A page of the referrers API.
+    Referrers,
+    /// A blob, also from where the registry keeps it.
+    Blob,
+    /// A token.
+    Token,
+    /// A part of a push.
+    Push,
+}
+
+impl Route {
+    /// The word for it in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Referrers => "referrers",
+            Self::Blob => "blob",
+            Self::Token => "token",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// An answer with this HTTP status came.
+    Answered(u16),
+    /// No answer came.
+    Unanswered,
+    /// It was not sent, because the host wants to be left alone.
+    Withheld,
+}
+
+/// Is told of every request.
+pub trait Observe: Send + Sync {
+    /// A request for `registry`, as image references name it, has ended. Unlisted registries are
+    /// named too: whoever makes a label of the name must bound how many there are.
+    fn on_request(&self, registry: &str, route: Route, outcome: Outcome);
+}
+
+/// Counts nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {
+    fn on_request(&self, _: &str, _: Route, _: Outcome) {}
+}

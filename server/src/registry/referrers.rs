@@ -1,0 +1,244 @@
+//! A digest in, the complete list of what is attached to it out, or an error.
+//!
+//! The referrers API first, unfiltered and page by page; where a registry has none, the index under
+//! the fallback tag (distribution-spec 1.1, "Listing Referrers").
+
+use std::collections::HashSet;
+
+use http::header::LINK;
+use http::{HeaderMap, HeaderValue};
+use portcullis_core::image::{Digest, Reference};
+use portcullis_core::referrers::{
+    self, Descriptor, Document, MAX_DESCRIPTORS, MAX_MANIFEST, OCI_INDEX, ReferrersError,
+};
+use url::Url;
+
+use super::error::{Fault, RegistryError};
+use super::exchange::Request;
+use super::host::Host;
+use super::observe::Route;
+use super::{Registry, body, url};
+
+/// The most pages of one list that are asked for. Together they hold at most [`MAX_DESCRIPTORS`]
+/// descriptors in at most [`MAX_MANIFEST`] bytes.
+pub(super) const MAX_PAGES: usize = 16;
+
+pub(super) async fn list(
+    registry: &Registry,
+    image: &Reference,
+    digest: Digest,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let host = registry.exchange.hosts.find(image.registry())?;
+    match by_api(registry, &host, image, digest).await? {
+        Some(attached) => Ok(attached),
+        None => by_tag(registry, &host, image, digest).await,
+    }
+}
+
+/// The list as the referrers API has it, or `None` if there is no such API: 404, for which any
+/// body will do, since the fallback tag is asked next and needs a registry's word.
+async fn by_api(
+    registry: &Registry,
+    host: &Host,
+    image: &Reference,
+    digest: Digest,
+) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+    let refuse = |fault| Err(RegistryError::protocol(&host.name, fault));
+    let mut next = url(host, image, &format!("referrers/{digest}"))?;
+    let mut asked = HashSet::new();
+    let mut attached = Vec::new();
+    let mut bytes_left = MAX_MANIFEST;
+    loop {
+        if asked.len() == MAX_PAGES {
+            return Err(RegistryError::TooMany { what: "pages", limit: MAX_PAGES });
+        }
+        if !asked.insert(next.clone()) {
+            return refuse(Fault::Link("it leads back to a page that was read"));
+        }
+        let request = Request::get(Route::Referrers, next, OCI_INDEX);
+        let response = registry.exchange.ask(host, image.repository(), &request).await?;
+        match response.status().as_u16() {
+            200 => {}
+            // On a later page, something has gone.
+            404 if asked.len() == 1 => return Ok(None),
+            status => return refuse(Fault::Status(status)),
+        }
+        body::content_type(host, response.headers(), &[OCI_INDEX, "application/json"])?;
+        let here = response.url().clone();
+        let link = next_link(response.headers());
+        let page = body::read(host, response, "list of referrers", bytes_left).await?;
+        bytes_left -= page.len();
+        let listed = object(&page).and_then(referrers::parse_list);
+        attached.extend(listed.map_err(|e| body::unreadable(host, e))?);
+        if attached.len() > MAX_DESCRIPTORS {
+            let what = "descriptors";
+            return Err(RegistryError::TooMany { what, limit: MAX_DESCRIPTORS });
+        }
+        next = match link.and_then(|link| follow(host, &here, link)) {
+            Ok(Some(url)) => url,
+            Ok(None) => return Ok(Some(attached)),
+            Err(fault) => return refuse(fault),
+        };
+    }
+}
+
+/// The list that pushers keep under the fallback tag. Nothing is attached if the registry says that
+/// there is no such tag, or if something else is there: GitLab takes the tag for the digest and
+/// answers with the subject itself.
+async fn by_tag(
+    registry: &Registry,
+    host: &Host,
+    image: &Reference,
+    digest: Digest,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let fetched = match registry.by_name(host, image, &digest.fallback_tag()).await {
+        Ok(fetched) => fetched,
+        Err(RegistryError::NotFound { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    if fetched.digest == digest {
+        return Ok(Vec::new());
+    }
+    match object(&fetched.bytes).and_then(|bytes| referrers::parse(bytes, &fetched.media_type)) {
+        Ok(Document::Index(index)) => Ok(index.manifests),
+        Ok(Document::Manifest(_)) => Ok(Vec::new()),
+        Err(error) => Err(body::unreadable(host, error)),
+    }
+}
+
+/// `bytes`, unless they are an array: that would be read as an object by the order of its fields,
+/// and `[]` as an empty list.
+fn object(bytes: &[u8]) -> Result<&[u8], ReferrersError> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(ReferrersError::Ambiguous("it is an array"));
+    }
+    Ok(bytes)
+}
+
+/// The URL of the next page, which must be the registry's own: it is sent our token.
+fn follow(host: &Host, here: &Url, link: Option<String>) -> Result<Option<Url>, Fault> {
+    let Some(link) = link else {
+        return Ok(None);
+    };
+    let mut next = here.join(&link).map_err(|_| Fault::Link("it is not a URL"))?;
+    next.set_fragment(None);
+    if !host.is_origin_of(&next) {
+        return Err(Fault::Link("it leads to another origin"));
+    }
+    if !next.username().is_empty() || next.password().is_some() {
+        return Err(Fault::Link("it has a user name"));
+    }
+    Ok(Some(next))
+}
+
+/// The target of `Link: <…>; rel="next"` (RFC 8288). A header that cannot be read is an error, since
+/// it may name a page that we would miss.
+fn next_link(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let mut next = None;
+    for header in headers.get_all(LINK) {
+        for (target, relations) in links(header)? {
+            let is_next =
+                relations.split_ascii_whitespace().any(|r| r.eq_ignore_ascii_case("next"));
+            if is_next && next.replace(target).is_some() {
+                return Err(Fault::Link("there are two"));
+            }
+        }
+    }
+    Ok(next)
+}
+
+/// The targets of a `Link` header with their relations.
+fn links(header: &HeaderValue) -> Result<Vec<(String, String)>, Fault> {
+    let unreadable = Fault::Link("the header cannot be read");
+    let Ok(mut rest) = header.to_str() else {
+        return Err(unreadable);
+    };
+    let mut links = Vec::new();
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return Ok(links);
+        }
+        let Some((target, after)) = rest.strip_prefix('<').and_then(|r| r.split_once('>')) else {
+            return Err(unreadable);
+        };
+        let mut relations = None;
+        rest = after.trim_start();
+        while let Some(parameter) = rest.strip_prefix(';') {
+            let Some((name, value, after)) = parameter_of(parameter.trim_start()) else {
+                return Err(unreadable);
+            };
+            // Of several `rel`, the first counts (RFC 8288, 3.3).
+            if name.eq_ignore_ascii_case("rel") {
+                relations.get_or_insert(value);
+            }
+            rest = after.trim_start();
+        }
+        if !rest.is_empty() && !rest.starts_with(',') {
+            return Err(unreadable);
+        }
+        links.push((target.to_owned(), relations.unwrap_or_default()));
+    }
+}
+
+/// A link parameter's name, its value, and what comes after it.
+fn parameter_of(text: &str) -> Option<(&str, String, &str)> {
+    let end = text.find(['=', ';', ',']).unwrap_or(text.len());
+    let (name, rest) = text.split_at_checked(end)?;
+    let name = name.trim();
+    let Some(value) = rest.strip_prefix('=') else {
+        return Some((name, String::new(), rest));
+    };
+    let value = value.trim_start();
+    let Some(quoted) = value.strip_prefix('"') else {
+        let end = value.find([';', ',']).unwrap_or(value.len());
+        let (value, rest) = value.split_at_checked(end)?;
+        return Some((name, value.trim().to_owned(), rest));
+    };
+    let mut unescaped = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((name, unescaped, quoted.split_at_checked(at + 1)?.1)),
+            '\\' => unescaped.push(characters.next()?.1),
+            other => unescaped.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(headers: &[&'static str], next: Result<Option<&str>, ()>) {
+        let mut map = HeaderMap::new();
+        for header in headers {
+            map.append(LINK, HeaderValue::from_static(header));
+        }
+        let found = next_link(&map).map_err(|_| ());
+        assert_eq!(found.as_ref().map(Option::as_deref), next.as_ref().copied());
+    }
+
+    #[test]
+    fn the_next_link_is_found_in_every_spelling() {
+        check(&[], Ok(None));
+        check(&[r#"</v2/a?n=1>; rel="next""#], Ok(Some("/v2/a?n=1")));
+        check(&["</a>;rel=next"], Ok(Some("/a")));
+        check(&[r#"</a> ; title="a, \"b\"; c" ; REL = "prev Next""#], Ok(Some("/a")));
+        check(&[r#"</a>; rel="prev", </b>; rel="next""#], Ok(Some("/b")));
+        check(&[r#"</a>; rel="prev""#, r#"</b>; rel="next""#], Ok(Some("/b")));
+        check(&[r#"</a>; rel="nextish""#, "</b>; rel=first; rel=next"], Ok(None));
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_read_is_not_no_link() {
+        check(&["/a; rel=next"], Err(()));
+        check(&["</a; rel=next"], Err(()));
+        check(&[r#"</a>; rel="next"#], Err(()));
+        check(&["</a> rel=next"], Err(()));
+        check(&["</a>; rel=next, </b>; rel=next"], Err(()));
+        check(&["</a>; rel=next", "</b>; rel=next"], Err(()));
+    }
+}

@@ -1,0 +1,11 @@
+//! The client against registries that are good, broken and hostile, over real connections.
+
+mod harness;
+mod listed;
+mod reading;
+mod listing;
+mod faults;
+mod access;
+mod redirects;
+mod transport;
+mod pushing;

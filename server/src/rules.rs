@@ -1,0 +1,364 @@
+//! Files in, the policy and the trust that are in force out; read again when the files change.
+//!
+//! A file that cannot be used keeps what was there before, and says so in the log and in
+//! `portcullis_reloads_total`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portcullis_core::image::Digest;
+use portcullis_core::policy::{self, Policy, PolicyErrors, Source};
+use portcullis_core::ports::Clock;
+use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
+use tokio_util::sync::CancellationToken;
+
+use crate::evidence::collect::chain;
+use crate::metrics::Metrics;
+
+/// The largest rule file or trust policy that is read, in bytes.
+pub const MAX_FILE: u64 = 4 * 1024 * 1024;
+/// The most files in one folder of rules or certificates.
+pub const MAX_FILES: usize = 1_000;
+
+/// Where rules and trust are read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RulesConfig {
+    /// Rule files, or folders with `.yaml` and `.yml` files. None: the default rule.
+    pub rules: Vec<PathBuf>,
+    /// `trustpolicy.json` as the notation tool has it. None: nobody is trusted.
+    pub trust_policy: Option<PathBuf>,
+    /// The folder that has `x509/{ca,signingAuthority,tsa}/<store>/`, as the notation tool's
+    /// `trust-store`.
+    pub trust_store: Option<PathBuf>,
+    /// How often the files are looked at.
+    pub interval: Duration,
+}
+
+/// Why files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// A file or folder cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is larger than [`MAX_FILE`].
+    #[error("`{}` is {length} bytes long, more than the {MAX_FILE} allowed", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// A folder has more files than [`MAX_FILES`].
+    #[error("`{}` has more than {MAX_FILES} files", path.display())]
+    TooMany {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A rule file is not text.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    Encoding {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The rules have faults.
+    #[error(transparent)]
+    Policy(#[from] PolicyErrors),
+    /// The trust policy or a certificate has a fault.
+    #[error("failed to use the trust policy `{}`", path.display())]
+    Trust {
+        /// The trust policy.
+        path: PathBuf,
+        /// Why.
+        source: TrustError,
+    },
+}
+
+/// What is in force.
+pub struct Rules {
+    policy: ArcSwap<Policy>,
+    trust: ArcSwap<Trust>,
+}
+
+impl Rules {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// When a file cannot be read or used.
+    pub fn load(config: &RulesConfig) -> Result<Self, RulesError> {
+        let sources = rule_sources(&config.rules)?;
+        let trust = TrustFiles::read(config)?;
+        let rules = Self {
+            policy: ArcSwap::from_pointee(parse_policy(&sources)?),
+            trust: ArcSwap::from_pointee(trust.parse()?),
+        };
+        Ok(rules)
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// The trust in force.
+    #[must_use]
+    pub fn trust(&self) -> Arc<Trust> {
+        self.trust.load_full()
+    }
+
+    /// Looks at the files every interval until `stop`, and takes over what changed.
+    pub async fn follow(
+        self: Arc<Self>,
+        config: RulesConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) {
+        let mut seen = (None, None);
+        self.announce(&clock, &metrics);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(config.interval) => {}
+            }
+            let (rules, seen_before) = (Arc::clone(&self), seen);
+            let (config, clock, metrics) =
+                (config.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+            // Files are read where blocking is allowed.
+            let look = tokio::task::spawn_blocking(move || {
+                let policy = rules.look_at_rules(&config, seen_before.0, &clock, &metrics);
+                (policy, rules.look_at_trust(&config, seen_before.1, &metrics))
+            });
+            match look.await {
+                Ok(now) => seen = now,
+                Err(error) => tracing::error!(%error, "looking at the rule files was lost"),
+            }
+        }
+    }
+
+    /// Takes over the rules if their files are not what was `seen` last.
+    fn look_at_rules(
+        &self,
+        config: &RulesConfig,
+        seen: Option<Digest>,
+        clock: &Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> Option<Digest> {
+        let read = rule_sources(&config.rules);
+        let now = fingerprint(read.as_ref().map(|sources| {
+            let mut all = Vec::new();
+            for source in sources {
+                all.extend(Digest::of(source.file.as_bytes()).as_bytes());
+                all.extend(Digest::of(source.text.as_bytes()).as_bytes());
+            }
+            all
+        }));
+        if seen == Some(now) {
+            return seen;
+        }
+        match read.and_then(|sources| Ok(parse_policy(&sources)?)) {
+            Ok(policy) if policy.revision() == self.policy().revision() => {}
+            Ok(policy) => {
+                self.policy.store(Arc::new(policy));
+                metrics.reload("rules", "ok");
+                self.announce(clock, metrics);
+            }
+            Err(error) => {
+                metrics.reload("rules", "failed");
+                tracing::error!(error = %chain(&error), revision = self.policy().revision(),
+                    "rules cannot be used; those from before stay in force");
+            }
+        }
+        Some(now)
+    }
+
+    /// Takes over the trust if its files are not what was `seen` last.
+    fn look_at_trust(
+        &self,
+        config: &RulesConfig,
+        seen: Option<Digest>,
+        metrics: &Metrics,
+    ) -> Option<Digest> {
+        let read = TrustFiles::read(config);
+        let now = fingerprint(read.as_ref().map(TrustFiles::bytes));
+        if seen == Some(now) {
+            return seen;
+        }
+        match read.and_then(|files| files.parse()) {
+            Ok(trust) if trust.revision() == self.trust().revision() => {}
+            Ok(trust) => {
+                self.trust.store(Arc::new(trust));
+                metrics.reload("trust", "ok");
+                tracing::info!(revision = %self.trust().revision(), "trust is in force");
+            }
+            Err(error) => {
+                metrics.reload("trust", "failed");
+                tracing::error!(error = %chain(&error),
+                    "trust cannot be used; that from before stays in force");
+            }
+        }
+        Some(now)
+    }
+
+    fn announce(&self, clock: &Arc<dyn Clock>, metrics: &Metrics) {
+        let policy = self.policy();
+        metrics.policy(policy.rules().len(), clock.now());
+        tracing::info!(
+            revision = policy.revision(),
+            rules = policy.rules().len(),
+            "policy is in force"
+        );
+        for warning in policy.warnings() {
+            tracing::warn!("{warning}");
+        }
+        for warning in self.trust().warnings() {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn parse_policy(sources: &[Source]) -> Result<Policy, PolicyErrors> {
+    if sources.is_empty() { Ok(Policy::default_policy()) } else { policy::parse(sources) }
+}
+
+/// Tells one state of the files from another, faults included.
+fn fingerprint(read: Result<Vec<u8>, &RulesError>) -> Digest {
+    match read {
+        Ok(bytes) => Digest::of(&bytes),
+        Err(error) => Digest::of(chain(error).as_bytes()),
+    }
+}
+
+/// The rule files as text: each of `paths`, or for a folder its `.yaml` and `.yml` files by name.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn rule_sources(paths: &[PathBuf]) -> Result<Vec<Source>, RulesError> {
+    let mut sources = Vec::new();
+    for path in paths {
+        let is_rules = |p: &Path| p.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let files = if path.is_dir() {
+            files(path)?.into_iter().filter(|p| is_rules(p)).collect()
+        } else {
+            vec![path.clone()]
+        };
+        for file in files {
+            let text = String::from_utf8(read(&file)?)
+                .map_err(|_| RulesError::Encoding { path: file.clone() })?;
+            sources.push(Source { file: file.display().to_string(), text });
+        }
+    }
+    Ok(sources)
+}
+
+/// A trust policy and its stores, as read.
+struct TrustFiles {
+    path: Option<PathBuf>,
+    policy: Vec<u8>,
+    stores: Vec<StoreFile>,
+}
+
+impl TrustFiles {
+    fn read(config: &RulesConfig) -> Result<Self, RulesError> {
+        let Some(path) = &config.trust_policy else {
+            return Ok(Self { path: None, policy: Vec::new(), stores: Vec::new() });
+        };
+        let stores = match &config.trust_store {
+            Some(folder) => store_files(folder)?,
+            None => Vec::new(),
+        };
+        Ok(Self { path: Some(path.clone()), policy: read(path)?, stores })
+    }
+
+    fn parse(&self) -> Result<Trust, RulesError> {
+        let Some(path) = &self.path else {
+            return Ok(Trust::nobody());
+        };
+        Trust::parse(&self.policy, &self.stores)
+            .map_err(|source| RulesError::Trust { path: path.clone(), source })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut all = Digest::of(&self.policy).as_bytes().to_vec();
+        for file in &self.stores {
+            let name = format!("{:?}/{}/{}", file.kind, file.store, file.file);
+            all.extend(Digest::of(name.as_bytes()).as_bytes());
+            all.extend(Digest::of(&file.bytes).as_bytes());
+        }
+        all
+    }
+}
+
+fn store_files(folder: &Path) -> Result<Vec<StoreFile>, RulesError> {
+    const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "der"];
+    let kinds = [
+        (StoreKind::Ca, "ca"),
+        (StoreKind::SigningAuthority, "signingAuthority"),
+        (StoreKind::Tsa, "tsa"),
+    ];
+    let mut found = Vec::new();
+    for (kind, name) in kinds {
+        let kind_folder = folder.join("x509").join(name);
+        if !kind_folder.is_dir() {
+            continue;
+        }
+        for store in files(&kind_folder)?.into_iter().filter(|p| p.is_dir()) {
+            for path in files(&store)? {
+                let known = path.extension().is_some_and(|e| EXTENSIONS.iter().any(|k| e == *k));
+                if known && path.is_file() {
+                    found.push(StoreFile {
+                        kind,
+                        store: file_name(&store),
+                        file: file_name(&path),
+                        bytes: read(&path)?,
+                    });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What is in a folder, by name; hidden entries are the kubelet's own and are left out.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, RulesError> {
+    let failed = |source| RulesError::Read { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !file_name(&path).starts_with('.') {
+            paths.push(path);
+        }
+        if paths.len() > MAX_FILES {
+            return Err(RulesError::TooMany { path: folder.to_owned() });
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RulesError> {
+    use std::io::Read as _;
+    let failed = |source| RulesError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    // The length is counted while reading, because a file may grow.
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let length = bytes.len() as u64;
+    if length > MAX_FILE {
+        return Err(RulesError::TooLarge { path: path.to_owned(), length });
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,124 @@
+//! Log lines and spans out: structured logs on standard error, traces over OTLP where an endpoint is
+//! configured.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged and traced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TelemetryConfig {
+    /// How log lines are written.
+    pub format: LogFormat,
+    /// Which are: a level, or `target=level` pairs with commas, as `tracing`'s `EnvFilter` has them.
+    pub filter: String,
+    /// Where traces go: an OTLP gRPC endpoint, such as `http://localhost:4317`. None: nowhere.
+    pub otlp_endpoint: Option<String>,
+    /// The share of traces that begin here which is kept, 0.0 to 1.0. A caller's sampled trace is
+    /// always continued.
+    pub sample_ratio: f64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+            otlp_endpoint: None,
+            sample_ratio: 0.1,
+        }
+    }
+}
+
+/// Why logging or tracing cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is malformed.
+    #[error(
+        "`{filter}` is not a log filter: expected a level such as `info`, or `target=level` pairs"
+    )]
+    Filter {
+        /// As configured.
+        filter: String,
+        /// Why.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The OTLP endpoint cannot be used.
+    #[error("failed to set up traces to `{endpoint}`")]
+    Otlp {
+        /// As configured.
+        endpoint: String,
+        /// Why.
+        source: ExporterBuildError,
+    },
+    /// Logging was set up before.
+    #[error("logging is set up already")]
+    Twice(#[from] TryInitError),
+}
+
+/// Keeps traces flowing; [`Telemetry::end`] sends what is left.
+#[must_use]
+pub struct Telemetry(Option<SdkTracerProvider>);
+
+impl Telemetry {
+    /// Sets up logs and traces for the process. Needs a tokio runtime when traces are on.
+    ///
+    /// # Errors
+    /// When the filter or the endpoint cannot be used, or it was called before.
+    pub fn begin(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
+        let filter = EnvFilter::try_new(&config.filter)
+            .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
+        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let logs = match config.format {
+            LogFormat::Text => logs.boxed(),
+            LogFormat::Json => logs.json().flatten_event(true).boxed(),
+        };
+        let provider = config.otlp_endpoint.as_deref().map(|e| provider(e, config.sample_ratio));
+        let provider = provider.transpose()?;
+        let traces = provider.as_ref().map(|provider| {
+            tracing_opentelemetry::layer().with_tracer(provider.tracer("portcullis"))
+        });
+        tracing_subscriber::registry().with(filter).with(traces).with(logs).try_init()?;
+        Ok(Self(provider))
+    }
+
+    /// Sends the spans that are left.
+    pub fn end(self) {
+        if let Some(provider) = self.0
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(%error, "some spans could not be sent");
+        }
+    }
+}
+
+fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|source| TelemetryError::Otlp { endpoint: endpoint.to_owned(), source })?;
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(sampler)
+        .with_resource(Resource::builder().with_service_name("portcullis").build())
+        .build())
+}
