@@ -1,2 +1,24 @@
-//! x
-fn main(){}
+//! The one `portcullis` command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod args;
+mod command;
+mod render;
+
+/// The command could not do what it was asked.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let run = || -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(command::run(args))
+    };
+    run().unwrap_or_else(|error| {
+        render::complain(&error);
+        ExitCode::from(FAILED)
+    })
+}

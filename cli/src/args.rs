@@ -1,0 +1,38 @@
+//! The command line: each subcommand owns its arguments.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::command::{attach, check, demo, rules, serve};
+
+/// Decides, from signed vulnerability findings, whether container images may run.
+#[derive(Parser)]
+#[command(name = "portcullis", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Show everything working: a registry, signed images, the service and its answers.
+    Demo(demo::Args),
+    /// Run the decision service.
+    Serve(serve::Args),
+    /// Ask a service whether an image may run. Exit status: 0 allow or audit, 2 deny, 1 no answer.
+    Check(check::Args),
+    /// Attach a scanner's report to an image in its registry, signed as Notary Project does.
+    Attach(attach::Args),
+    /// Work with rule files.
+    #[command(subcommand)]
+    Rules(rules::Command),
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people: a table; in colour on a terminal.
+    #[default]
+    Table,
+    /// For programs: one JSON document.
+    Json,
+}

@@ -1,0 +1,268 @@
+//! `portcullis attach`: a scanner's report in, a signed findings artifact at the image out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use portcullis_core::artifact::{EMPTY_CONFIG, Target, report_manifest, signature_manifest};
+use portcullis_core::findings::MAX_REPORT;
+use portcullis_core::findings::statement::{self, Statement};
+use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::referrers::{self, Document, OCI_MANIFEST};
+use portcullis_core::signature::sign::{self, SigningKey};
+use portcullis_server::registry::{
+    Credentials, Fetched, HostConfig, Registry, RegistryConfig, Scheme, Secret,
+};
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::args::Output;
+use crate::render;
+
+/// The largest key or certificate file that is read, in bytes.
+const MAX_KEY_FILE: usize = 1024 * 1024;
+/// How long the whole work may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Pushes in order: config, statement, report manifest, envelope, signature manifest.
+const STEPS: u64 = 5;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The image that the report is about.
+    image: String,
+    /// The scanner's report: Trivy JSON.
+    #[arg(long, value_name = "FILE")]
+    report: PathBuf,
+    /// The private key to sign with, PEM.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The certificate of the key and those that issued it up to the root, PEM, in this order.
+    #[arg(long, value_name = "FILE")]
+    cert_chain: PathBuf,
+    /// The form of the signature.
+    #[arg(long, value_enum, default_value_t = Envelope::Cose)]
+    format: Envelope,
+    /// For an image of several platforms: attach to this one instead of the index.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Speak plain HTTP to the registry.
+    #[arg(long)]
+    plain_http: bool,
+    /// The user name for the registry.
+    #[arg(long, requires = "password_stdin")]
+    username: Option<String>,
+    /// Read the password for the registry from standard input.
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+    /// How the result is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Envelope {
+    /// `COSE_Sign1`.
+    Cose,
+    /// JSON web signature.
+    Jws,
+}
+
+impl From<Envelope> for sign::Format {
+    fn from(envelope: Envelope) -> Self {
+        match envelope {
+            Envelope::Cose => Self::Cose,
+            Envelope::Jws => Self::Jws,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let image: Reference = args.image.parse()?;
+    let report = read(&args.report, MAX_REPORT)?;
+    let key = SigningKey::from_pem(
+        &read(&args.key, MAX_KEY_FILE)?,
+        &read(&args.cert_chain, MAX_KEY_FILE)?,
+    )
+    .with_context(|| {
+        format!("failed to use `{}` and `{}`", args.key.display(), args.cert_chain.display())
+    })?;
+    let registry = registry(&image, &args)?;
+    let deadline = Instant::now() + LIMIT;
+    let subject = subject(&registry, &image, args.platform.as_ref(), deadline).await?;
+    let statement = statement::from_report(&report, &image.name(), subject.digest)
+        .with_context(|| format!("failed to use `{}`", args.report.display()))?;
+    let attached = Attacher { registry, image, deadline }
+        .attach(&statement, &subject, &key, args.format.into())
+        .await?;
+    announce(&args.image, &subject, &statement, &attached, args.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("failed to read `{}`", path.display());
+    let file = fs::File::open(path).with_context(failed)?;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(failed)?;
+    anyhow::ensure!(
+        bytes.len() <= limit,
+        "`{}` is longer than the {limit} bytes allowed",
+        path.display()
+    );
+    Ok(bytes)
+}
+
+fn registry(image: &Reference, args: &Args) -> anyhow::Result<Registry> {
+    let credentials = match &args.username {
+        Some(username) => {
+            let mut password = String::new();
+            std::io::stdin()
+                .lock()
+                .read_to_string(&mut password)
+                .context("failed to read the password")?;
+            let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
+            Credentials::Basic { username: username.clone(), password }
+        }
+        None => Credentials::Anonymous,
+    };
+    let scheme = if args.plain_http { Scheme::Http } else { Scheme::Https };
+    let host = HostConfig { scheme, credentials, ..HostConfig::default() };
+    let hosts = BTreeMap::from([(image.registry().to_owned(), host)]);
+    Ok(Registry::new(RegistryConfig { hosts, ..RegistryConfig::default() })?)
+}
+
+/// The manifest to attach to: what the reference names, or one platform of it.
+async fn subject(
+    registry: &Registry,
+    image: &Reference,
+    platform: Option<&Platform>,
+    deadline: Instant,
+) -> anyhow::Result<Target> {
+    let target = |fetched: &Fetched| Target::of(&fetched.bytes, &fetched.media_type);
+    let found = registry.resolve(image, deadline).await?;
+    let Some(platform) = platform else {
+        return Ok(target(&found));
+    };
+    let Document::Index(index) = referrers::parse(&found.bytes, &found.media_type)? else {
+        anyhow::bail!("`{image}` is an image of one platform; leave out `--platform`");
+    };
+    let entries = || index.manifests.iter().filter_map(|e| Some((e.runnable_platform()?, e)));
+    let Some((_, entry)) = entries().find(|(p, _)| p == platform) else {
+        let known: Vec<_> = entries().map(|(p, _)| p.to_string()).collect();
+        anyhow::bail!("`{image}` has no platform `{platform}`, but {}", known.join(", "));
+    };
+    Ok(target(&registry.manifest(image, entry.digest, deadline).await?))
+}
+
+/// What was pushed.
+struct Attached {
+    report: Digest,
+    signature: Digest,
+}
+
+struct Attacher {
+    registry: Registry,
+    image: Reference,
+    deadline: Instant,
+}
+
+impl Attacher {
+    async fn attach(
+        &self,
+        statement: &Statement,
+        subject: &Target,
+        key: &SigningKey,
+        format: sign::Format,
+    ) -> anyhow::Result<Attached> {
+        let now = OffsetDateTime::now_utc();
+        let progress = ProgressBar::new(STEPS).with_style(
+            ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        let report = report_manifest(
+            &statement.bytes,
+            statement.predicate_type,
+            subject,
+            &statement.scanner.name,
+            statement.scanned_at,
+        )?;
+        let target = Target::of(&report, OCI_MANIFEST);
+        // Signed before anything is pushed: a key that cannot sign leaves nothing behind.
+        let signed = sign::Target {
+            media_type: target.media_type.clone(),
+            digest: target.digest,
+            size: target.size as u64,
+        };
+        let envelope = key.sign(format, &signed, now, None)?;
+        let signature = signature_manifest(
+            &Target::of(&envelope, format.media_type()),
+            &target,
+            &key.thumbprints(),
+            now,
+        )?;
+        self.blob(&progress, "config", EMPTY_CONFIG.to_vec()).await?;
+        self.blob(&progress, "findings", statement.bytes.clone()).await?;
+        let report = self.artifact(&progress, "findings manifest", report).await?;
+        self.blob(&progress, "signature", envelope).await?;
+        let signature = self.artifact(&progress, "signature manifest", signature).await?;
+        progress.finish_and_clear();
+        Ok(Attached { report, signature })
+    }
+
+    async fn blob(&self, progress: &ProgressBar, what: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+        progress.set_message(format!("pushing the {what}"));
+        self.registry
+            .push_blob(&self.image, Bytes::from(bytes), self.deadline)
+            .await
+            .with_context(|| format!("failed to push the {what}"))?;
+        progress.inc(1);
+        Ok(())
+    }
+
+    async fn artifact(
+        &self,
+        progress: &ProgressBar,
+        what: &str,
+        bytes: Vec<u8>,
+    ) -> anyhow::Result<Digest> {
+        progress.set_message(format!("pushing the {what}"));
+        let (digest, _) = self
+            .registry
+            .attach(&self.image, Bytes::from(bytes), self.deadline)
+            .await
+            .with_context(|| format!("failed to push the {what}"))?;
+        progress.inc(1);
+        Ok(digest)
+    }
+}
+
+fn announce(
+    image: &str,
+    subject: &Target,
+    statement: &Statement,
+    attached: &Attached,
+    output: Output,
+) -> std::io::Result<()> {
+    let Attached { report, signature } = attached;
+    match output {
+        Output::Json => render::json_document(&json!({
+            "image": image,
+            "subject": subject.digest,
+            "report": report,
+            "signature": signature,
+            "findings": statement.findings,
+            "scanner": statement.scanner.name,
+        })),
+        Output::Table => render::write(&format!(
+            "attached {} findings of {} to {image}\nsubject    {}\nreport     {report}\nsignature  {signature}\n",
+            statement.findings, statement.scanner.name, subject.digest
+        )),
+    }
+}

@@ -1,0 +1,109 @@
+//! `portcullis check`: asks a decision service about one image.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use portcullis_client::Client;
+use portcullis_core::image::Reference;
+use portcullis_proto::v1;
+use tokio::time::Instant;
+
+use crate::args::Output;
+use crate::render::{self, Checked};
+
+/// The image must not run.
+const DENIED: u8 = 2;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The image as a pod would name it.
+    image: String,
+    /// The decision service.
+    #[arg(
+        long,
+        env = "PORTCULLIS_SERVER",
+        default_value = "http://127.0.0.1:7443",
+        value_name = "URL"
+    )]
+    server: String,
+    /// The cluster that it would run in.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    cluster: String,
+    /// The namespace that it would run in.
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// The workload, as `Kind/name`.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "KIND/NAME")]
+    workload: String,
+    /// The service account.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    service_account: String,
+    /// A label of the pod, as `key=value`; may be repeated.
+    #[arg(long = "pod-label", value_name = "KEY=VALUE", value_parser = label)]
+    pod_labels: Vec<(String, String)>,
+    /// How long to wait for the answer, in milliseconds.
+    #[arg(long, default_value = "5000", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=30_000))]
+    timeout: u64,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected `key=value`".to_owned()),
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args {
+        image,
+        server,
+        cluster,
+        namespace,
+        workload,
+        service_account,
+        pod_labels,
+        timeout,
+        output,
+    } = args;
+    // Read here too, so that a mistyped name is named without a service.
+    let _: Reference = image.parse()?;
+    let (kind, name) = match workload.split_once('/') {
+        Some((kind, name)) => (kind, name),
+        None if workload.is_empty() => ("", ""),
+        None => anyhow::bail!("`{workload}` is not a workload: expected `Kind/name`"),
+    };
+    let context = v1::Context {
+        cluster,
+        namespace,
+        workload: Some(v1::Workload { kind: kind.to_owned(), name: name.to_owned() }),
+        pod_labels: pod_labels.into_iter().collect(),
+        service_account,
+        ..v1::Context::default()
+    };
+    let client = Client::connect(&server, Duration::from_millis(timeout)).await?;
+    let checked = ask(&client, &image, context).await?;
+    let denied = checked.action() == v1::Action::Deny;
+    render::checks(&[checked], output)?;
+    Ok(if denied { ExitCode::from(DENIED) } else { ExitCode::SUCCESS })
+}
+
+/// Asks about one image and measures how long the answer takes.
+pub(crate) async fn ask(
+    client: &Client,
+    image: &str,
+    context: v1::Context,
+) -> anyhow::Result<Checked> {
+    let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
+    let request = v1::CheckRequest { context: Some(context), containers: vec![container] };
+    let asked = Instant::now();
+    let mut answer = client.check(request).await?;
+    let took = asked.elapsed();
+    let decision = answer.decisions.pop().filter(|d| d.action() != v1::Action::Unspecified);
+    let Some(decision) = decision else {
+        anyhow::bail!("the service answered without a decision; is it of another version?");
+    };
+    Ok(Checked { asked: image.to_owned(), decision, took })
+}

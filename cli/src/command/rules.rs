@@ -1,0 +1,66 @@
+//! `portcullis rules`: works with rule files.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use portcullis_core::policy::{self, Problem};
+use portcullis_server::rules::rule_sources;
+
+use crate::args::Output;
+use crate::render;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Check rule files: faults are shown with line and column. Exit status: 0 usable, 1 not.
+    Check(CheckArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Rule files, or folders with `.yaml` and `.yml` files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How the result is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// What was found in rule files.
+#[derive(serde::Serialize)]
+pub(crate) struct Verdict {
+    /// Whether the rules can be used.
+    pub(crate) usable: bool,
+    /// How many rules there are.
+    pub(crate) rules: usize,
+    /// The revision that the policy would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
+    /// Why they cannot be used.
+    pub(crate) errors: Vec<Problem>,
+    /// What they do that may not be meant.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let Command::Check(CheckArgs { files, output }) = command;
+    let sources = rule_sources(&files)?;
+    anyhow::ensure!(!sources.is_empty(), "there is no `.yaml` or `.yml` file in what was named");
+    let verdict = match policy::parse(&sources) {
+        Ok(policy) => Verdict {
+            usable: true,
+            rules: policy.rules().len(),
+            revision: Some(policy.revision().to_owned()),
+            errors: Vec::new(),
+            warnings: policy.warnings().to_vec(),
+        },
+        Err(errors) => Verdict {
+            usable: false,
+            rules: 0,
+            revision: None,
+            errors: errors.problems().to_vec(),
+            warnings: Vec::new(),
+        },
+    };
+    render::verdict(&verdict, output)?;
+    Ok(if verdict.usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,303 @@
+//! Results in, text for people or JSON for programs out.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use portcullis_core::policy::Problem;
+use portcullis_proto::v1;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::args::Output;
+use crate::command::rules::Verdict;
+
+/// One image, what was decided about it, and how long the answer took.
+pub(crate) struct Checked {
+    /// The image as it was asked.
+    pub(crate) asked: String,
+    /// The decision.
+    pub(crate) decision: v1::Decision,
+    /// From question to answer, seen by the caller.
+    pub(crate) took: Duration,
+}
+
+impl Checked {
+    pub(crate) fn action(&self) -> v1::Action {
+        self.decision.action()
+    }
+
+    fn own_evidence(&self) -> Option<&v1::Evidence> {
+        self.decision.evidence.iter().find(|e| e.platform.is_empty())
+    }
+
+    /// The reports that were used, of the image and of its platforms.
+    fn reports(&self) -> impl Iterator<Item = &v1::Report> {
+        self.decision.evidence.iter().flat_map(|e| &e.reports)
+    }
+
+    fn source(&self) -> &'static str {
+        let asked_registry = |e: &v1::Evidence| e.source() == v1::EvidenceSource::Registry;
+        if self.decision.evidence.iter().any(asked_registry) { "registry" } else { "memory" }
+    }
+}
+
+/// Writes what went wrong to standard error: the error and all that is behind it.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let prefix = if depth == 0 { "error" } else { "  because" };
+        // A status prints its code, message and metadata; the message is for people.
+        let line = match cause.downcast_ref::<tonic::Status>() {
+            Some(status) => format!("{prefix}: {}: {}\n", status.code(), status.message()),
+            None => format!("{prefix}: {cause}\n"),
+        };
+        text.push_str(&line);
+    }
+    // Where standard error is gone there is nobody left to tell.
+    if io::stderr().write_all(text.as_bytes()).is_err() {}
+}
+
+/// Writes decisions.
+pub(crate) fn checks(checks: &[Checked], output: Output) -> io::Result<()> {
+    match output {
+        Output::Json => json_document(&json!({ "checks": json_checks(checks) })),
+        Output::Table => write(&format!("{}\n", table(checks.iter().map(|c| (c, None))))),
+    }
+}
+
+/// Writes decisions, each asked twice: first of the registry, then from memory.
+pub(crate) fn twice(first: &[Checked], second: &[Checked]) -> io::Result<()> {
+    write(&format!("{}\n", table(first.iter().zip(second.iter().map(Some)))))
+}
+
+/// Decisions as the JSON documents have them.
+pub(crate) fn json_checks(checks: &[Checked]) -> Vec<Value> {
+    checks.iter().map(json_check).collect()
+}
+
+/// Writes one JSON document.
+pub(crate) fn json_document(document: &Value) -> io::Result<()> {
+    write(&format!("{document:#}\n"))
+}
+
+/// Writes text to standard output.
+pub(crate) fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes what was found in rule files.
+pub(crate) fn verdict(verdict: &Verdict, output: Output) -> io::Result<()> {
+    if output == Output::Json {
+        return json_document(&json!(verdict));
+    }
+    let mut text = String::new();
+    let mut add = |kind: &str, problem: &Problem| {
+        let Problem { file, line, column, message } = problem;
+        text.push_str(&format!("{file}:{line}:{column}: {kind}: {message}\n"));
+    };
+    verdict.errors.iter().for_each(|problem| add("error", problem));
+    verdict.warnings.iter().for_each(|problem| add("warning", problem));
+    if verdict.usable {
+        let revision = verdict.revision.as_deref().unwrap_or_default();
+        text.push_str(&format!("{} rules are usable, revision {revision}\n", verdict.rules));
+    }
+    write(&text)
+}
+
+fn table<'a>(rows: impl Iterator<Item = (&'a Checked, Option<&'a Checked>)>) -> Table {
+    let terminal = io::stdout().is_terminal();
+    let mut table = Table::new();
+    table
+        .load_style(if terminal {
+            presets::UTF8_FULL_CONDENSED
+        } else {
+            presets::ASCII_FULL_CONDENSED
+        })
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if !terminal {
+        // A pipe has no width: a fixed one keeps logs alike everywhere.
+        table.set_width(160);
+    }
+    table.set_header(["IMAGE", "ACTION", "RULE", "WHY", "SCANNED", "SIGNED BY", "ANSWERED"]);
+    for (checked, again) in rows {
+        table.add_row(row(checked, again, terminal));
+    }
+    table
+}
+
+fn row(checked: &Checked, again: Option<&Checked>, colour: bool) -> Vec<Cell> {
+    let (word, shade) = action(checked.action());
+    let action = Cell::new(word);
+    let action = if colour { action.fg(shade).add_attribute(Attribute::Bold) } else { action };
+    let mut answered = answered(checked);
+    if let Some(again) = again {
+        answered.push('\n');
+        answered.push_str(&self::answered(again));
+    }
+    let signers = unique(checked.reports().map(|r| r.signer.clone()));
+    let ages = unique(checked.reports().filter_map(|r| r.scanned_at.as_ref()).map(age));
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    vec![
+        Cell::new(&checked.asked),
+        action,
+        Cell::new(or_dash(checked.decision.rule.clone())),
+        Cell::new(why(&checked.decision)),
+        Cell::new(or_dash(ages.join("\n"))),
+        Cell::new(or_dash(signers.join("\n"))),
+        Cell::new(answered),
+    ]
+}
+
+fn answered(checked: &Checked) -> String {
+    format!("{} {} µs", checked.source(), checked.took.as_micros())
+}
+
+fn unique(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<_> = texts.collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn action(action: v1::Action) -> (&'static str, Color) {
+    match action {
+        v1::Action::Allow => ("allow", Color::Green),
+        v1::Action::Audit => ("audit", Color::Yellow),
+        v1::Action::Deny => ("deny", Color::Red),
+        v1::Action::Unspecified => ("unspecified", Color::Red),
+    }
+}
+
+/// The deciding violation with its worst findings, or the remarks of an allow.
+fn why(decision: &v1::Decision) -> String {
+    const SHOWN: usize = 3;
+    let Some(violation) = decision.violations.iter().find(|v| v.deciding) else {
+        return match decision.notices.as_slice() {
+            [] => "no rule is violated".to_owned(),
+            notices => notices.join("\n"),
+        };
+    };
+    let mut lines = vec![violation.reason.clone()];
+    if !violation.platform.is_empty() {
+        lines.push(format!("on {}", violation.platform));
+    }
+    for finding in violation.findings.iter().take(SHOWN) {
+        lines.push(format!("{} {}", finding.id, change(finding)));
+    }
+    let more = (violation.findings_total as usize).saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
+}
+
+/// `package installed → fixed`, as far as the report states them.
+fn change(finding: &v1::Finding) -> String {
+    let installed = [finding.package.as_str(), finding.installed.as_str()];
+    let installed =
+        installed.iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" ");
+    match finding.fixed.as_slice() {
+        [] => format!("{installed} (no fix stated)"),
+        fixed => format!("{installed} → {}", fixed.join(", ")),
+    }
+}
+
+fn age(scanned_at: &prost_types::Timestamp) -> String {
+    let Ok(scanned_at) = OffsetDateTime::from_unix_timestamp(scanned_at.seconds) else {
+        return "at an impossible time".to_owned();
+    };
+    let seconds = (OffsetDateTime::now_utc() - scanned_at).whole_seconds();
+    match seconds {
+        ..0 => "in the future".to_owned(),
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+fn time_text(at: Option<&prost_types::Timestamp>) -> Option<String> {
+    let at = at?;
+    let at = OffsetDateTime::from_unix_timestamp(at.seconds).ok()?;
+    at.format(&Rfc3339).ok()
+}
+
+fn json_check(checked: &Checked) -> Value {
+    let decision = &checked.decision;
+    let status = checked.own_evidence().map(|e| e.status()).unwrap_or_default();
+    json!({
+        "image": checked.asked,
+        "reference": decision.image,
+        "digest": decision.digest,
+        "action": action(checked.action()).0,
+        "rule": decision.rule,
+        "message": decision.message,
+        "violations": decision.violations.iter().map(json_violation).collect::<Vec<_>>(),
+        "notices": decision.notices,
+        "evidence": {
+            "status": status_word(status),
+            "source": checked.source(),
+            "subjects": decision.evidence.iter().map(json_evidence).collect::<Vec<_>>(),
+        },
+        "took_us": u64::try_from(checked.took.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+fn json_violation(violation: &v1::Violation) -> Value {
+    json!({
+        "rule": violation.rule,
+        "action": action(violation.action()).0,
+        "deciding": violation.deciding,
+        "condition": violation.condition,
+        "reason": violation.reason,
+        "message": violation.message,
+        "digest": violation.digest,
+        "platform": violation.platform,
+        "findings_total": violation.findings_total,
+        "findings": violation.findings.iter().map(|f| json!({
+            "id": f.id,
+            "aliases": f.aliases,
+            "severity": word(f.severity().as_str_name(), "SEVERITY_"),
+            "package": f.package,
+            "installed": f.installed,
+            "fixed": f.fixed,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn json_evidence(evidence: &v1::Evidence) -> Value {
+    json!({
+        "digest": evidence.digest,
+        "platform": evidence.platform,
+        "status": status_word(evidence.status()),
+        "detail": evidence.detail,
+        "source": word(evidence.source().as_str_name(), "EVIDENCE_SOURCE_"),
+        "fetched_at": time_text(evidence.fetched_at.as_ref()),
+        "reports": evidence.reports.iter().map(|r| json!({
+            "digest": r.digest,
+            "scanner": r.scanner,
+            "scanned_at": time_text(r.scanned_at.as_ref()),
+            "signer": r.signer,
+            "counts": r.counts.as_ref().map(|c| json!({
+                "critical": c.critical, "high": c.high, "medium": c.medium, "low": c.low,
+                "negligible": c.negligible, "unknown": c.unknown,
+            })),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn status_word(status: v1::EvidenceStatus) -> String {
+    word(status.as_str_name(), "EVIDENCE_STATUS_")
+}
+
+/// `SEVERITY_HIGH` is `high`; a severity that is not stated is `unknown`.
+fn word(name: &str, prefix: &str) -> String {
+    match name.strip_prefix(prefix) {
+        None | Some("UNSPECIFIED") => "unknown".to_owned(),
+        Some(word) => word.to_ascii_lowercase(),
+    }
+}

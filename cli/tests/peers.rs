@@ -1,0 +1,110 @@
+//! The command against programs that others wrote: registries, oras, crane and notation.
+//!
+//! Each registry holds an image; a report is attached by `oras attach` and signed by `notation sign`,
+//! and the command must deny it, with the signer and the CVE. Without its signature, or under another
+//! authority, it must be rejected evidence. And what `portcullis attach` signs, `notation verify` must
+//! accept.
+//!
+//! Where a program is not installed the tests say so and pass; with `PORTCULLIS_PEERS=required` they
+//! fail. `.ci/tools` installs them.
+
+use std::path::PathBuf;
+
+#[path = "peers/host.rs"]
+mod host;
+#[path = "peers/notary.rs"]
+mod notary;
+
+use host::{Peer, Registry};
+use notary::Notary;
+
+const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+
+#[test]
+fn a_registry_without_the_referrers_api() {
+    story(Peer::DockerRegistry);
+}
+
+#[test]
+fn a_registry_with_the_referrers_api() {
+    story(Peer::Olareg);
+}
+
+/// zot is a peer where it is installed; the module of it cannot be had everywhere.
+#[test]
+fn zot() {
+    story(Peer::Zot);
+}
+
+fn story(peer: Peer) {
+    if !host::all_there(&["oras", "crane", "notation", peer.program()], peer) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(peer, folder.path());
+    for format in ["jws", "cose"] {
+        signed_by_notation(&registry, folder.path().join(format), format);
+        signed_by_us(&registry, folder.path().join(format!("own-{format}")), format);
+    }
+}
+
+/// What oras attached and notation signed is believed; without the signature, or under another
+/// authority, it is not.
+fn signed_by_notation(registry: &Registry, folder: PathBuf, format: &str) {
+    let notary = Notary::new(&folder);
+    let image = format!("{}/team/{format}:v1", registry.host());
+    let subject = registry.push_image(&folder, &image);
+    let report = registry.attach_statement(&folder, &image, &subject);
+    notary.generate("scanner");
+    notary.generate("stranger");
+
+    let unsigned = notary.check(registry, "scanner", &image);
+    unsigned.is_rejected("unsigned");
+
+    let repository = image.strip_suffix(":v1").unwrap();
+    notary.sign("scanner", format, &format!("{repository}@{report}"));
+    let denied = notary.check(registry, "scanner", &image);
+    denied.is_denied_for("CVE-2022-37434");
+    denied.names_signer("scanner");
+
+    let stranger = notary.check(registry, "stranger", &image);
+    stranger.is_rejected("untrusted_signer");
+
+    registry.delete_referrers(&folder, &format!("{repository}@{report}"));
+    let removed = notary.check(registry, "scanner", &image);
+    removed.is_rejected("unsigned");
+}
+
+/// What `portcullis attach` signs, notation accepts, and so do we.
+fn signed_by_us(registry: &Registry, folder: PathBuf, format: &str) {
+    let notary = Notary::new(&folder);
+    let image = format!("{}/own/{format}:v1", registry.host());
+    registry.push_image(&folder, &image);
+    let (key, chain) = notary.own_authority("ours");
+    let report = folder.join("trivy.json");
+    std::fs::write(&report, host::trivy_report()).unwrap();
+    let attached = host::run_json(
+        PORTCULLIS,
+        &[
+            "attach",
+            &image,
+            "--plain-http",
+            "--format",
+            format,
+            "--output",
+            "json",
+            "--report",
+            report.to_str().unwrap(),
+            "--key",
+            key.to_str().unwrap(),
+            "--cert-chain",
+            chain.to_str().unwrap(),
+        ],
+    );
+    let digest = attached["report"].as_str().unwrap();
+    let repository = image.strip_suffix(":v1").unwrap();
+    notary.verify("ours", &format!("{repository}@{digest}"));
+    let denied = notary.check(registry, "ours", &image);
+    denied.is_denied_for("CVE-2022-37434");
+    denied.names_signer("ours");
+}
