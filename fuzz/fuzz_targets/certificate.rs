@@ -1,0 +1,6 @@
+//! Certificates of a chain.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::signature::fuzzing::certificate(bytes);
+});

@@ -1,0 +1,6 @@
+//! Signature envelopes, JWS and COSE.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::signature::fuzzing::envelope(bytes);
+});

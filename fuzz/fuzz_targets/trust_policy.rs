@@ -1,0 +1,6 @@
+//! Trust policies.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::signature::fuzzing::trust_policy(bytes);
+});
