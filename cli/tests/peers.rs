@@ -8,10 +8,12 @@
 //! Where a program is not installed the tests say so and pass; with `PORTCULLIS_PEERS=required` they
 //! fail. `.ci/tools` installs them.
 
-use std::path::PathBuf;
+use std::path::Path;
 
+#[cfg(test)]
 #[path = "peers/host.rs"]
 mod host;
+#[cfg(test)]
 #[path = "peers/notary.rs"]
 mod notary;
 
@@ -36,6 +38,7 @@ fn zot() {
     story(Peer::Zot);
 }
 
+#[cfg(test)]
 fn story(peer: Peer) {
     if !host::all_there(&["oras", "crane", "notation", peer.program()], peer) {
         return;
@@ -43,18 +46,19 @@ fn story(peer: Peer) {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::start(peer, folder.path());
     for format in ["jws", "cose"] {
-        signed_by_notation(&registry, folder.path().join(format), format);
-        signed_by_us(&registry, folder.path().join(format!("own-{format}")), format);
+        signed_by_notation(&registry, &folder.path().join(format), format);
+        signed_by_us(&registry, &folder.path().join(format!("own-{format}")), format);
     }
 }
 
 /// What oras attached and notation signed is believed; without the signature, or under another
 /// authority, it is not.
-fn signed_by_notation(registry: &Registry, folder: PathBuf, format: &str) {
-    let notary = Notary::new(&folder);
+#[cfg(test)]
+fn signed_by_notation(registry: &Registry, folder: &Path, format: &str) {
+    let notary = Notary::new(folder);
     let image = format!("{}/team/{format}:v1", registry.host());
-    let subject = registry.push_image(&folder, &image);
-    let report = registry.attach_statement(&folder, &image, &subject);
+    let subject = registry.push_image(folder, &image);
+    let report = registry.attach_statement(folder, &image, &subject);
     notary.generate("scanner");
     notary.generate("stranger");
 
@@ -62,7 +66,7 @@ fn signed_by_notation(registry: &Registry, folder: PathBuf, format: &str) {
     unsigned.is_rejected("unsigned");
 
     let repository = image.strip_suffix(":v1").unwrap();
-    notary.sign("scanner", format, &format!("{repository}@{report}"));
+    notary.sign(registry, "scanner", format, &format!("{repository}@{report}"));
     let denied = notary.check(registry, "scanner", &image);
     denied.is_denied_for("CVE-2022-37434");
     denied.names_signer("scanner");
@@ -70,16 +74,17 @@ fn signed_by_notation(registry: &Registry, folder: PathBuf, format: &str) {
     let stranger = notary.check(registry, "stranger", &image);
     stranger.is_rejected("untrusted_signer");
 
-    registry.delete_referrers(&folder, &format!("{repository}@{report}"));
+    registry.delete_referrers(folder, &format!("{repository}@{report}"));
     let removed = notary.check(registry, "scanner", &image);
     removed.is_rejected("unsigned");
 }
 
 /// What `portcullis attach` signs, notation accepts, and so do we.
-fn signed_by_us(registry: &Registry, folder: PathBuf, format: &str) {
-    let notary = Notary::new(&folder);
+#[cfg(test)]
+fn signed_by_us(registry: &Registry, folder: &Path, format: &str) {
+    let notary = Notary::new(folder);
     let image = format!("{}/own/{format}:v1", registry.host());
-    registry.push_image(&folder, &image);
+    registry.push_image(folder, &image);
     let (key, chain) = notary.own_authority("ours");
     let report = folder.join("trivy.json");
     std::fs::write(&report, host::trivy_report()).unwrap();

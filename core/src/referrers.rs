@@ -139,6 +139,7 @@ pub struct Index {
 
 /// What an image digest names.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one match, and there is one of it")]
 pub enum Document {
     /// One platform's image.
     Manifest(Manifest),

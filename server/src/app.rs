@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
+use crate::access::AccessScopes;
 use crate::admin::{Admin, Readiness};
 use crate::check::Decider;
 use crate::config::Config;
@@ -29,9 +30,7 @@ use crate::grpc::{Decisions, MAX_REQUEST};
 use crate::limit::Limited;
 use crate::listen;
 use crate::metrics::Metrics;
-use crate::registry::{
-    Credentials, Observe, Outcome, Registry, RegistryConfig, RegistryConfigError, Route,
-};
+use crate::registry::{Observe, Outcome, Registry, RegistryConfig, RegistryConfigError, Route};
 use crate::resolve::Resolver;
 use crate::rules::{Rules, RulesError};
 
@@ -90,7 +89,7 @@ impl App {
         let (stop, tasks, searches) =
             (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
         let rules = Arc::new(Rules::load(&config.rules)?);
-        let access = access_scopes(&config.registry);
+        let access = AccessScopes::new(&config.registry);
         let registry = Registry::new(observed(config.registry, &metrics))?;
         let (queue, writer) = event_file(config.events, &metrics)?;
 
@@ -190,22 +189,6 @@ fn event_file(
         .spawn(move || file.run())
         .map_err(failed)?;
     Ok((Some(queue), Some(writer)))
-}
-
-/// Names whose credential a host is asked with: part of the key of all that is remembered.
-fn access_scopes(config: &RegistryConfig) -> Box<dyn Fn(&str) -> Arc<str> + Send + Sync> {
-    let anonymous: Arc<str> = Arc::from("anonymous");
-    let named: std::collections::BTreeMap<String, Arc<str>> = config
-        .hosts
-        .iter()
-        .filter_map(|(host, config)| match &config.credentials {
-            Credentials::Anonymous => None,
-            Credentials::Basic { username, .. } => {
-                Some((host.clone(), Arc::from(format!("basic:{username}"))))
-            }
-        })
-        .collect();
-    Box::new(move |host| Arc::clone(named.get(host).unwrap_or(&anonymous)))
 }
 
 /// Counts the requests to registries: listed hosts by name, all others together.

@@ -13,6 +13,7 @@ use portcullis_core::ports::Clock;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::access::AccessScopes;
 use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
 use crate::resolve::{Resolver, Unresolved};
 use crate::rules::Rules;
@@ -91,8 +92,7 @@ pub struct Decider<S> {
     evidence: S,
     rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
-    /// Says with whose credential a registry host is asked.
-    access: Box<dyn Fn(&str) -> Arc<str> + Send + Sync>,
+    access: AccessScopes,
 }
 
 impl<S: EvidenceSource> Decider<S> {
@@ -103,14 +103,14 @@ impl<S: EvidenceSource> Decider<S> {
         evidence: S,
         rules: Arc<Rules>,
         clock: Arc<dyn Clock>,
-        access: Box<dyn Fn(&str) -> Arc<str> + Send + Sync>,
+        access: AccessScopes,
     ) -> Self {
         Self { resolver, evidence, rules, clock, access }
     }
 
     /// What is known of an image: of what the reference names and of each platform in it.
     async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
-        let access = (self.access)(image.registry());
+        let access = self.access.of(image.registry());
         let resolved = match self.resolver.resolve(image, &access, deadline).await {
             Ok(resolved) => resolved,
             Err(unresolved) => return (vec![self.unresolved(image, unresolved)], Known::Nothing),

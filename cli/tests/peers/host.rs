@@ -100,6 +100,7 @@ pub(crate) fn run_json(program: &str, arguments: &[&str]) -> Value {
 
 /// A running registry.
 pub(crate) struct Registry {
+    peer: Peer,
     host: String,
     _process: Process,
 }
@@ -145,11 +146,16 @@ impl Registry {
         }
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
         wait_for(port);
-        Self { host: format!("localhost:{port}"), _process: process }
+        Self { peer, host: format!("localhost:{port}"), _process: process }
     }
 
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether it has the referrers API.
+    pub(crate) fn has_referrers(&self) -> bool {
+        self.peer != Peer::DockerRegistry
     }
 
     /// Pushes an image of one small layer with crane, and gives its digest.

@@ -51,16 +51,13 @@ impl Notary {
         (key, chain)
     }
 
-    pub(crate) fn sign(&self, key: &str, format: &str, artifact: &str) {
-        self.notation(&[
-            "sign",
-            "--insecure-registry",
-            "--signature-format",
-            format,
-            "--key",
-            key,
-            artifact,
-        ]);
+    /// Signs `artifact`. notation writes the fallback tag unless it is told that the registry has the
+    /// referrers API; olareg forgets what its API listed when somebody writes that tag.
+    pub(crate) fn sign(&self, registry: &Registry, key: &str, format: &str, artifact: &str) {
+        let tag = format!("--force-referrers-tag={}", !registry.has_referrers());
+        let format = ["--signature-format", format];
+        let sign = ["sign", "--insecure-registry", &tag, "--key", key];
+        self.notation(&[sign.as_slice(), &format, &[artifact]].concat());
     }
 
     /// notation must accept the signature of `artifact` under the trust store `store`.

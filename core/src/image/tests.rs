@@ -67,7 +67,7 @@ fn malformed_references_are_refused() {
 #[test]
 fn malformed_digests_are_refused() {
     for digest in [
-        format!("sha256:{}", &HEX[1..]),
+        format!("sha256:{}", HEX.split_at(1).1),
         format!("sha256:{HEX}0"),
         format!("sha256:{}", HEX.to_uppercase()),
         format!("SHA256:{HEX}"),

@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::json;
 
-fn descriptor(artifact_type: &str, annotations: serde_json::Value) -> serde_json::Value {
+fn descriptor(artifact_type: &str, annotations: &serde_json::Value) -> serde_json::Value {
     json!({
         "mediaType": OCI_MANIFEST,
         "digest": Digest::of(format!("{artifact_type}{annotations}").as_bytes()),
@@ -71,7 +71,7 @@ fn a_login_page_or_an_error_is_not_an_empty_list() {
 #[test]
 fn a_list_is_refused_one_descriptor_past_its_bound() {
     let list = |n: usize| {
-        json!({"manifests": vec![descriptor("a/b", json!({})); n]}).to_string().into_bytes()
+        json!({"manifests": vec![descriptor("a/b", &json!({})); n]}).to_string().into_bytes()
     };
     assert_eq!(parse_list(&list(MAX_DESCRIPTORS)).unwrap().len(), MAX_DESCRIPTORS);
     assert!(matches!(
@@ -103,14 +103,14 @@ fn a_size_may_lie_but_not_be_negative() {
 #[test]
 fn reports_are_chosen_by_predicate_and_newest_first() {
     let vulns = |created: &str| {
-        descriptor(IN_TOTO, json!({PREDICATE_TYPE: crate::findings::VULNS_V0_2, CREATED: created}))
+        descriptor(IN_TOTO, &json!({PREDICATE_TYPE: crate::findings::VULNS_V0_2, CREATED: created}))
     };
     let attached = listed(&[
         vulns("2026-01-01T00:00:00Z"),
-        descriptor(IN_TOTO, json!({PREDICATE_TYPE: "https://slsa.dev/provenance/v1"})),
+        descriptor(IN_TOTO, &json!({PREDICATE_TYPE: "https://slsa.dev/provenance/v1"})),
         vulns("2026-03-01T00:00:00Z"),
-        descriptor("application/vnd.cyclonedx+json", json!({})),
-        descriptor("application/vnd.trivy.report+json", json!(null)),
+        descriptor("application/vnd.cyclonedx+json", &json!({})),
+        descriptor("application/vnd.trivy.report+json", &json!(null)),
         vulns("2026-03-01T00:00:00Z"),
     ]);
     let chosen: Vec<_> = Profile::default()
@@ -124,7 +124,7 @@ fn reports_are_chosen_by_predicate_and_newest_first() {
 #[test]
 fn attestation_manifests_are_no_platform() {
     let entry = |platform: serde_json::Value, annotations: serde_json::Value| {
-        let mut entry = descriptor("", annotations);
+        let mut entry = descriptor("", &annotations);
         entry["platform"] = platform;
         listed(&[entry])[0].runnable_platform().map(|p| p.to_string())
     };
