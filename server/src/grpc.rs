@@ -13,13 +13,19 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::check::Check;
 use crate::grpc::deadline::Deadline;
+use crate::telemetry;
 
 pub mod deadline;
 pub mod convert;
 pub mod status;
+
+/// The names of the calls, as traces have them.
+const CHECK: &str = "portcullis.v1.DecisionService/Check";
+const CHECK_STREAM: &str = "portcullis.v1.DecisionService/CheckStream";
 
 /// The most bytes of one request message.
 pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
@@ -54,7 +60,11 @@ impl<C: Check> DecisionService for Decisions<C> {
             .extensions()
             .get::<Deadline>()
             .map_or_else(|| Instant::now() + self.budget, |deadline| deadline.0);
-        answer(self.checker.as_ref(), request.into_inner(), deadline).await.map(Response::new)
+        let span = telemetry::call(CHECK, request.metadata());
+        let answer = answer(self.checker.as_ref(), request.into_inner(), deadline);
+        let answer = answer.instrument(span.clone()).await;
+        telemetry::ended(&span, &answer);
+        answer.map(Response::new)
     }
 
     type CheckStreamStream =
@@ -64,6 +74,7 @@ impl<C: Check> DecisionService for Decisions<C> {
         &self,
         request: Request<Streaming<v1::CheckStreamRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
+        let span = telemetry::call(CHECK_STREAM, request.metadata());
         let (answers, receiver) = mpsc::channel(STREAM_BUFFER);
         let stream = AnswerStream {
             checker: Arc::clone(&self.checker),
@@ -72,7 +83,7 @@ impl<C: Check> DecisionService for Decisions<C> {
             answers,
         };
         // Ends when the caller ends the stream, or goes away.
-        self.tasks.spawn(stream.run());
+        self.tasks.spawn(stream.run().instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }

@@ -1,14 +1,23 @@
 //! Log lines and spans out: structured logs on standard error, traces over OTLP where an endpoint is
 //! configured.
 
+use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tonic::metadata::{KeyRef, MetadataMap};
+use tonic::{Code, Status};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+/// The target of every span.
+pub(crate) const SPANS: &str = "portcullis::spans";
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -86,15 +95,19 @@ impl Telemetry {
             .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let logs = match config.format {
-            LogFormat::Text => logs.boxed(),
-            LogFormat::Json => logs.json().flatten_event(true).boxed(),
+            LogFormat::Text => logs.with_filter(filter).boxed(),
+            LogFormat::Json => logs.json().flatten_event(true).with_filter(filter).boxed(),
         };
         let provider = config.otlp_endpoint.as_deref().map(|e| provider(e, config.sample_ratio));
         let provider = provider.transpose()?;
+        // Spans are at level debug under a target of their own: no log shows them, and where traces are
+        // off they cost a comparison.
+        let spans = Targets::new().with_target(SPANS, LevelFilter::DEBUG);
         let traces = provider.as_ref().map(|provider| {
-            tracing_opentelemetry::layer().with_tracer(provider.tracer("portcullis"))
+            let tracer = provider.tracer("portcullis");
+            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(spans)
         });
-        tracing_subscriber::registry().with(filter).with(traces).with(logs).try_init()?;
+        tracing_subscriber::registry().with(traces).with(logs).try_init()?;
         Ok(Self(provider))
     }
 
@@ -105,6 +118,56 @@ impl Telemetry {
         {
             tracing::warn!(%error, "some spans could not be sent");
         }
+    }
+}
+
+/// The span of one gRPC call, within the caller's trace if it is in one (W3C trace context). Fields
+/// are named by OpenTelemetry's semantic conventions for RPC.
+pub(crate) fn call(method: &'static str, metadata: &MetadataMap) -> Span {
+    let span = tracing::debug_span!(
+        target: SPANS,
+        "call",
+        otel.name = method,
+        otel.kind = "server",
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        rpc.response.status_code = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+    );
+    if !span.is_disabled() {
+        let caller = opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.extract(&Headers(metadata))
+        });
+        // Fails only where the span is in no trace, and then there is nothing to join.
+        if let Err(error) = span.set_parent(caller) {
+            tracing::debug!(%error, "the caller's trace is not continued");
+        }
+    }
+    span
+}
+
+/// Writes into the current span how a call ended.
+pub(crate) fn ended<T>(span: &Span, result: &Result<T, Status>) {
+    let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
+    span.record("rpc.response.status_code", tracing::field::debug(code));
+    if matches!(code, Code::Internal | Code::Unknown | Code::Unavailable | Code::DeadlineExceeded) {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+struct Headers<'a>(&'a MetadataMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let ascii = |key| match key {
+            KeyRef::Ascii(key) => Some(key.as_str()),
+            KeyRef::Binary(_) => None,
+        };
+        self.0.keys().filter_map(ascii).collect()
     }
 }
 

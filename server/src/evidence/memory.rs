@@ -14,10 +14,12 @@ use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use portcullis_core::ports::Clock;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::flights::{Flights, NoResult};
 use super::{EvidenceSource, Key, Known, Question};
 use crate::metrics::Metrics;
+use crate::telemetry::SPANS;
 
 /// How much is kept and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +93,13 @@ impl<S: EvidenceSource> Memory<S> {
                 known
             }
         };
+        let span = tracing::debug_span!(
+            target: SPANS,
+            "evidence.search",
+            container.image.name = question.image.name(),
+            oci.manifest.digest = %question.digest,
+        );
+        let begin = || begin().instrument(span);
         let found = self.flights.join(key.clone(), deadline, begin).await;
         self.metrics.flights(self.flights.len());
         found.unwrap_or_else(|no_result| self.unknown(no_result))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
 use reqwest::{Client, Response};
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 use url::Url;
 
 use super::address::NoPublicAddress;
@@ -20,6 +20,7 @@ use super::error::{Fault, RegistryError};
 use super::gate::{Gate, jitter};
 use super::host::{Host, Hosts};
 use super::observe::{Observe, Outcome, Route};
+use crate::telemetry::SPANS;
 
 /// The most redirections that one question follows.
 pub(super) const MAX_REDIRECTS: usize = 3;
@@ -156,7 +157,22 @@ impl Exchange {
                 self.observer.on_request(&host.name, request.route, Outcome::Withheld);
                 return Err(RegistryError::Throttled { host: origin, retry_after });
             }
-            let sent = build(host, client, request, url, authorization).send().await;
+            let span = tracing::debug_span!(
+                target: SPANS,
+                "registry",
+                otel.name = request.route.as_str(),
+                otel.kind = "client",
+                http.request.method = request.method.as_str(),
+                server.address = url.host_str(),
+                server.port = url.port_or_known_default(),
+                http.request.resend_count = tries - 1,
+                http.response.status_code = tracing::field::Empty,
+            );
+            let sent = build(host, client, request, url, authorization).send();
+            let sent = sent.instrument(span.clone()).await;
+            if let Ok(response) = &sent {
+                span.record("http.response.status_code", response.status().as_u16());
+            }
             let outcome =
                 sent.as_ref().map_or(Outcome::Unanswered, |r| Outcome::Answered(r.status().into()));
             self.observer.on_request(&host.name, request.route, outcome);
