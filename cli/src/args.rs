@@ -6,7 +6,7 @@ use crate::command::{attach, check, demo, rules, serve};
 
 /// Decides, from signed vulnerability findings, whether container images may run.
 #[derive(Parser)]
-#[command(name = "portcullis", version, about, max_term_width = 100)]
+#[command(name = "portcullis", version, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -379,6 +379,11 @@ fn canonical_registry(host: &str) -> Result<String, ImageError> {
         port.parse::<u16>().map_err(|_| malformed())?;
     }
     let host = host.to_ascii_lowercase();
+    // `B/app` names a host only by its upper case: in lower case it would be a path on Docker Hub, and
+    // one name must not be two images.
+    if split_registry(&format!("{host}/a")).0 != host {
+        return Err(malformed());
+    }
     Ok(match host.as_str() {
         "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
         _ => host,

@@ -97,21 +97,36 @@ pub struct DescriptorPlatform {
 }
 
 impl Descriptor {
-    /// The platform that this entry of an index is for, or `None` for an entry that no node runs,
-    /// such as BuildKit's attestation manifests (`unknown/unknown`).
+    /// The platform that this entry of an index is for, or `None` for one that no node runs: BuildKit
+    /// marks its attestation manifests `unknown/unknown`.
+    ///
+    /// It is read as containerd reads it, so that nothing can run that was not looked at: whatever
+    /// the case of the operating system, whatever the annotations say, and an entry without a platform
+    /// is one that any node may run, [`ANY_PLATFORM`].
     #[must_use]
     pub fn runnable_platform(&self) -> Option<Platform> {
-        if self.annotations.contains_key("vnd.docker.reference.type") {
-            return None;
+        let any = || Platform {
+            os: ANY_PLATFORM.to_owned(),
+            architecture: ANY_PLATFORM.to_owned(),
+            variant: None,
+        };
+        let Some(platform) = &self.platform else {
+            return Some(any());
+        };
+        match platform.os.to_ascii_lowercase() {
+            os if os == "unknown" => None,
+            os if os.is_empty() => Some(any()),
+            os => Some(Platform {
+                os,
+                architecture: platform.architecture.clone(),
+                variant: platform.variant.clone().filter(|v| !v.is_empty()),
+            }),
         }
-        let platform = self.platform.as_ref()?;
-        (!matches!(platform.os.as_str(), "" | "unknown")).then(|| Platform {
-            os: platform.os.clone(),
-            architecture: platform.architecture.clone(),
-            variant: platform.variant.clone().filter(|v| !v.is_empty()),
-        })
     }
 }
+
+/// Stands for the parts of a platform that an index does not state.
+pub const ANY_PLATFORM: &str = "any";
 
 /// An image or artifact manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    portcullis_core::signature::fuzzing::certificate(bytes);
+    portcullis_core::fuzzing::certificate(bytes);
 });

@@ -11,7 +11,7 @@ use moka::future::Cache;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection};
 use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_core::ports::Clock;
-use portcullis_core::referrers::{self, Document, Index};
+use portcullis_core::referrers::{self, ANY_PLATFORM, Document, Index};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -171,7 +171,7 @@ fn platforms(index: &Index) -> Vec<(Platform, Digest)> {
         .iter()
         .filter_map(|entry| entry.runnable_platform().map(|platform| (platform, entry.digest)));
     let (mut linux, others): (Vec<_>, Vec<_>) =
-        runnable.partition(|(platform, _)| platform.os == "linux");
+        runnable.partition(|(platform, _)| matches!(platform.os.as_str(), "linux" | ANY_PLATFORM));
     if linux.is_empty() {
         linux = others;
     }
@@ -223,6 +223,7 @@ mod tests {
         check(&arm_amd, &["linux/amd64", "linux/arm64"]);
         check(&[("windows", "amd64"), ("linux", "amd64")], &["linux/amd64"]);
         check(&[("windows", "amd64")], &["windows/amd64"]);
+        check(&[("linux", "amd64"), ("", "amd64")], &["any/any", "linux/amd64"]);
         check(&[], &[]);
     }
 

@@ -57,6 +57,7 @@ fn malformed_references_are_refused() {
         "reg.io/a:t@",
         "[::1/a",
         "[zz]/a",
+        "B/64",
         "reg.io/a:b:c",
         "@sha256:00",
     ] {

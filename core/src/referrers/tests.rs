@@ -122,7 +122,7 @@ fn reports_are_chosen_by_predicate_and_newest_first() {
 }
 
 #[test]
-fn attestation_manifests_are_no_platform() {
+fn every_entry_that_a_node_could_run_has_a_platform() {
     let entry = |platform: serde_json::Value, annotations: serde_json::Value| {
         let mut entry = descriptor("", &annotations);
         entry["platform"] = platform;
@@ -131,6 +131,11 @@ fn attestation_manifests_are_no_platform() {
     let arm = json!({"os": "linux", "architecture": "arm", "variant": "v7"});
     assert_eq!(entry(arm.clone(), json!({})).as_deref(), Some("linux/arm/v7"));
     assert_eq!(entry(json!({"os": "unknown", "architecture": "unknown"}), json!({})), None);
-    assert_eq!(entry(arm, json!({"vnd.docker.reference.type": "attestation-manifest"})), None);
-    assert_eq!(entry(json!(null), json!({})), None);
+    // containerd runs these, so nobody may hide an image behind them.
+    let attestation = json!({"vnd.docker.reference.type": "attestation-manifest"});
+    assert_eq!(entry(arm, attestation).as_deref(), Some("linux/arm/v7"));
+    let shouted = json!({"os": "LINUX", "architecture": "amd64"});
+    assert_eq!(entry(shouted, json!({})).as_deref(), Some("linux/amd64"));
+    assert_eq!(entry(json!(null), json!({})).as_deref(), Some("any/any"));
+    assert_eq!(entry(json!({"os": ""}), json!({})).as_deref(), Some("any/any"));
 }

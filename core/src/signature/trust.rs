@@ -120,7 +120,13 @@ impl Trust {
     #[must_use]
     pub fn nobody() -> Self {
         let stores = Stores::default();
-        Self { statements: Vec::new(), revision: revision(&[], &stores), warnings: Vec::new() }
+        let warning =
+            "no trust policy is configured: nobody is trusted, and every report is rejected";
+        Self {
+            statements: Vec::new(),
+            revision: revision(&[], &stores),
+            warnings: vec![warning.to_owned()],
+        }
     }
 
     /// Digest of everything here that could change an answer: the policy's text, the certificates
