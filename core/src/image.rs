@@ -30,6 +30,9 @@ pub enum ImageError {
         /// The bound in bytes.
         limit: usize,
     },
+    /// The text names an image on a node, not one in a registry.
+    #[error("`{0}` is the id of an image on a node: name the image in its registry")]
+    ImageId(String),
     /// The registry host is malformed.
     #[error("`{0}` is not a registry host: expected a name or address and an optional port")]
     Registry(String),
@@ -240,6 +243,9 @@ impl FromStr for Reference {
         };
         let (registry, repository) = split_registry(name);
         let registry = canonical_registry(registry)?;
+        if registry == "docker.io" && is_image_id(text) {
+            return Err(ImageError::ImageId(text.to_owned()));
+        }
         let repository = if registry == "docker.io" && !repository.contains('/') {
             format!("library/{repository}")
         } else {
@@ -340,54 +346,69 @@ fn split_registry(name: &str) -> (&str, &str) {
     }
 }
 
+/// One spelling for each registry: lower case, no `:443`, an IPv6 address as RFC 5952 writes it, and
+/// `docker.io` for all names of Docker Hub.
 fn canonical_registry(host: &str) -> Result<String, ImageError> {
     bounded("registry host", host, MAX_REGISTRY)?;
     let malformed = || ImageError::Registry(host.to_owned());
     let (name, port) = match host.strip_prefix('[') {
-        // An IPv6 address in brackets.
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or_else(malformed)?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| malformed())?;
-            let port = if port.is_empty() {
-                None
-            } else {
-                Some(port.strip_prefix(':').ok_or_else(malformed)?)
+            let address: std::net::Ipv6Addr = address.parse().map_err(|_| malformed())?;
+            let port = match port {
+                "" => None,
+                port => Some(port.strip_prefix(':').ok_or_else(malformed)?),
             };
-            (None, port)
+            (format!("[{address}]"), port)
         }
-        None => match host.split_once(':') {
-            Some((name, port)) => (Some(name), Some(port)),
-            None => (Some(host), None),
-        },
+        None => {
+            let (name, port) = host.split_once(':').map_or((host, None), |(n, p)| (n, Some(p)));
+            if !name.split('.').all(is_label) {
+                return Err(malformed());
+            }
+            (name.to_ascii_lowercase(), port)
+        }
     };
-    if let Some(name) = name {
-        let good = |label: &str| {
-            !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if !name.split('.').all(good) {
-            return Err(malformed());
-        }
-    }
-    if let Some(port) = port {
-        // `+80` and `080` are other spellings of a port that a rule would not match.
-        if port.starts_with('0') || !port.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(malformed());
-        }
-        port.parse::<u16>().map_err(|_| malformed())?;
-    }
-    let host = host.to_ascii_lowercase();
-    // `B/app` names a host only by its upper case: in lower case it would be a path on Docker Hub, and
-    // one name must not be two images.
-    if split_registry(&format!("{host}/a")).0 != host {
+    // `+80` and `080` would be other spellings of a port.
+    let plain = |port: &str| {
+        !port.starts_with('0')
+            && port.bytes().all(|b| b.is_ascii_digit())
+            && port.parse::<u16>().is_ok()
+    };
+    if !port.is_none_or(plain) {
         return Err(malformed());
     }
-    Ok(match host.as_str() {
+    let is_host = |text: &str| split_registry(&format!("{text}/a")).0 == text;
+    let canonical = match port {
+        // The port of https, unless it alone shows that this is a host.
+        Some("443") if is_host(&name) => name,
+        Some(port) => format!("{name}:{port}"),
+        None => name,
+    };
+    // `B/app` names a host only by its upper case: in lower case it would be a path on Docker Hub, and
+    // one name must not be two images.
+    if !is_host(&canonical) {
+        return Err(malformed());
+    }
+    Ok(match canonical.as_str() {
         "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
-        _ => host,
+        _ => canonical,
     })
+}
+
+/// Letters, digits and `-` between them (RFC 1123).
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// `sha256:` and 64 hexadecimal digits, or the digits alone: the name of an image on a node, which a
+/// node would run without asking any registry.
+fn is_image_id(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Lower-case letters and digits, with `.`, `_`, `__` or any number of `-` between them.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::image::{Digest, Platform};
 use crate::json::{self, JsonError};
@@ -52,6 +53,15 @@ pub enum ReferrersError {
     /// Its media type is none that is known.
     #[error("media type `{0}` is neither an image manifest nor an index")]
     MediaType(String),
+    /// A platform that is none.
+    #[error(
+        "a platform has a part that is longer than {MAX_PLATFORM_PART} bytes, or characters beside \
+         letters, digits, `.`, `_` and `-`"
+    )]
+    Platform,
+    /// A list of referrers that has no list.
+    #[error("the answer has no list of referrers")]
+    NoList,
     /// More descriptors than [`MAX_DESCRIPTORS`].
     #[error("the index lists {count} descriptors, more than the {MAX_DESCRIPTORS} allowed")]
     TooMany {
@@ -63,7 +73,7 @@ pub enum ReferrersError {
 /// What one document says of another: type, digest and size in bytes (OCI image-spec,
 /// descriptor.md). The size is a claim and is never allocated by.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "RawDescriptor")]
 pub struct Descriptor {
     /// Media type of the content.
     pub media_type: String,
@@ -72,29 +82,28 @@ pub struct Descriptor {
     /// Length of the content in bytes, as claimed.
     pub size: u64,
     /// Type of the artifact, where the content is one.
-    #[serde(default)]
     pub artifact_type: Option<String>,
     /// Annotations, which are hints until the content has been verified.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
     /// Platform, in an image index.
-    #[serde(default)]
     pub platform: Option<DescriptorPlatform>,
 }
 
-/// The platform of an index entry. Fields beside those that choose an image are not read.
+/// The platform of an index entry: each part at most [`MAX_PLATFORM_PART`] letters, digits, `.`, `_` or
+/// `-`. Fields beside those that choose an image are not read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawPlatform")]
 pub struct DescriptorPlatform {
     /// Operating system.
-    #[serde(default)]
     pub os: String,
     /// Processor architecture.
-    #[serde(default)]
     pub architecture: String,
     /// Variant of the architecture.
-    #[serde(default)]
     pub variant: Option<String>,
 }
+
+/// The longest part of a platform, in bytes.
+pub const MAX_PLATFORM_PART: usize = 64;
 
 impl Descriptor {
     /// The platform that this entry of an index is for, or `None` for one that no node runs: BuildKit
@@ -152,6 +161,14 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
 }
 
+impl Index {
+    /// Whether an entry is an index itself. containerd goes down into it, where nobody has looked.
+    #[must_use]
+    pub fn is_nested(&self) -> bool {
+        self.manifests.iter().any(|d| matches!(d.media_type.as_str(), OCI_INDEX | DOCKER_LIST))
+    }
+}
+
 /// What an image digest names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "it lives for one match, and there is one of it")]
@@ -160,6 +177,37 @@ pub enum Document {
     Manifest(Manifest),
     /// Several platforms' images.
     Index(Index),
+}
+
+/// Members that are not read.
+type Others = BTreeMap<String, IgnoredAny>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDescriptor {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    #[serde(default)]
+    artifact_type: Option<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    platform: Option<DescriptorPlatform>,
+    #[serde(flatten)]
+    others: Others,
+}
+
+#[derive(Deserialize)]
+struct RawPlatform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(flatten)]
+    others: Others,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +227,70 @@ struct Raw {
     subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "null_is_default")]
     annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    others: Others,
+}
+
+/// Members that have a meaning in one of these documents.
+const KNOWN: [&str; 13] = [
+    "annotations",
+    "architecture",
+    "artifactType",
+    "config",
+    "digest",
+    "layers",
+    "manifests",
+    "mediaType",
+    "os",
+    "platform",
+    "size",
+    "subject",
+    "variant",
+];
+
+/// Refuses `Manifests` beside or instead of `manifests`: containerd's JSON reader does not tell case
+/// apart, so it would read what we do not.
+fn one_reading(others: &Others) -> Result<(), ReferrersError> {
+    let fold = |text: &str| -> String {
+        text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    };
+    let twice = |key: &&String| KNOWN.iter().any(|known| fold(known) == fold(key));
+    match others.keys().find(twice) {
+        Some(_) => {
+            Err(ReferrersError::Ambiguous("the case of one of its keys is not the known one"))
+        }
+        None => Ok(()),
+    }
+}
+
+impl TryFrom<RawDescriptor> for Descriptor {
+    type Error = ReferrersError;
+
+    fn try_from(raw: RawDescriptor) -> Result<Self, ReferrersError> {
+        one_reading(&raw.others)?;
+        let RawDescriptor {
+            media_type, digest, size, artifact_type, annotations, platform, ..
+        } = raw;
+        Ok(Self { media_type, digest, size, artifact_type, annotations, platform })
+    }
+}
+
+impl TryFrom<RawPlatform> for DescriptorPlatform {
+    type Error = ReferrersError;
+
+    fn try_from(raw: RawPlatform) -> Result<Self, ReferrersError> {
+        one_reading(&raw.others)?;
+        let RawPlatform { os, architecture, variant, .. } = raw;
+        let good = |part: &str| {
+            let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+            part.len() <= MAX_PLATFORM_PART && part.bytes().all(known)
+        };
+        if good(&os) && good(&architecture) && variant.as_deref().is_none_or(good) {
+            Ok(Self { os, architecture, variant })
+        } else {
+            Err(ReferrersError::Platform)
+        }
+    }
 }
 
 /// Reads a manifest or an index. `declared` is the media type that the registry or a descriptor
@@ -191,6 +303,7 @@ pub fn parse(bytes: &[u8], declared: &str) -> Result<Document, ReferrersError> {
         return Err(ReferrersError::TooLarge { length: bytes.len() });
     }
     let raw: Raw = json::from_slice(bytes).map_err(ReferrersError::Malformed)?;
+    one_reading(&raw.others)?;
     let media_type = match raw.media_type {
         Some(own) if own != declared => {
             return Err(ReferrersError::Ambiguous("its media type is not the one declared for it"));
@@ -246,6 +359,11 @@ pub fn parse_list(bytes: &[u8]) -> Result<Vec<Descriptor>, ReferrersError> {
         return Err(ReferrersError::TooLarge { length: bytes.len() });
     }
     let raw: Raw = json::from_slice(bytes).map_err(ReferrersError::Malformed)?;
+    one_reading(&raw.others)?;
+    // An error document is JSON too, and must not pass for an empty list.
+    if raw.manifests.is_none() && raw.others.keys().any(|key| key != "schemaVersion") {
+        return Err(ReferrersError::NoList);
+    }
     if raw.layers.is_some() || raw.config.is_some() {
         return Err(ReferrersError::Ambiguous("a list of referrers has `layers` or `config`"));
     }

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::evidence::collect::{chain, unavailable};
+use crate::evidence::collect::{chain, failed};
 use crate::evidence::flights::{Flights, NoResult};
 use crate::registry::Registry;
 
@@ -130,7 +130,7 @@ impl Resolver {
             let fetched = registry
                 .resolve(&key.image, limit)
                 .await
-                .map_err(|error| Arc::new(unavailable(&error)))?;
+                .map_err(|error| Arc::new(failed(&error)))?;
             let resolved = Arc::new(read(fetched.digest, &fetched.bytes, &fetched.media_type)?);
             if key.image.digest().is_some() {
                 digests.insert(key, Arc::clone(&resolved)).await;

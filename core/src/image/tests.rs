@@ -24,6 +24,12 @@ fn names_are_normalised_as_containerd_does() {
     check("REG.io/team/app:v1", Some("reg.io/team/app:v1"));
     check("reg.io:5000/a/b__c/d--e.f", Some("reg.io:5000/a/b__c/d--e.f:latest"));
     check("[::1]:5000/a", Some("[::1]:5000/a:latest"));
+    // One registry has one spelling, or a rule for it could be passed.
+    check("[0:0:0:0:0:0:0:1]:5000/a", Some("[::1]:5000/a:latest"));
+    check("reg.io:443/team/app", Some("reg.io/team/app:latest"));
+    check("registry-1.docker.io:443/library/nginx", Some("docker.io/library/nginx:latest"));
+    check("[::1]:443/a", Some("[::1]/a:latest"));
+    check("reg:443/a", Some("reg:443/a:latest"));
 }
 
 #[test]
@@ -63,6 +69,13 @@ fn malformed_references_are_refused() {
     ] {
         check(input, None);
     }
+}
+
+#[test]
+fn the_id_of_an_image_on_a_node_is_no_reference() {
+    check(HEX, None);
+    check(&format!("sha256:{HEX}"), None);
+    check(&format!("reg.io/{HEX}"), Some(&format!("reg.io/{HEX}:latest")));
 }
 
 #[test]

@@ -58,10 +58,55 @@ fn an_artifact_type_falls_back_to_the_config() {
 fn harbors_empty_object_is_an_empty_list() {
     assert!(parse_list(b"{}").unwrap().is_empty());
     assert!(parse_list(br#"{"manifests":null}"#).unwrap().is_empty());
+    assert!(parse_list(br#"{"schemaVersion":2}"#).unwrap().is_empty());
+}
+
+/// Go's JSON reader, and so containerd's, takes the last key that is equal without case (CASES T007).
+#[test]
+fn a_key_in_another_case_is_refused_at_every_depth() {
+    let entry = |key: &str, value: serde_json::Value| {
+        let mut entry = descriptor("", &json!({}));
+        entry[key] = value;
+        json!({"mediaType": OCI_INDEX, "manifests": [entry]})
+    };
+    let case = "case of one of its keys";
+    for key in ["Manifests", "MANIFESTS", "manife\u{17f}t\u{17f}", "mediatype", "Subject"] {
+        refused(&json!({"mediaType": OCI_INDEX, "manifests": [], key: []}), OCI_INDEX, case);
+        assert!(parse_list(json!({"manifests": [], key: []}).to_string().as_bytes()).is_err());
+    }
+    let nested = |document: &serde_json::Value| parse(document.to_string().as_bytes(), OCI_INDEX);
+    assert!(nested(&entry("other", json!(1))).is_ok());
+    assert!(nested(&entry("Digest", json!(Digest::of(b"other")))).is_err());
+    assert!(nested(&entry("platform", json!({"os": "linux", "OS": "windows"}))).is_err());
+    let annotated = entry("annotations", json!({"Digest": "x", "digest": "y"}));
+    assert!(nested(&annotated).is_ok(), "annotations are a map of their own");
+}
+
+#[test]
+fn an_array_is_no_document() {
+    assert!(parse(b"[]", OCI_MANIFEST).is_err());
+    let digest = Digest::of(b"");
+    let positional = format!(r#"{{"manifests":[["{OCI_MANIFEST}","{digest}",2]]}}"#);
+    assert!(parse_list(positional.as_bytes()).is_err());
+}
+
+#[test]
+fn a_platform_is_refused_one_byte_past_its_bound() {
+    let with = |os: &str| {
+        let mut entry = descriptor("", &json!({}));
+        entry["platform"] = json!({"os": os, "architecture": "amd64"});
+        parse(json!({"manifests": [entry]}).to_string().as_bytes(), OCI_INDEX)
+    };
+    assert!(with(&"l".repeat(MAX_PLATFORM_PART)).is_ok());
+    assert!(with(&"l".repeat(MAX_PLATFORM_PART + 1)).is_err());
+    assert!(with("linux\n").is_err());
 }
 
 #[test]
 fn a_login_page_or_an_error_is_not_an_empty_list() {
+    assert!(parse_list(br#"{"message":"rate limited"}"#).is_err());
+    assert!(parse_list(br#"{"errors":[{"code":"UNAVAILABLE"}]}"#).is_err());
+    assert!(parse_list(br#"{"errors":[],"manifests":null}"#).is_err());
     assert!(parse_list(b"<html></html>").is_err());
     assert!(parse_list(b"").is_err());
     assert!(parse_list(br#"{"mediaType":"text/html"}"#).is_err());

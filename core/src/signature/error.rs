@@ -216,6 +216,8 @@ impl SignatureError {
                 ReferrersError::TooLarge { .. } => Reason::TooLarge,
                 ReferrersError::TooMany { .. } => Reason::TooMany,
                 ReferrersError::Malformed(_)
+                | ReferrersError::Platform
+                | ReferrersError::NoList
                 | ReferrersError::Ambiguous(_)
                 | ReferrersError::MediaType(_) => Reason::Malformed,
             },

@@ -17,6 +17,7 @@ use portcullis_core::referrers::{self, Descriptor, Document, Manifest, Profile};
 use portcullis_core::signature::envelope::MAX_ENVELOPE;
 use portcullis_core::signature::{self, Artifact, Request, Verified};
 use time::OffsetDateTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::{EvidenceSource, Known, Question};
@@ -27,11 +28,16 @@ pub const MAX_REPORTS: usize = 32;
 /// The most signatures that are checked for one digest, over all its reports (CASES T022).
 pub const MAX_SIGNATURES: usize = 32;
 
+/// The most bytes of large reports that are held at a time, over all searches.
+pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
+
 /// Finds evidence in a registry.
 pub struct Collect {
     registry: Registry,
     profile: Profile,
     clock: Arc<dyn Clock>,
+    /// Room for blobs, in KiB.
+    room: Arc<Semaphore>,
 }
 
 /// Why one attached artifact, or the whole search, gives nothing.
@@ -48,7 +54,8 @@ impl Collect {
     /// Looks in `registry` for artifacts of `profile`.
     #[must_use]
     pub fn new(registry: Registry, profile: Profile, clock: Arc<dyn Clock>) -> Self {
-        Self { registry, profile, clock }
+        let room = Arc::new(Semaphore::new(MAX_BLOBS >> 10));
+        Self { registry, profile, clock, room }
     }
 
     async fn collect(&self, q: &Question, deadline: Instant) -> Result<Evidence, Fault> {
@@ -162,14 +169,14 @@ impl Collect {
         deadline: Instant,
     ) -> Result<Fetch, Fault> {
         let digest = descriptor.digest;
-        let gone = |error: RegistryError| match error.cause().kind {
-            // It is listed and not there: as the fallback list can be after a deletion.
-            CauseKind::NotFound => rejected(
-                digest,
-                Reason::Malformed,
-                "it is listed, and the registry does not have it",
-            ),
-            _ => Fault::Unavailable(error),
+        let gone = |error: RegistryError| {
+            let missing = "it is listed, and the registry does not have it";
+            match error.reason() {
+                // Listed and not there: as the fallback list can be after a deletion.
+                _ if error.is_not_found() => rejected(digest, Reason::Malformed, missing),
+                Some(reason) => rejected(digest, reason, &chain(&error)),
+                None => Fault::Unavailable(error),
+            }
         };
         let fetched = self.registry.manifest(&q.image, digest, deadline).await.map_err(gone)?;
         let manifest = manifest(&fetched)
@@ -184,8 +191,29 @@ impl Collect {
                 format!("its layer is {} bytes long, more than the {limit} allowed", layer.size);
             return Err(rejected(digest, Reason::TooLarge, &detail));
         }
+        let room = self.room_for(layer, deadline).await?;
         let blob = self.registry.blob(&q.image, layer, limit, deadline).await.map_err(gone)?;
-        Ok(Fetch { digest, manifest: fetched.bytes, media_type: fetched.media_type, blob })
+        let Fetched { bytes: manifest, media_type, .. } = fetched;
+        Ok(Fetch { digest, manifest, media_type, blob, _room: Arc::new(room) })
+    }
+
+    /// Waits until a large blob has room. Envelopes and small reports take none, so that whoever has
+    /// room for a report never waits for more.
+    async fn room_for(
+        &self,
+        layer: &Descriptor,
+        deadline: Instant,
+    ) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+        let kib = match u32::try_from(layer.size >> 10) {
+            Ok(kib) if layer.size > MAX_ENVELOPE as u64 => kib,
+            _ => return Ok(None),
+        };
+        let room = Arc::clone(&self.room).acquire_many_owned(kib);
+        match tokio::time::timeout_at(deadline, room).await {
+            Ok(Ok(room)) => Ok(Some(room)),
+            Ok(Err(_closed)) => Err(Fault::Lost),
+            Err(_elapsed) => Err(Fault::Unavailable(RegistryError::Deadline)),
+        }
     }
 }
 
@@ -194,7 +222,7 @@ impl EvidenceSource for Collect {
         let evidence = match self.collect(question, deadline).await {
             Ok(evidence) => evidence,
             Err(Fault::Rejected(rejection)) => Evidence::Rejected(rejection),
-            Err(Fault::Unavailable(error)) => unavailable(&error),
+            Err(Fault::Unavailable(error)) => failed(&error),
             Err(Fault::Lost) => Evidence::Unavailable(Cause {
                 kind: CauseKind::Unreachable,
                 detail: "verification ended without a result; ask again".to_owned(),
@@ -211,11 +239,17 @@ impl EvidenceSource for Collect {
 }
 
 /// What a registry's failure means.
-pub(crate) fn unavailable(error: &RegistryError) -> Evidence {
-    if matches!(error, RegistryError::NotConfigured { .. }) {
+pub(crate) fn failed(error: &RegistryError) -> Evidence {
+    if error.is_not_configured() {
         return Evidence::Unsupported;
     }
-    Evidence::Unavailable(error.cause())
+    match error.reason() {
+        // More than its bound: the registry answered, and it is not to be believed.
+        Some(reason) => {
+            Evidence::Rejected(Rejection { reason, report: None, detail: chain(error) })
+        }
+        None => Evidence::Unavailable(error.cause()),
+    }
 }
 
 /// An artifact as it was fetched.
@@ -225,6 +259,8 @@ struct Fetch {
     manifest: Bytes,
     media_type: String,
     blob: Bytes,
+    /// Given back when the last copy is dropped.
+    _room: Arc<Option<OwnedSemaphorePermit>>,
 }
 
 impl Fetch {
