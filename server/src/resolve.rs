@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::Expiry;
 use moka::future::Cache;
-use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection};
+use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
 use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{self, Document, Index};
@@ -38,6 +39,22 @@ pub struct Resolved {
 /// What is known of a reference that names nothing.
 pub type Unresolved = Arc<Evidence>;
 
+/// What a reference names or why that is not known, since when, and from where it was answered.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// What it names.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unsupported` or `Rejected` evidence, which says why it names nothing.
+    pub named: Result<Arc<Resolved>, Unresolved>,
+    /// When the registry was asked.
+    pub asked_at: OffsetDateTime,
+    /// Until when it may be used without asking again.
+    pub fresh_until: OffsetDateTime,
+    /// Where it was answered from.
+    pub source: Source,
+}
+
 /// For how long answers are remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolveConfig {
@@ -45,6 +62,8 @@ pub struct ResolveConfig {
     pub tag_ttl: Duration,
     /// For how long a digest may be used without showing again that the registry lets us read it.
     pub access_ttl: Duration,
+    /// For how long a failed search is not repeated.
+    pub failure_ttl: Duration,
     /// How long one search may take at the most.
     pub search_timeout: Duration,
 }
@@ -54,6 +73,7 @@ impl Default for ResolveConfig {
         Self {
             tag_ttl: Duration::from_secs(10),
             access_ttl: Duration::from_secs(300),
+            failure_ttl: Duration::from_secs(2),
             search_timeout: Duration::from_secs(10),
         }
     }
@@ -66,16 +86,14 @@ struct Key {
     image: Reference,
 }
 
-type Answer = Result<Arc<Resolved>, Unresolved>;
-
-/// Resolves references, and remembers.
+/// Resolves references, and remembers. A failure is remembered too, for a moment, so that callers
+/// do not hammer a registry that is down.
 pub struct Resolver {
     registry: Registry,
     config: ResolveConfig,
     clock: Arc<dyn Clock>,
-    tags: Cache<Key, (Arc<Resolved>, OffsetDateTime)>,
-    digests: Cache<Key, Arc<Resolved>>,
-    flights: Flights<Key, Answer>,
+    kept: Cache<Key, Answered>,
+    flights: Flights<Key, Answered>,
 }
 
 impl Resolver {
@@ -87,59 +105,100 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         tasks: TaskTracker,
     ) -> Self {
-        let tags = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(config.tag_ttl);
-        let digests = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(config.access_ttl);
-        Self {
-            registry,
-            clock,
-            tags: tags.build(),
-            digests: digests.build(),
-            flights: Flights::new(tasks),
-            config,
-        }
+        let kept = Cache::builder()
+            .max_capacity(MAX_REMEMBERED)
+            .expire_after(ByLifetime(config.clone()))
+            .build();
+        Self { registry, config, clock, kept, flights: Flights::new(tasks) }
     }
 
     /// What `image` names, as far as it can be found out by `deadline`.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Unsupported` or `Rejected` evidence, which says why it names nothing.
-    pub async fn resolve(&self, image: &Reference, access: &Arc<str>, deadline: Instant) -> Answer {
+    pub async fn resolve(
+        &self,
+        image: &Reference,
+        access: &Arc<str>,
+        deadline: Instant,
+    ) -> Answered {
         let key = Key { access: Arc::clone(access), image: image.clone() };
-        if image.digest().is_some() {
-            if let Some(resolved) = self.digests.get(&key).await {
-                return Ok(resolved);
-            }
-        } else if let Some((resolved, until)) = self.tags.get(&key).await
-            && self.clock.now() < until
-        {
-            return Ok(resolved);
+        let kept = self.kept.get(&key).await.filter(|kept| self.clock.now() < kept.fresh_until);
+        if let Some(kept) = kept {
+            return Answered { source: Source::Memory, ..kept };
         }
         let begin = || self.search(key.clone());
-        self.flights
-            .join(key.clone(), deadline, begin)
-            .await
-            .unwrap_or_else(|lost| Err(unknown(lost)))
+        let found = self.flights.join(key.clone(), deadline, begin).await;
+        found.unwrap_or_else(|no_result| self.unknown(no_result))
     }
 
-    fn search(&self, key: Key) -> impl Future<Output = Answer> + Send + 'static {
+    fn search(&self, key: Key) -> impl Future<Output = Answered> + Send + 'static {
         let (registry, clock) = (self.registry.clone(), Arc::clone(&self.clock));
-        let (tags, digests) = (self.tags.clone(), self.digests.clone());
-        let (timeout, tag_ttl) = (self.config.search_timeout, self.config.tag_ttl);
+        let (kept, config) = (self.kept.clone(), self.config.clone());
         async move {
-            let limit = Instant::now() + timeout;
-            let fetched = registry
-                .resolve(&key.image, limit)
-                .await
-                .map_err(|error| Arc::new(unavailable(&error)))?;
-            let resolved = Arc::new(read(fetched.digest, &fetched.bytes, &fetched.media_type)?);
-            if key.image.digest().is_some() {
-                digests.insert(key, Arc::clone(&resolved)).await;
-            } else {
-                let until = clock.now() + tag_ttl;
-                tags.insert(key, (Arc::clone(&resolved), until)).await;
-            }
-            Ok(resolved)
+            let limit = Instant::now() + config.search_timeout;
+            let named = match registry.resolve(&key.image, limit).await {
+                Ok(fetched) => {
+                    read(fetched.digest, &fetched.bytes, &fetched.media_type).map(Arc::new)
+                }
+                Err(error) => Err(Arc::new(unavailable(&error))),
+            };
+            let asked_at = clock.now();
+            let fresh_until = asked_at + lifetime(&config, &key, &named);
+            let answered = Answered { named, asked_at, fresh_until, source: Source::Registry };
+            kept.insert(key, answered.clone()).await;
+            answered
         }
+    }
+
+    fn unknown(&self, no_result: NoResult) -> Answered {
+        let cause = match no_result {
+            NoResult::Deadline => Cause {
+                kind: CauseKind::Deadline,
+                detail: "the registry did not resolve the image in time; the search goes on"
+                    .to_owned(),
+            },
+            NoResult::Lost => Cause {
+                kind: CauseKind::Unreachable,
+                detail: "the search ended without a result; ask again".to_owned(),
+            },
+        };
+        let now = self.clock.now();
+        Answered {
+            named: Err(Arc::new(Evidence::Unavailable(cause))),
+            asked_at: now,
+            fresh_until: now,
+            source: Source::Registry,
+        }
+    }
+}
+
+fn lifetime<T>(config: &ResolveConfig, key: &Key, named: &Result<T, Unresolved>) -> Duration {
+    match named {
+        Ok(_) if key.image.digest().is_some() => config.access_ttl,
+        Ok(_) => config.tag_ttl,
+        Err(_) => config.failure_ttl,
+    }
+}
+
+/// A digest lives longest, a failure only for a moment.
+struct ByLifetime(ResolveConfig);
+
+impl Expiry<Key, Answered> for ByLifetime {
+    fn expire_after_create(
+        &self,
+        key: &Key,
+        answered: &Answered,
+        _: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(lifetime(&self.0, key, &answered.named))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &Key,
+        answered: &Answered,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(lifetime(&self.0, key, &answered.named))
     }
 }
 
@@ -178,19 +237,6 @@ fn platforms(index: &Index) -> Vec<(Platform, Digest)> {
     linux.sort();
     linux.dedup();
     linux
-}
-
-fn unknown(no_result: NoResult) -> Unresolved {
-    Arc::new(Evidence::Unavailable(match no_result {
-        NoResult::Deadline => Cause {
-            kind: CauseKind::Deadline,
-            detail: "the registry did not resolve the image in time; the search goes on".to_owned(),
-        },
-        NoResult::Lost => Cause {
-            kind: CauseKind::Unreachable,
-            detail: "the search ended without a result; ask again".to_owned(),
-        },
-    }))
 }
 
 #[cfg(test)]
