@@ -1,5 +1,6 @@
 //! A question in, an answer out: resolve, find evidence, decide. Layers wrap one trait.
 
+use std::cmp::min;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,9 +139,10 @@ impl<S: EvidenceSource> Decider<S> {
             async move { self.subject(&question, platform, digest, deadline).await }
         });
         let found = join_all(searches).await;
-        let until = found.iter().map(|(_, until)| *until).min();
+        // A tag may move before what is known of its digest changes.
+        let until = found.iter().map(|(_, until)| *until).fold(answered.fresh_until, min);
         let subjects = found.into_iter().map(|(subject, _)| subject).collect();
-        (subjects, until.map_or(Known::Nothing, Known::Until))
+        (subjects, Known::Until(until))
     }
 
     async fn subject(
