@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
@@ -35,9 +34,9 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn answer(
+    pub(crate) fn answer<B>(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<B>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         Ok(match request.uri().path() {

@@ -108,7 +108,7 @@ impl App {
         let limited = Limited::new(decider, config.max_in_flight, Arc::clone(&metrics));
         let checker = Arc::new(Recorded::new(limited, queue, clock.now(), Arc::clone(&metrics)));
 
-        let decisions = Decisions::new(checker, config.budget, tasks.clone());
+        let decisions = Decisions::new(checker, config.budget, stop.clone(), tasks.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         let service = DecisionServiceServer::new(decisions).max_decoding_message_size(MAX_REQUEST);
         health.set_serving::<DecisionServiceServer<Decisions<()>>>().await;

@@ -1,12 +1,13 @@
 //! A question in, an answer out: resolve, find evidence, decide. Layers wrap one trait.
 
+use std::cmp::min;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use portcullis_core::decide::{Context, Decision, decide};
-use portcullis_core::evidence::{Evidence, Source, Subject};
+use portcullis_core::evidence::{Evidence, Subject};
 use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_core::policy::Policy;
 use portcullis_core::ports::Clock;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::access::AccessScopes;
 use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
-use crate::resolve::{Resolver, Unresolved};
+use crate::resolve::Resolver;
 use crate::rules::Rules;
 
 /// The most containers in one question.
@@ -111,9 +112,19 @@ impl<S: EvidenceSource> Decider<S> {
     /// What is known of an image: of what the reference names and of each platform in it.
     async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
         let access = self.access.of(image.registry());
-        let resolved = match self.resolver.resolve(image, &access, deadline).await {
+        let answered = self.resolver.resolve(image, &access, deadline).await;
+        let resolved = match answered.named {
             Ok(resolved) => resolved,
-            Err(unresolved) => return (vec![self.unresolved(image, unresolved)], Known::Nothing),
+            Err(evidence) => {
+                let subject = Subject {
+                    digest: image.digest(),
+                    platform: None,
+                    evidence,
+                    fetched_at: answered.asked_at,
+                    source: answered.source,
+                };
+                return (vec![subject], Known::Nothing);
+            }
         };
         let trust = self.rules.trust();
         let own = std::iter::once((None, resolved.digest));
@@ -128,9 +139,10 @@ impl<S: EvidenceSource> Decider<S> {
             async move { self.subject(&question, platform, digest, deadline).await }
         });
         let found = join_all(searches).await;
-        let until = found.iter().map(|(_, until)| *until).min();
+        // A tag may move before what is known of its digest changes.
+        let until = found.iter().map(|(_, until)| *until).fold(answered.fresh_until, min);
         let subjects = found.into_iter().map(|(subject, _)| subject).collect();
-        (subjects, until.map_or(Known::Nothing, Known::Until))
+        (subjects, Known::Until(until))
     }
 
     async fn subject(
@@ -149,16 +161,6 @@ impl<S: EvidenceSource> Decider<S> {
             source: known.source,
         };
         (subject, known.fresh_until)
-    }
-
-    fn unresolved(&self, image: &Reference, evidence: Unresolved) -> Subject {
-        Subject {
-            digest: image.digest(),
-            platform: None,
-            evidence,
-            fetched_at: self.clock.now(),
-            source: Source::Registry,
-        }
     }
 }
 

@@ -326,6 +326,7 @@ impl CacheFile {
             ResolveConfig {
                 tag_ttl: or(tag_ttl, defaults.resolve.tag_ttl),
                 access_ttl: ttl,
+                failure_ttl: defaults.resolve.failure_ttl,
                 search_timeout,
             },
         )

@@ -11,6 +11,7 @@ use portcullis_proto::v1::decision_service_server::DecisionService;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -39,14 +40,21 @@ const STREAM_BUFFER: usize = 64;
 pub struct Decisions<C> {
     checker: Arc<C>,
     budget: Duration,
+    stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl<C> Decisions<C> {
-    /// Answers with `checker`, within `budget` where a caller gives no deadline.
+    /// Answers with `checker`, within `budget` where a caller gives no deadline. Streams are tasks of
+    /// `tasks`, and take no more questions after `stop`.
     #[must_use]
-    pub fn new(checker: Arc<C>, budget: Duration, tasks: TaskTracker) -> Self {
-        Self { checker, budget, tasks }
+    pub fn new(
+        checker: Arc<C>,
+        budget: Duration,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { checker, budget, stop, tasks }
     }
 }
 
@@ -79,10 +87,11 @@ impl<C: Check> DecisionService for Decisions<C> {
         let stream = AnswerStream {
             checker: Arc::clone(&self.checker),
             budget: self.budget,
+            stop: self.stop.clone(),
             questions: request.into_inner(),
             answers,
         };
-        // Ends when the caller ends the stream, or goes away.
+        // Ends when the caller ends the stream or goes away, or the service stops.
         self.tasks.spawn(stream.run().instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -92,6 +101,7 @@ impl<C: Check> DecisionService for Decisions<C> {
 struct AnswerStream<C> {
     checker: Arc<C>,
     budget: Duration,
+    stop: CancellationToken,
     questions: Streaming<v1::CheckStreamRequest>,
     answers: mpsc::Sender<Result<v1::CheckStreamResponse, Status>>,
 }
@@ -99,7 +109,7 @@ struct AnswerStream<C> {
 impl<C: Check> AnswerStream<C> {
     async fn run(mut self) {
         let mut working = FuturesUnordered::new();
-        let mut more = true;
+        let (mut more, mut draining) = (true, false);
         while more || !working.is_empty() {
             tokio::select! {
                 Some(answer) = working.next(), if !working.is_empty() => {
@@ -113,17 +123,22 @@ impl<C: Check> AnswerStream<C> {
                             working.push(one(Arc::clone(&self.checker), self.budget, question));
                         }
                         Ok(None) => more = false,
-                        Err(status) => {
-                            // A caller that broke off does not read this either; nothing is lost.
-                            if self.answers.send(Err(status)).await.is_err() {
-                                tracing::debug!("the caller of a stream is gone");
-                            }
-                            return;
-                        }
+                        Err(status) => return self.end(status).await,
                     }
                 }
+                () = self.stop.cancelled(), if more => (more, draining) = (false, true),
                 () = self.answers.closed() => return,
             }
+        }
+        if draining {
+            self.end(status::draining()).await;
+        }
+    }
+
+    async fn end(&self, status: Status) {
+        // A caller that is gone does not read this either; nothing is lost.
+        if self.answers.send(Err(status)).await.is_err() {
+            tracing::debug!("the caller of a stream is gone");
         }
     }
 }

@@ -33,6 +33,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after the system refused a connection, for want of file handles say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection lives on after the service was told to stop.
+const DRAIN: Duration = Duration::from_secs(15);
 /// How long a client may take to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -67,7 +69,8 @@ pub(crate) async fn grpc<S, B>(
                 ended = connection.as_mut() => ended,
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    // Who watches for ever, as health checks do, must not hold up the end.
+                    tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
                 }
             };
             if let Err(error) = ended {
@@ -101,7 +104,7 @@ pub(crate) async fn admin(
                 ended = connection.as_mut() => ended,
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
                 }
             };
             if let Err(error) = ended {

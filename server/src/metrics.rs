@@ -179,8 +179,8 @@ impl Metrics {
         self.kept_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn flights(&self, count: usize) {
-        self.flights.set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub(crate) fn flights(&self, change: i64) {
+        self.flights.inc_by(change);
     }
 
     pub(crate) fn in_flight(&self, change: i64) {

@@ -84,12 +84,17 @@ impl<S: EvidenceSource> Memory<S> {
             let (inner, question, kept) =
                 (Arc::clone(&self.inner), question.clone(), self.kept.clone());
             let (key, config, clock) = (key.clone(), self.config.clone(), Arc::clone(&self.clock));
+            let metrics = Arc::clone(&self.metrics);
             async move {
+                let _counted = UnderWay::new(&metrics);
                 let limit = Instant::now() + config.search_timeout;
                 let mut known = inner.evidence(&question, limit).await;
                 known.fresh_until = clock.now() + lifetime(&config, &known.evidence);
                 // Kept before the flight lands, so that nobody can find neither.
                 kept.insert(key, known.clone()).await;
+                // So that the sizes are those of now.
+                kept.run_pending_tasks().await;
+                metrics.kept(kept.entry_count(), kept.weighted_size());
                 known
             }
         };
@@ -101,7 +106,6 @@ impl<S: EvidenceSource> Memory<S> {
         );
         let begin = || begin().instrument(span);
         let found = self.flights.join(key.clone(), deadline, begin).await;
-        self.metrics.flights(self.flights.len());
         found.unwrap_or_else(|no_result| self.unknown(no_result))
     }
 
@@ -135,8 +139,23 @@ impl<S: EvidenceSource> EvidenceSource for Memory<S> {
             None => self.search(question, key, deadline).await,
         };
         self.metrics.evidence(known.evidence.status(), known.source.as_str());
-        self.metrics.kept(self.kept.entry_count(), self.kept.weighted_size());
         known
+    }
+}
+
+/// Counts a search for as long as it is under way, also when it panics.
+struct UnderWay<'a>(&'a Metrics);
+
+impl<'a> UnderWay<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.flights(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.flights(-1);
     }
 }
 

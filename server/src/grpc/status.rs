@@ -22,6 +22,11 @@ pub(crate) fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the deadline passed before the question was answered")
 }
 
+/// The service stops and takes no more questions.
+pub(crate) fn draining() -> Status {
+    Status::unavailable("the service is draining; ask another replica")
+}
+
 /// There is no answer.
 pub(crate) fn from_check(error: &CheckError) -> Status {
     match error {

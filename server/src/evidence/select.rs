@@ -1,0 +1,195 @@
+//! What became of each attached report in, one value for all of them out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_core::decide::MAX_SKEW;
+use portcullis_core::evidence::{Evidence, Reason, Rejection, Report};
+use time::OffsetDateTime;
+
+/// What became of the reports on one digest, so far.
+pub(super) struct Selection {
+    now: OffsetDateTime,
+    verified: Vec<Arc<Report>>,
+    unreadable: Vec<(Option<OffsetDateTime>, Rejection)>,
+    rejected: Vec<Rejection>,
+    crowded: Option<String>,
+}
+
+impl Selection {
+    pub(super) const fn new(now: OffsetDateTime) -> Self {
+        Self {
+            now,
+            verified: Vec::new(),
+            unreadable: Vec::new(),
+            rejected: Vec::new(),
+            crowded: None,
+        }
+    }
+
+    /// A report passed verification.
+    pub(super) fn verified(&mut self, report: Report) {
+        self.verified.push(Arc::new(report));
+    }
+
+    /// A report is signed by someone trusted, at `created` as they say, and says nothing that can be
+    /// used.
+    pub(super) fn unreadable(&mut self, created: Option<OffsetDateTime>, why: Rejection) {
+        self.unreadable.push((created, why));
+    }
+
+    /// A report cannot be believed.
+    pub(super) fn rejected(&mut self, why: Rejection) {
+        self.rejected.push(why);
+    }
+
+    /// Reports were not looked at because others, which cannot be believed, took their places.
+    pub(super) fn crowded(&mut self, detail: String) {
+        self.crowded.get_or_insert(detail);
+    }
+
+    /// How many reports cannot be believed.
+    pub(super) fn rejections(&self) -> usize {
+        self.rejected.len()
+    }
+
+    /// What all this comes to. A trusted signer's newer report that cannot be used counts more than
+    /// an older one that can, and whoever crowds out reports wins nothing.
+    pub(super) fn evidence(self) -> Evidence {
+        let newest = self.verified.iter().map(|report| report.findings.scanned_at).max();
+        let is_newer = |created: &Option<OffsetDateTime>| match (created, newest) {
+            (Some(created), Some(newest)) => *created > newest,
+            _ => true,
+        };
+        if let Some((_, why)) = self.unreadable.into_iter().find(|(created, _)| is_newer(created)) {
+            return Evidence::Rejected(why);
+        }
+        if let Some(detail) = self.crowded {
+            return Evidence::Rejected(Rejection { reason: Reason::TooMany, report: None, detail });
+        }
+        if !self.verified.is_empty() {
+            return Evidence::Verified(newest_of_each(self.verified, self.now));
+        }
+        self.rejected.into_iter().next().map_or(Evidence::Missing, Evidence::Rejected)
+    }
+}
+
+/// The newest reports by signed scan time, of each signer's each scanner; several where their times
+/// are equal. Those of the future, which rules will not believe, replace none of the present.
+fn newest_of_each(reports: Vec<Arc<Report>>, now: OffsetDateTime) -> Vec<Arc<Report>> {
+    let mut newest: BTreeMap<(String, String), Vec<Arc<Report>>> = BTreeMap::new();
+    let is_early = |report: &Report| report.findings.scanned_at > now + MAX_SKEW;
+    for report in reports {
+        let key = (report.signer.subject.clone(), report.findings.scanner.name.to_string());
+        let kept = newest.entry(key).or_default();
+        let rank = |r: &Report| (!is_early(r), r.findings.scanned_at);
+        match kept.first().map(|first| rank(&report).cmp(&rank(first))) {
+            None | Some(std::cmp::Ordering::Equal) => kept.push(report),
+            Some(std::cmp::Ordering::Greater) => *kept = vec![report],
+            Some(std::cmp::Ordering::Less) => {}
+        }
+    }
+    newest.into_values().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::findings::{Findings, Scanner};
+    use portcullis_core::image::Digest;
+    use portcullis_core::signature::Signer;
+    use time::Duration;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-11-21 12:00 UTC);
+
+    fn report(signer: &str, scanner: &str, hours: i64, name: &str) -> Report {
+        let scanner = Scanner { name: scanner.into(), version: None };
+        let signer = Signer {
+            subject: signer.to_owned(),
+            fingerprint: String::new(),
+            policy: String::new(),
+            signed_at: NOW,
+        };
+        Report {
+            digest: Digest::of(name.as_bytes()),
+            signer: Arc::new(signer),
+            findings: Findings { scanner, scanned_at: at(hours), list: Vec::new() },
+            notices: Vec::new(),
+        }
+    }
+
+    fn at(hours: i64) -> OffsetDateTime {
+        NOW + Duration::hours(hours)
+    }
+
+    fn why(detail: &str) -> Rejection {
+        Rejection { reason: Reason::Malformed, report: None, detail: detail.to_owned() }
+    }
+
+    /// The names of the reports that count, or the reason why none does.
+    #[track_caller]
+    fn check(selection: Selection, expected: &[&str]) {
+        let mut found = match selection.evidence() {
+            Evidence::Verified(reports) => reports.iter().map(|r| r.digest.to_string()).collect(),
+            Evidence::Rejected(why) => vec![why.detail],
+            other => vec![other.status().to_owned()],
+        };
+        let mut expected: Vec<_> = expected
+            .iter()
+            .map(|name| match name.strip_prefix('#') {
+                Some(report) => Digest::of(report.as_bytes()).to_string(),
+                None => (*name).to_owned(),
+            })
+            .collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    fn of(reports: Vec<Report>) -> Selection {
+        let mut selection = Selection::new(NOW);
+        reports.into_iter().for_each(|report| selection.verified(report));
+        selection
+    }
+
+    #[test]
+    fn the_newest_of_each_signer_and_scanner_counts() {
+        check(Selection::new(NOW), &["missing"]);
+        check(of(vec![report("s", "trivy", -2, "a"), report("s", "trivy", -1, "b")]), &["#b"]);
+        check(of(vec![report("s", "trivy", -2, "a"), report("s", "grype", -1, "b")]), &["#a", "#b"]);
+        check(of(vec![report("s", "trivy", -2, "a"), report("t", "trivy", -1, "b")]), &["#a", "#b"]);
+        check(of(vec![report("s", "trivy", -1, "a"), report("s", "trivy", -1, "b")]), &["#a", "#b"]);
+    }
+
+    #[test]
+    fn a_report_of_the_future_replaces_none_of_the_present() {
+        check(of(vec![report("s", "trivy", -1, "a"), report("s", "trivy", 1, "b")]), &["#a"]);
+        check(of(vec![report("s", "trivy", 1, "b"), report("s", "trivy", -1, "a")]), &["#a"]);
+        check(of(vec![report("s", "trivy", 1, "b")]), &["#b"]);
+    }
+
+    #[test]
+    fn a_newer_report_that_cannot_be_used_is_not_answered_by_an_older_one() {
+        let with = |created: Option<i64>| {
+            let mut selection = of(vec![report("s", "trivy", -2, "a")]);
+            selection.unreadable(created.map(at), why("not covered"));
+            selection
+        };
+        check(with(Some(-1)), &["not covered"]);
+        check(with(None), &["not covered"]);
+        check(with(Some(-3)), &["#a"]);
+    }
+
+    #[test]
+    fn whoever_crowds_out_reports_wins_nothing() {
+        let mut selection = of(vec![report("s", "trivy", -2, "a")]);
+        selection.rejected(why("unsigned"));
+        assert_eq!(selection.rejections(), 1);
+        selection.crowded("crowded".to_owned());
+        check(selection, &["crowded"]);
+        let mut selection = of(vec![report("s", "trivy", -2, "a")]);
+        selection.rejected(why("unsigned"));
+        check(selection, &["#a"]);
+    }
+}

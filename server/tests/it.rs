@@ -1,0 +1,40 @@
+//! The service as a whole, started as the command starts it, asked over gRPC, before a registry that
+//! misbehaves when it is told to.
+//!
+//! Time stands still unless a test moves it, and nothing waits by the clock: what happens in the
+//! background is looked for with `world::eventually`.
+
+#[cfg(test)]
+#[path = "it/world.rs"]
+mod world;
+#[cfg(test)]
+#[path = "it/gate.rs"]
+mod gate;
+
+#[cfg(test)]
+#[path = "it/verdicts.rs"]
+mod verdicts;
+#[cfg(test)]
+#[path = "it/faults.rs"]
+mod faults;
+#[cfg(test)]
+#[path = "it/distrust.rs"]
+mod distrust;
+#[cfg(test)]
+#[path = "it/flights.rs"]
+mod flights;
+#[cfg(test)]
+#[path = "it/rules.rs"]
+mod rules;
+#[cfg(test)]
+#[path = "it/grpc.rs"]
+mod grpc;
+#[cfg(test)]
+#[path = "it/stream.rs"]
+mod stream;
+#[cfg(test)]
+#[path = "it/admin.rs"]
+mod admin;
+#[cfg(test)]
+#[path = "it/events.rs"]
+mod events;
