@@ -176,7 +176,7 @@ pub enum Condition {
     Unscanned,
     /// What is attached cannot be believed.
     Rejected(Rejection),
-    /// All reports are older than the rule allows.
+    /// All reports are older than the rule allows. What they found still counts.
     Stale {
         /// When the newest scan finished.
         scanned_at: OffsetDateTime,

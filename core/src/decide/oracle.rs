@@ -170,16 +170,20 @@ fn faults_of(name: &str, spec: &Spec, subject: &Subject, now: OffsetDateTime) ->
                 .iter()
                 .filter(|r| max_age.is_none_or(|age| r.findings.scanned_at >= now - age))
                 .collect();
-            if fresh.is_empty() {
+            let (mut faults, walked) = if fresh.is_empty() {
                 let scanned_at = believed[0].findings.scanned_at;
                 let max_age = max_age.unwrap().unsigned_abs();
-                return unusable(Condition::Stale { scanned_at, max_age });
-            }
-            let findings = merged(&fresh);
-            conditions(spec, &findings, now)
-                .into_iter()
-                .map(|(at, condition)| Fault { at: Some(at), ..fault(spec.action, condition) })
-                .collect()
+                // They may no longer say clean; what they say is bad still is.
+                (unusable(Condition::Stale { scanned_at, max_age }), believed.iter().collect())
+            } else {
+                (vec![], fresh)
+            };
+            let fulfilled = conditions(spec, &merged(&walked), now).into_iter();
+            faults.extend(
+                fulfilled
+                    .map(|(at, condition)| Fault { at: Some(at), ..fault(spec.action, condition) }),
+            );
+            faults
         }
     }
 }

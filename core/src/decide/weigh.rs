@@ -141,13 +141,11 @@ impl Weighing<'_, '_> {
             // A rule may not look at old reports, so what it walks is the newest few.
             let mut walks: Vec<Option<Walk<'_>>> = reports.iter().map(|_| None).collect();
             for rule in rules {
-                let fresh = self.fresh(rule, reports);
-                let Some(slot) = fresh.checked_sub(1).and_then(|last| walks.get_mut(last)) else {
-                    self.stale(rule, reports);
+                let (walked, old) = self.split(rule, reports);
+                let Some(slot) = walked.len().checked_sub(1).and_then(|l| walks.get_mut(l)) else {
                     continue;
                 };
-                let (fresh, old) = reports.split_at_checked(fresh).unwrap_or((reports, &[]));
-                let walk = slot.get_or_insert_with(|| Walk::new(fresh, self.ids));
+                let walk = slot.get_or_insert_with(|| Walk::new(walked, self.ids));
                 for report in old {
                     let (report, scanned_at) = (report.digest, report.findings.scanned_at);
                     self.notice(rule, NoticeKind::OldReport { report, scanned_at });
@@ -166,6 +164,22 @@ impl Weighing<'_, '_> {
         for rule in rules {
             self.without_findings(rule);
         }
+    }
+
+    /// The `reports`, newest first, that `rule` looks at, and those that are too old for it. Age takes
+    /// away the right to say clean, not to say bad: where all are too old, that is a violation, and
+    /// what they found still counts.
+    fn split<'r, 'a>(
+        &mut self,
+        rule: &Rule,
+        reports: &'r [&'a Report],
+    ) -> (&'r [&'a Report], &'r [&'a Report]) {
+        let fresh = self.fresh(rule, reports);
+        if fresh == 0 {
+            self.stale(rule, reports);
+            return (reports, &[]);
+        }
+        reports.split_at_checked(fresh).unwrap_or((reports, &[]))
     }
 
     /// How many of `reports`, newest first, are not too old for `rule`.

@@ -71,28 +71,40 @@ pub(crate) struct Target<'a> {
     workload: String,
     registry: &'a str,
     repository: String,
-    /// The reference as it is, and where it has both tag and digest, also with each alone: a digest
-    /// must not carry an image past a rule for its tag.
+    /// What the image is for certain: the reference as it is, and where it has both tag and digest,
+    /// also with the digest alone.
     image: Vec<String>,
+    /// Where it has both, the reference with the tag alone. A digest must not carry an image past a
+    /// rule for its tag; but the tag beside a digest is anyone's word, and takes it out of none.
+    tagged: Option<String>,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn new(image: &'a Reference, ctx: &'a Context) -> Self {
         let repository = image.name();
-        let mut spellings = vec![image.to_string()];
+        let mut certain = vec![image.to_string()];
+        let mut tagged = None;
         if let (Some(tag), Some(digest)) = (image.tag(), image.digest()) {
-            spellings.push(format!("{repository}:{tag}"));
-            spellings.push(format!("{repository}@{digest}"));
+            certain.push(format!("{repository}@{digest}"));
+            tagged = Some(format!("{repository}:{tag}"));
         }
         let workload = if ctx.workload_kind.is_empty() && ctx.workload.is_empty() {
             String::new()
         } else {
             format!("{}/{}", ctx.workload_kind, ctx.workload)
         };
-        Self { ctx, workload, registry: image.registry(), repository, image: spellings }
+        Self { ctx, workload, registry: image.registry(), repository, image: certain, tagged }
     }
 
+    /// Whether any spelling of `field` passes: for what takes a container into a rule's scope.
     fn any(&self, field: Field, test: impl Fn(&str) -> bool) -> bool {
+        let tagged = self.tagged.as_deref().filter(|_| field == Field::Image);
+        tagged.is_some_and(&test) || self.surely(field, test)
+    }
+
+    /// Whether a spelling of `field` that is certain passes: for what takes a container out of a
+    /// rule's scope.
+    fn surely(&self, field: Field, test: impl Fn(&str) -> bool) -> bool {
         match field {
             Field::Provider => test(&self.ctx.provider),
             Field::Account => test(&self.ctx.account),
@@ -199,7 +211,7 @@ impl Matcher {
         let field = self.field;
         match &self.test {
             Test::Equals(values) => target.any(field, |text| values.contains(text)),
-            Test::NotEquals(values) => !target.any(field, |text| values.contains(text)),
+            Test::NotEquals(values) => !target.surely(field, |text| values.contains(text)),
             Test::StartsWith(values) => {
                 target.any(field, |text| values.iter().any(|value| text.starts_with(&**value)))
             }

@@ -80,6 +80,51 @@ fn findings_are_too_old_just_after_their_greatest_age() {
 }
 
 #[test]
+fn age_takes_away_the_right_to_say_clean_not_to_say_bad() {
+    let day = time::Duration::DAY;
+    let rule = "{name: r, action: deny, maxAllowed: {critical: 0}, maxFindingsAge: 1d,
+                 allowedVulnerabilities: [{id: CVE-1, until: 2026-03-01}]}";
+    let old = |levels: &str| {
+        Evidence::Verified(vec![
+            report("trivy", NOW - day * 2, findings(levels)),
+            report("grype", NOW - day * 3, Vec::new()),
+        ])
+    };
+    let kinds = |decision: &Decision| -> Vec<_> {
+        decision.violations.iter().map(|v| (v.condition.as_str(), v.action)).collect()
+    };
+    let denied = check(rule, old("c"), Deny, "r");
+    assert_eq!(kinds(&denied), [("stale", Audit), ("max_allowed", Deny)]);
+    assert_eq!(denied.deciding().unwrap().condition.as_str(), "max_allowed");
+    assert_eq!(denied.notices, []);
+    let clean = check(rule, old("hh"), Audit, "r");
+    assert_eq!(kinds(&clean), [("stale", Audit)]);
+    // What the rule allows for now holds for old reports too, and so does its end.
+    let policy = policy(rule);
+    let subjects = [subject("", old("hc"))];
+    let end = datetime!(2026-03-02 0:00 UTC);
+    let at = |now| {
+        let decision = decided_at(&policy, &subjects, now);
+        (decision.action, decision.changes_at)
+    };
+    assert_eq!(at(NOW), (Audit, Some(end)));
+    assert_eq!(at(end), (Deny, None));
+}
+
+#[test]
+fn a_denial_outlives_the_greatest_age_of_its_report() {
+    let policy = policy("{name: r, action: deny, maxAllowed: {critical: 0}, maxFindingsAge: 1h}");
+    let subjects = [subject("", found("c"))];
+    let past = NOW + time::Duration::HOUR + time::Duration::NANOSECOND;
+    let at = |now| {
+        let decision = decided_at(&policy, &subjects, now);
+        (decision.action, decision.violations.len(), decision.changes_at)
+    };
+    assert_eq!(at(NOW), (Deny, 1, Some(past)));
+    assert_eq!(at(past), (Deny, 2, None));
+}
+
+#[test]
 fn a_scan_of_the_future_is_not_believed_one_step_past_the_skew() {
     let policy = policy("{name: r, action: deny, blockUnscannedImages: true}");
     let skew = time::Duration::try_from(MAX_SKEW).unwrap();

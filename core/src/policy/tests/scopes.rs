@@ -103,8 +103,24 @@ fn a_digest_does_not_carry_an_image_past_a_rule_for_its_tag() {
     };
     covers(&equals("equals", "nginx:1.27"), &pinned, &ctx(), true);
     covers(&equals("equals", &format!("nginx@sha256:{hex}")), &pinned, &ctx(), true);
-    covers(&equals("notEquals", "nginx:1.27"), &pinned, &ctx(), false);
     covers(&equals("endsWith", ":1.27"), &pinned, &ctx(), true);
+}
+
+#[test]
+fn a_free_tag_beside_a_digest_does_not_take_an_image_out_of_scope() {
+    let hex = "0".repeat(64);
+    let all_but = |value: &str| {
+        format!("{{match: [{{field: image, operator: notEquals, values: [\"{value}\"]}}]}}")
+    };
+    let digest = format!("nginx@sha256:{hex}");
+    let pinned = format!("nginx:exempt@sha256:{hex}");
+    covers(&all_but("nginx:exempt"), "nginx:exempt", &ctx(), false);
+    covers(&all_but("nginx:exempt"), &digest, &ctx(), true);
+    // The digest says what runs, and the tag beside it can be any.
+    covers(&all_but("nginx:exempt"), &pinned, &ctx(), true);
+    covers(&all_but(&digest), &pinned, &ctx(), false);
+    covers(&all_but(&pinned), &pinned, &ctx(), false);
+    covers(&all_but(&pinned), &digest, &ctx(), true);
 }
 
 #[test]
