@@ -23,7 +23,8 @@ use crate::findings::{Finding, Severity};
 use crate::image::{Digest, Platform, Reference};
 use crate::policy::{Policy, Target};
 
-pub(crate) use self::message::{instant, printable};
+pub(crate) use self::message::instant;
+pub use self::message::printable;
 
 /// The most findings that a violation names.
 pub const TOP_FINDINGS: usize = 20;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::access::AccessScopes;
 use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
-use crate::resolve::Resolver;
+use crate::resolve::{Fresh, Resolver};
 use crate::rules::Rules;
 
 /// The most containers in one question.
@@ -112,16 +112,17 @@ impl<S: EvidenceSource> Decider<S> {
     /// What is known of an image: of what the reference names and of each platform in it.
     async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
         let access = self.access.of(image.registry());
-        let answered = self.resolver.resolve(image, &access, deadline).await;
-        let resolved = match answered.named {
+        let Fresh { answer, until, confirmed_at, source } =
+            self.resolver.resolve(image, &access, deadline).await;
+        let resolved = match answer {
             Ok(resolved) => resolved,
             Err(evidence) => {
                 let subject = Subject {
                     digest: image.digest(),
                     platform: None,
                     evidence,
-                    fetched_at: answered.asked_at,
-                    source: answered.source,
+                    fetched_at: confirmed_at,
+                    source,
                 };
                 return (vec![subject], Known::Nothing);
             }
@@ -140,7 +141,7 @@ impl<S: EvidenceSource> Decider<S> {
         });
         let found = join_all(searches).await;
         // A tag may move before what is known of its digest changes.
-        let until = found.iter().map(|(_, until)| *until).fold(answered.fresh_until, min);
+        let until = found.iter().map(|(_, until)| *until).fold(until, min);
         let subjects = found.into_iter().map(|(subject, _)| subject).collect();
         (subjects, Known::Until(until))
     }

@@ -205,6 +205,7 @@ struct CacheFile {
     max_bytes: Option<u64>,
     ttl: Option<Span>,
     negative_ttl: Option<Span>,
+    stale_ttl: Option<Span>,
     tag_ttl: Option<Span>,
     search_timeout: Option<Span>,
 }
@@ -310,22 +311,25 @@ impl File {
 
 impl CacheFile {
     fn into_configs(self, defaults: &Config) -> (MemoryConfig, ResolveConfig) {
-        let Self { max_bytes, ttl, negative_ttl, tag_ttl, search_timeout } = self;
+        let Self { max_bytes, ttl, negative_ttl, stale_ttl, tag_ttl, search_timeout } = self;
         let or = |span: Option<Span>, default| span.map_or(default, |span: Span| span.0);
         let memory = &defaults.memory;
         let ttl = or(ttl, memory.ttl);
         let search_timeout = or(search_timeout, memory.search_timeout);
+        let stale_ttl = or(stale_ttl, memory.stale_ttl);
         (
             MemoryConfig {
                 max_bytes: max_bytes.unwrap_or(memory.max_bytes),
                 ttl,
                 negative_ttl: or(negative_ttl, memory.negative_ttl),
                 failure_ttl: memory.failure_ttl,
+                stale_ttl,
                 search_timeout,
             },
             ResolveConfig {
                 tag_ttl: or(tag_ttl, defaults.resolve.tag_ttl),
                 access_ttl: ttl,
+                stale_ttl,
                 failure_ttl: defaults.resolve.failure_ttl,
                 search_timeout,
             },

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 pub mod flights;
 pub mod memory;
 pub mod collect;
+mod select;
 
 /// What is asked: a manifest of an image, under the trust that is in force now.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection};
+use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
 use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{self, ANY_PLATFORM, Document, Index};
@@ -16,14 +16,14 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::evidence::collect::{chain, failed};
+use crate::evidence::collect::{detail, failed};
 use crate::evidence::flights::{Flights, NoResult};
 use crate::registry::Registry;
 
 /// The most platforms of one index that are decided about.
 pub const MAX_PLATFORMS: usize = 64;
-/// The most references that are remembered.
-const MAX_REMEMBERED: u64 = 100_000;
+/// The most that is remembered of references, in bytes.
+const MAX_REMEMBERED: u64 = 64 * 1024 * 1024;
 
 /// What a reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,10 @@ pub struct ResolveConfig {
     pub tag_ttl: Duration,
     /// For how long a digest may be used without showing again that the registry lets us read it.
     pub access_ttl: Duration,
+    /// For how long what a reference named is used while the registry cannot be asked.
+    pub stale_ttl: Duration,
+    /// For how long a failed search is not repeated.
+    pub failure_ttl: Duration,
     /// How long one search may take at the most.
     pub search_timeout: Duration,
 }
@@ -54,6 +58,8 @@ impl Default for ResolveConfig {
         Self {
             tag_ttl: Duration::from_secs(10),
             access_ttl: Duration::from_secs(300),
+            stale_ttl: Duration::from_secs(3600),
+            failure_ttl: Duration::from_secs(2),
             search_timeout: Duration::from_secs(10),
         }
     }
@@ -68,14 +74,26 @@ struct Key {
 
 type Answer = Result<Arc<Resolved>, Unresolved>;
 
+/// An answer and until when it is used without asking again.
+#[derive(Clone)]
+pub struct Fresh {
+    /// The answer.
+    pub answer: Answer,
+    /// Until when it is used.
+    pub until: OffsetDateTime,
+    /// When the registry gave it.
+    pub confirmed_at: OffsetDateTime,
+    /// Where it was answered from.
+    pub source: Source,
+}
+
 /// Resolves references, and remembers.
 pub struct Resolver {
     registry: Registry,
     config: ResolveConfig,
     clock: Arc<dyn Clock>,
-    tags: Cache<Key, (Arc<Resolved>, OffsetDateTime)>,
-    digests: Cache<Key, Arc<Resolved>>,
-    flights: Flights<Key, Answer>,
+    kept: Cache<Key, Fresh>,
+    flights: Flights<Key, Fresh>,
 }
 
 impl Resolver {
@@ -87,59 +105,94 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         tasks: TaskTracker,
     ) -> Self {
-        let tags = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(config.tag_ttl);
-        let digests = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(config.access_ttl);
-        Self {
-            registry,
-            clock,
-            tags: tags.build(),
-            digests: digests.build(),
-            flights: Flights::new(tasks),
-            config,
-        }
+        let kept = Cache::builder()
+            .max_capacity(MAX_REMEMBERED)
+            .time_to_live(config.stale_ttl.max(config.access_ttl))
+            .weigher(|key: &Key, fresh: &Fresh| {
+                u32::try_from(key.weight() + fresh.weight()).unwrap_or(u32::MAX)
+            })
+            .build();
+        Self { registry, clock, kept, flights: Flights::new(tasks), config }
     }
 
-    /// What `image` names, as far as it can be found out by `deadline`.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Unsupported` or `Rejected` evidence, which says why it names nothing.
-    pub async fn resolve(&self, image: &Reference, access: &Arc<str>, deadline: Instant) -> Answer {
-        let key = Key { access: Arc::clone(access), image: image.clone() };
-        if image.digest().is_some() {
-            if let Some(resolved) = self.digests.get(&key).await {
-                return Ok(resolved);
-            }
-        } else if let Some((resolved, until)) = self.tags.get(&key).await
-            && self.clock.now() < until
-        {
-            return Ok(resolved);
+    /// What `image` names, as far as it can be found out by `deadline`; where it names nothing, the
+    /// evidence says why.
+    pub async fn resolve(&self, image: &Reference, access: &Arc<str>, deadline: Instant) -> Fresh {
+        // Beside a digest, a tag is only a label.
+        let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
+        let key = Key { access: Arc::clone(access), image };
+        let kept = self.kept.get(&key).await;
+        if let Some(fresh) = kept.as_ref().filter(|fresh| self.clock.now() < fresh.until) {
+            return Fresh { source: Source::Memory, ..fresh.clone() };
         }
-        let begin = || self.search(key.clone());
-        self.flights
-            .join(key.clone(), deadline, begin)
-            .await
-            .unwrap_or_else(|lost| Err(unknown(lost)))
+        let now = self.clock.now();
+        let oldest = now - self.config.stale_ttl;
+        let before = kept.filter(|kept| kept.answer.is_ok() && kept.confirmed_at > oldest);
+        let begin = || self.search(key.clone(), before.clone());
+        let found = self.flights.join(key.clone(), deadline, begin).await;
+        // Who cannot wait for the search is answered from before it, while it goes on.
+        found.unwrap_or_else(|no_result| {
+            let answer = Err(unknown(no_result));
+            let unknown = Fresh { answer, until: now, confirmed_at: now, source: Source::Registry };
+            before.map_or(unknown, |before| Fresh { source: Source::Memory, ..before })
+        })
     }
 
-    fn search(&self, key: Key) -> impl Future<Output = Answer> + Send + 'static {
+    fn search(
+        &self,
+        key: Key,
+        before: Option<Fresh>,
+    ) -> impl Future<Output = Fresh> + Send + 'static {
         let (registry, clock) = (self.registry.clone(), Arc::clone(&self.clock));
-        let (tags, digests) = (self.tags.clone(), self.digests.clone());
-        let (timeout, tag_ttl) = (self.config.search_timeout, self.config.tag_ttl);
+        let (kept, config) = (self.kept.clone(), self.config.clone());
         async move {
-            let limit = Instant::now() + timeout;
-            let fetched = registry
-                .resolve(&key.image, limit)
-                .await
-                .map_err(|error| Arc::new(failed(&error)))?;
-            let resolved = Arc::new(read(fetched.digest, &fetched.bytes, &fetched.media_type)?);
-            if key.image.digest().is_some() {
-                digests.insert(key, Arc::clone(&resolved)).await;
-            } else {
-                let until = clock.now() + tag_ttl;
-                tags.insert(key, (Arc::clone(&resolved), until)).await;
-            }
-            Ok(resolved)
+            let limit = Instant::now() + config.search_timeout;
+            let answer = match registry.resolve(&key.image, limit).await {
+                Ok(fetched) => {
+                    read(fetched.digest, &fetched.bytes, &fetched.media_type).map(Arc::new)
+                }
+                Err(error) => Err(Arc::new(failed(&error))),
+            };
+            let ttl = match (&answer, key.image.digest()) {
+                (Ok(_), Some(_)) => config.access_ttl,
+                (Ok(_), None) => config.tag_ttl,
+                (Err(_), _) => config.failure_ttl,
+            };
+            let is_unavailable =
+                answer.as_ref().is_err_and(|e| matches!(**e, Evidence::Unavailable(_)));
+            let confirmed_at = clock.now();
+            let until = confirmed_at + ttl;
+            let fresh = match before.filter(|_| is_unavailable) {
+                Some(before) => Fresh { until, source: Source::Memory, ..before },
+                None => Fresh { answer, until, confirmed_at, source: Source::Registry },
+            };
+            kept.insert(key, fresh.clone()).await;
+            fresh
         }
+    }
+}
+
+impl Key {
+    /// Its bytes, with those behind it.
+    fn weight(&self) -> usize {
+        let image = self.image.registry().len() + self.image.repository().len();
+        size_of::<Self>() + self.access.len() + image + self.image.tag().map_or(0, str::len)
+    }
+}
+
+impl Fresh {
+    fn weight(&self) -> usize {
+        let behind = match &self.answer {
+            Ok(resolved) => {
+                let text = |p: &Platform| {
+                    p.os.len() + p.architecture.len() + p.variant.as_ref().map_or(0, String::len)
+                };
+                let platforms = resolved.platforms.iter();
+                platforms.map(|(p, _)| size_of::<(Platform, Digest)>() + text(p)).sum()
+            }
+            Err(evidence) => evidence.weight(),
+        };
+        size_of::<Self>() + size_of::<Resolved>() + behind
     }
 }
 
@@ -149,6 +202,10 @@ fn read(digest: Digest, bytes: &[u8], media_type: &str) -> Result<Resolved, Unre
     };
     match referrers::parse(bytes, media_type) {
         Ok(Document::Manifest(_)) => Ok(Resolved { digest, platforms: Vec::new() }),
+        Ok(Document::Index(index)) if index.is_nested() => {
+            let detail = "an entry of the index is an index itself, whose images nobody looks at";
+            Err(rejected(Reason::Malformed, detail.to_owned()))
+        }
         Ok(Document::Index(index)) => {
             let platforms = platforms(&index);
             if platforms.len() > MAX_PLATFORMS {
@@ -160,7 +217,7 @@ fn read(digest: Digest, bytes: &[u8], media_type: &str) -> Result<Resolved, Unre
             }
             Ok(Resolved { digest, platforms })
         }
-        Err(error) => Err(rejected(Reason::Malformed, chain(&error))),
+        Err(error) => Err(rejected(Reason::Malformed, detail(&error))),
     }
 }
 

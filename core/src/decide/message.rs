@@ -163,7 +163,8 @@ fn span(duration: Duration) -> String {
 
 /// `text` in at most `limit` bytes, in one line: characters that control a terminal or the
 /// direction of writing are escaped, and where it was cut there is `…` (CASES T107b).
-pub(crate) fn printable(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn printable(text: &str, limit: usize) -> String {
     const CUT: char = '…';
     let mut printed = String::with_capacity(text.len().min(limit));
     // Where a cut leaves room for its mark.

@@ -4,26 +4,30 @@
 //! nothing attached is `Missing`, something attached that cannot be believed is `Rejected`, and what
 //! the registry would not or could not tell is `Unavailable`, never one of the others.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use portcullis_core::decide::printable;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Source};
 use portcullis_core::findings::{self, MAX_REPORT};
+use portcullis_core::image::Digest;
 use portcullis_core::ports::Clock;
-use portcullis_core::referrers::{self, Descriptor, Document, Manifest, Profile};
+use portcullis_core::referrers::{self, CREATED, Descriptor, Document, Manifest, Profile};
 use portcullis_core::signature::envelope::MAX_ENVELOPE;
 use portcullis_core::signature::{self, Artifact, Request, Verified};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::select::Selection;
 use super::{EvidenceSource, Known, Question};
 use crate::registry::{Fetched, Registry, RegistryError};
 
-/// The most reports on one digest that are looked at, newest first by their annotation.
+/// The most attached artifacts of one digest that are looked at, newest first by their annotation.
+pub const MAX_CANDIDATES: usize = 128;
+/// The most of these that are read: those that have a signature.
 pub const MAX_REPORTS: usize = 32;
 /// The most signatures that are checked for one digest, over all its reports (CASES T022).
 pub const MAX_SIGNATURES: usize = 32;
@@ -44,6 +48,10 @@ pub struct Collect {
 enum Fault {
     /// This artifact cannot be believed.
     Rejected(Rejection),
+    /// It is signed by someone trusted, at that time as they say, and cannot be used.
+    Unreadable(Option<OffsetDateTime>, Rejection),
+    /// More signatures would have to be checked than [`MAX_SIGNATURES`].
+    Exhausted,
     /// The registry did not tell.
     Unavailable(RegistryError),
     /// The work was lost.
@@ -61,34 +69,39 @@ impl Collect {
     async fn collect(&self, q: &Question, deadline: Instant) -> Result<Evidence, Fault> {
         let attached = self.registry.referrers(&q.image, q.digest, deadline).await?;
         let candidates = self.profile.reports(&attached);
-        let mut budget = MAX_SIGNATURES;
-        let mut newest: BTreeMap<String, Arc<Report>> = BTreeMap::new();
-        let mut rejection = None;
-        for candidate in candidates.iter().take(MAX_REPORTS) {
+        let mut selection = Selection::new(self.clock.now());
+        let (mut signed, mut unsigned, mut budget) = (0, 0, MAX_SIGNATURES);
+        for (looked, candidate) in candidates.iter().enumerate() {
+            // What cannot be believed must not keep us from what can: unsigned artifacts take no place
+            // among the signed.
+            if looked == MAX_CANDIDATES || signed == MAX_REPORTS {
+                if selection.rejections() > if looked == MAX_CANDIDATES { 0 } else { unsigned } {
+                    selection.crowded(crowd(candidates.len()));
+                }
+                break;
+            }
             match self.report(q, candidate, &mut budget, deadline).await {
-                Ok(report) => keep_newest(&mut newest, report),
+                Ok(report) => selection.verified(report),
+                Err(Fault::Unreadable(created, why)) => selection.unreadable(created, why),
                 Err(Fault::Rejected(why)) => {
                     tracing::info!(image = %q.image, digest = %q.digest, report = %candidate.digest,
                         reason = why.reason.as_str(), detail = %why.detail, "report rejected");
-                    rejection.get_or_insert(why);
+                    let is_unsigned = why.reason == Reason::Unsigned;
+                    selection.rejected(why);
+                    if is_unsigned {
+                        unsigned += 1;
+                        continue;
+                    }
+                }
+                Err(Fault::Exhausted) => {
+                    selection.crowded(crowd(candidates.len()));
+                    break;
                 }
                 Err(fault) => return Err(fault),
             }
+            signed += 1;
         }
-        if !newest.is_empty() {
-            return Ok(Evidence::Verified(newest.into_values().collect()));
-        }
-        if candidates.len() > MAX_REPORTS {
-            return Ok(Evidence::Rejected(Rejection {
-                reason: Reason::TooMany,
-                report: None,
-                detail: format!(
-                    "{} reports are attached and none of the newest {MAX_REPORTS} can be believed",
-                    candidates.len()
-                ),
-            }));
-        }
-        Ok(rejection.map_or(Evidence::Missing, Evidence::Rejected))
+        Ok(selection.evidence())
     }
 
     async fn report(
@@ -99,37 +112,34 @@ impl Collect {
         deadline: Instant,
     ) -> Result<Report, Fault> {
         let name = candidate.digest;
-        let signed = self.registry.referrers(&q.image, name, deadline).await?;
+        let unsigned =
+            || rejected(name, Reason::Unsigned, "no signature is attached to the report");
+        let signed = self
+            .registry
+            .referrers(&q.image, name, deadline)
+            .await
+            .map_err(|error| blame(name, error))?;
         let signatures = referrers::signatures(&signed);
         if signatures.is_empty() {
-            return Err(rejected(name, Reason::Unsigned, "no signature is attached to the report"));
+            return Err(unsigned());
         }
         let report = self.artifact(q, candidate, MAX_REPORT, deadline).await?;
         let mut first = None;
         for descriptor in signatures {
-            let Some(left) = budget.checked_sub(1) else {
-                let detail =
-                    format!("more than {MAX_SIGNATURES} signatures would have to be checked");
-                return Err(rejected(name, Reason::TooMany, &detail));
-            };
-            *budget = left;
+            *budget = budget.checked_sub(1).ok_or(Fault::Exhausted)?;
             let checked = match self.artifact(q, descriptor, MAX_ENVELOPE, deadline).await {
                 Ok(signature) => self.verify(q, report.clone(), signature).await,
                 Err(fault) => Err(fault),
             };
             match checked {
-                Ok(report) => return Ok(report),
                 Err(Fault::Rejected(why)) => {
                     first.get_or_insert(why);
                 }
-                Err(fault) => return Err(fault),
+                verified_or_lost => return verified_or_lost,
             }
         }
         // There was at least one signature, hence a reason.
-        Err(first.map_or_else(
-            || rejected(name, Reason::Unsigned, "no signature is attached to the report"),
-            Fault::Rejected,
-        ))
+        Err(first.map_or_else(unsigned, Fault::Rejected))
     }
 
     /// Verification and parsing can take long for a large report, so they run where blocking is
@@ -148,7 +158,7 @@ impl Collect {
                 &question.trust,
                 now,
             )
-            .map_err(|error| rejected(report.digest, error.reason(), &chain(&error)))?;
+            .map_err(|error| rejected(report.digest, error.reason(), &detail(&error)))?;
             read(&verified)
         };
         match tokio::task::spawn_blocking(read).await {
@@ -169,18 +179,10 @@ impl Collect {
         deadline: Instant,
     ) -> Result<Fetch, Fault> {
         let digest = descriptor.digest;
-        let gone = |error: RegistryError| {
-            let missing = "it is listed, and the registry does not have it";
-            match error.reason() {
-                // Listed and not there: as the fallback list can be after a deletion.
-                _ if error.is_not_found() => rejected(digest, Reason::Malformed, missing),
-                Some(reason) => rejected(digest, reason, &chain(&error)),
-                None => Fault::Unavailable(error),
-            }
-        };
+        let gone = |error| blame(digest, error);
         let fetched = self.registry.manifest(&q.image, digest, deadline).await.map_err(gone)?;
         let manifest = manifest(&fetched)
-            .map_err(|error| rejected(digest, Reason::Malformed, &chain(error.as_ref())))?;
+            .map_err(|error| rejected(digest, Reason::Malformed, &detail(error.as_ref())))?;
         let [layer] = manifest.layers.as_slice() else {
             let detail =
                 format!("its manifest has {} layers instead of one", manifest.layers.len());
@@ -221,9 +223,9 @@ impl EvidenceSource for Collect {
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
         let evidence = match self.collect(question, deadline).await {
             Ok(evidence) => evidence,
-            Err(Fault::Rejected(rejection)) => Evidence::Rejected(rejection),
+            Err(Fault::Rejected(why) | Fault::Unreadable(_, why)) => Evidence::Rejected(why),
             Err(Fault::Unavailable(error)) => failed(&error),
-            Err(Fault::Lost) => Evidence::Unavailable(Cause {
+            Err(Fault::Lost | Fault::Exhausted) => Evidence::Unavailable(Cause {
                 kind: CauseKind::Unreachable,
                 detail: "verification ended without a result; ask again".to_owned(),
             }),
@@ -246,7 +248,7 @@ pub(crate) fn failed(error: &RegistryError) -> Evidence {
     match error.reason() {
         // More than its bound: the registry answered, and it is not to be believed.
         Some(reason) => {
-            Evidence::Rejected(Rejection { reason, report: None, detail: chain(error) })
+            Evidence::Rejected(Rejection { reason, report: None, detail: detail(error) })
         }
         None => Evidence::Unavailable(error.cause()),
     }
@@ -255,7 +257,7 @@ pub(crate) fn failed(error: &RegistryError) -> Evidence {
 /// An artifact as it was fetched.
 #[derive(Clone)]
 struct Fetch {
-    digest: portcullis_core::image::Digest,
+    digest: Digest,
     manifest: Bytes,
     media_type: String,
     blob: Bytes,
@@ -277,27 +279,35 @@ fn manifest(fetched: &Fetched) -> Result<Manifest, Box<dyn Error + Send + Sync>>
 }
 
 fn read(verified: &Verified) -> Result<Report, Fault> {
-    let findings = findings::parse(verified)
-        .map_err(|error| rejected(verified.report(), error.reason(), &chain(&error)))?;
+    let findings = findings::parse(verified).map_err(|error| {
+        let created = verified.annotations().get(CREATED);
+        let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+        let (reason, detail) = (error.reason(), detail(&error));
+        Fault::Unreadable(created, Rejection { reason, report: Some(verified.report()), detail })
+    })?;
     Ok(Report { digest: verified.report(), signer: Arc::clone(verified.signer()), findings })
 }
 
-/// Of two reports by one scanner, the one with the later signed scan time counts.
-fn keep_newest(newest: &mut BTreeMap<String, Arc<Report>>, report: Report) {
-    let age = |r: &Report| -> (OffsetDateTime, _) { (r.findings.scanned_at, r.digest) };
-    match newest.entry(report.findings.scanner.name.clone()) {
-        Entry::Vacant(entry) => {
-            entry.insert(Arc::new(report));
+/// Whether an artifact or the registry is to blame for `error`.
+fn blame(artifact: Digest, error: RegistryError) -> Fault {
+    match error.reason() {
+        // As the fallback list can be after a deletion.
+        _ if error.is_not_found() => {
+            rejected(artifact, Reason::Malformed, "it is listed, and the registry does not have it")
         }
-        Entry::Occupied(mut entry) => {
-            if age(&report) > age(entry.get()) {
-                entry.insert(Arc::new(report));
-            }
-        }
+        Some(reason) => rejected(artifact, reason, &detail(&error)),
+        None => Fault::Unavailable(error),
     }
 }
 
-fn rejected(report: portcullis_core::image::Digest, reason: Reason, detail: &str) -> Fault {
+fn crowd(attached: usize) -> String {
+    format!(
+        "{attached} reports are attached, and so many of them cannot be believed that not all were \
+         looked at"
+    )
+}
+
+fn rejected(report: Digest, reason: Reason, detail: &str) -> Fault {
     Fault::Rejected(Rejection { reason, report: Some(report), detail: detail.to_owned() })
 }
 
@@ -307,7 +317,15 @@ impl From<RegistryError> for Fault {
     }
 }
 
-/// An error and all that is behind it, in one line for people.
+/// The longest text of an error that is kept, in bytes: parts of it are foreign.
+const MAX_DETAIL: usize = 1024;
+
+/// An error and all that is behind it, in one bounded line for people.
+pub(crate) fn detail(error: &dyn Error) -> String {
+    printable(&chain(error), MAX_DETAIL)
+}
+
+/// An error and all that is behind it.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,9 +1,10 @@
 //! An evidence source in, the same with a memory out: one search per digest, and none while what is
 //! known is fresh.
 //!
-//! Only what the registry said with authority is kept. A failure is shared by those who wait for it
-//! and backed off for a moment, so that callers do not hammer a registry that is down, but it is
-//! never taken for an absence.
+//! A failure is shared by those who wait for it and backed off for a moment, so that callers do not
+//! hammer a registry that is down, but it is never taken for an absence: what was verified before is
+//! used until its limit. And an absence after evidence is not a clean slate: reports that were there
+//! and are gone are withheld.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct MemoryConfig {
     pub negative_ttl: Duration,
     /// For how long a failed search is not repeated.
     pub failure_ttl: Duration,
+    /// For how long verified evidence is used while the registry cannot be asked.
+    pub stale_ttl: Duration,
     /// How long one search may take at the most.
     pub search_timeout: Duration,
 }
@@ -43,6 +46,7 @@ impl Default for MemoryConfig {
             ttl: Duration::from_secs(300),
             negative_ttl: Duration::from_secs(30),
             failure_ttl: Duration::from_secs(2),
+            stale_ttl: Duration::from_secs(3600),
             search_timeout: Duration::from_secs(10),
         }
     }
@@ -79,7 +83,17 @@ impl<S: EvidenceSource> Memory<S> {
         Self { inner: Arc::new(inner), config, kept, flights: Flights::new(tasks), clock, metrics }
     }
 
-    async fn search(&self, question: &Question, key: Key, deadline: Instant) -> Known {
+    async fn search(
+        &self,
+        question: &Question,
+        key: Key,
+        before: Option<Known>,
+        deadline: Instant,
+    ) -> Known {
+        let known_before = before
+            .clone()
+            .filter(|known| matches!(*known.evidence, Evidence::Verified(_) | Evidence::Withheld))
+            .map(|known| Known { source: Source::Memory, ..known });
         let begin = || {
             let (inner, question, kept) =
                 (Arc::clone(&self.inner), question.clone(), self.kept.clone());
@@ -88,8 +102,10 @@ impl<S: EvidenceSource> Memory<S> {
             async move {
                 let _counted = UnderWay::new(&metrics);
                 let limit = Instant::now() + config.search_timeout;
-                let mut known = inner.evidence(&question, limit).await;
-                known.fresh_until = clock.now() + lifetime(&config, &known.evidence);
+                let found = inner.evidence(&question, limit).await;
+                let now = clock.now();
+                let lifetime = lifetime(&config, &found.evidence);
+                let known = Known { fresh_until: now + lifetime, ..after(before, found) };
                 // Kept before the flight lands, so that nobody can find neither.
                 kept.insert(key, known.clone()).await;
                 // So that the sizes are those of now.
@@ -106,7 +122,8 @@ impl<S: EvidenceSource> Memory<S> {
         );
         let begin = || begin().instrument(span);
         let found = self.flights.join(key.clone(), deadline, begin).await;
-        found.unwrap_or_else(|no_result| self.unknown(no_result))
+        // Who cannot wait for the search is answered from before it, while it goes on.
+        found.unwrap_or_else(|no_result| known_before.unwrap_or_else(|| self.unknown(no_result)))
     }
 
     fn unknown(&self, no_result: NoResult) -> Known {
@@ -133,10 +150,15 @@ impl<S: EvidenceSource> Memory<S> {
 impl<S: EvidenceSource> EvidenceSource for Memory<S> {
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
         let key = question.key();
-        let kept = self.kept.get(&key).await.filter(|known| known.fresh_until > self.clock.now());
-        let known = match kept {
-            Some(known) => Known { source: Source::Memory, ..known },
-            None => self.search(question, key, deadline).await,
+        let known = match self.kept.get(&key).await {
+            Some(known) if known.fresh_until > self.clock.now() => {
+                Known { source: Source::Memory, ..known }
+            }
+            kept => {
+                let oldest = self.clock.now() - self.config.stale_ttl;
+                let before = kept.filter(|known| known.fetched_at > oldest);
+                self.search(question, key, before, deadline).await
+            }
         };
         self.metrics.evidence(known.evidence.status(), known.source.as_str());
         known
@@ -159,6 +181,23 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// What is known after a search, of which this was known before: what was verified outlives a search
+/// that could not find out, and what was there and is gone is withheld.
+fn after(before: Option<Known>, found: Known) -> Known {
+    let Some(before) = before else {
+        return found;
+    };
+    match (&*before.evidence, &*found.evidence) {
+        (Evidence::Verified(_) | Evidence::Withheld, Evidence::Unavailable(_)) => {
+            Known { source: Source::Memory, ..before }
+        }
+        (Evidence::Verified(_) | Evidence::Withheld, Evidence::Missing) => {
+            Known { evidence: Arc::new(Evidence::Withheld), ..found }
+        }
+        _ => found,
+    }
+}
+
 /// The heap and inline bytes of a key.
 fn key_weight(key: &Key) -> usize {
     size_of::<Key>() + key.access.len() + key.registry.len() + key.repository.len()
@@ -174,8 +213,17 @@ fn lifetime(config: &MemoryConfig, evidence: &Evidence) -> Duration {
     }
 }
 
-/// Verified evidence lives longest, a failure only for a moment.
+/// Verified evidence is kept longest, also when it is no longer fresh.
 struct ByStatus(MemoryConfig);
+
+impl ByStatus {
+    fn kept(&self, known: &Known) -> Duration {
+        match *known.evidence {
+            Evidence::Verified(_) | Evidence::Withheld => self.0.stale_ttl.max(self.0.ttl),
+            _ => lifetime(&self.0, &known.evidence),
+        }
+    }
+}
 
 impl Expiry<Key, Known> for ByStatus {
     fn expire_after_create(
@@ -184,7 +232,7 @@ impl Expiry<Key, Known> for ByStatus {
         known: &Known,
         _: std::time::Instant,
     ) -> Option<Duration> {
-        Some(lifetime(&self.0, &known.evidence))
+        Some(self.kept(known))
     }
 
     fn expire_after_update(
@@ -194,6 +242,6 @@ impl Expiry<Key, Known> for ByStatus {
         _: std::time::Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(lifetime(&self.0, &known.evidence))
+        Some(self.kept(known))
     }
 }

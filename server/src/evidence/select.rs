@@ -115,7 +115,6 @@ mod tests {
             digest: Digest::of(name.as_bytes()),
             signer: Arc::new(signer),
             findings: Findings { scanner, scanned_at: at(hours), list: Vec::new() },
-            notices: Vec::new(),
         }
     }
 
@@ -157,9 +156,18 @@ mod tests {
     fn the_newest_of_each_signer_and_scanner_counts() {
         check(Selection::new(NOW), &["missing"]);
         check(of(vec![report("s", "trivy", -2, "a"), report("s", "trivy", -1, "b")]), &["#b"]);
-        check(of(vec![report("s", "trivy", -2, "a"), report("s", "grype", -1, "b")]), &["#a", "#b"]);
-        check(of(vec![report("s", "trivy", -2, "a"), report("t", "trivy", -1, "b")]), &["#a", "#b"]);
-        check(of(vec![report("s", "trivy", -1, "a"), report("s", "trivy", -1, "b")]), &["#a", "#b"]);
+        check(
+            of(vec![report("s", "trivy", -2, "a"), report("s", "grype", -1, "b")]),
+            &["#a", "#b"],
+        );
+        check(
+            of(vec![report("s", "trivy", -2, "a"), report("t", "trivy", -1, "b")]),
+            &["#a", "#b"],
+        );
+        check(
+            of(vec![report("s", "trivy", -1, "a"), report("s", "trivy", -1, "b")]),
+            &["#a", "#b"],
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_core::findings::MAX_REPORT;
 use portcullis_core::referrers::{IN_TOTO, OCI_EMPTY, OCI_MANIFEST};
-use portcullis_server::evidence::collect::{MAX_REPORTS, MAX_SIGNATURES};
+use portcullis_server::evidence::collect::{MAX_CANDIDATES, MAX_REPORTS, MAX_SIGNATURES};
 use portcullis_testkit::attach::attach_report;
 use portcullis_testkit::keys::{Authority, Leaf};
 use portcullis_testkit::report::TrivyReport;
@@ -45,9 +45,11 @@ async fn a_report_one_byte_past_its_bound_is_rejected_before_it_is_fetched() {
 #[tokio::test]
 async fn reports_are_looked_at_up_to_their_bound_newest_first() {
     for (unsigned, status, detail) in [
-        (MAX_REPORTS - 1, Verified, ""),
-        // The good one is past the bound.
-        (MAX_REPORTS, Rejected, "too_many: "),
+        // Unsigned artifacts take no place among the signed,
+        (MAX_REPORTS, Verified, ""),
+        (MAX_CANDIDATES - 1, Verified, ""),
+        // and who crowds out the good one wins nothing.
+        (MAX_CANDIDATES, Rejected, "too_many: "),
     ] {
         let world = World::new().await;
         let image = world.scanned("app", &clean());
