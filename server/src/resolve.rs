@@ -166,6 +166,15 @@ impl Resolver {
                 Some(before) => Fresh { until, source: Source::Memory, ..before },
                 None => Fresh { answer, until, confirmed_at, source: Source::Registry },
             };
+            // What a tag names is known by its digest too.
+            if let (None, Ok(resolved)) = (key.image.digest(), &fresh.answer) {
+                let key = Key { image: key.image.at(resolved.digest), ..key.clone() };
+                kept.insert(
+                    key,
+                    Fresh { until: confirmed_at + config.access_ttl, ..fresh.clone() },
+                )
+                .await;
+            }
             kept.insert(key, fresh.clone()).await;
             fresh
         }

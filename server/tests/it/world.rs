@@ -27,7 +27,9 @@ use time::macros::datetime;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-pub(crate) use portcullis_proto::v1::EvidenceStatus::{Missing, Rejected, Unavailable, Verified};
+pub(crate) use portcullis_proto::v1::EvidenceStatus::{
+    Missing, Rejected, Unavailable, Verified, Withheld,
+};
 pub(crate) use portcullis_proto::v1::{Action, EvidenceSource, EvidenceStatus};
 
 /// Where the clock stands at the beginning.

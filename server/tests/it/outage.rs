@@ -1,0 +1,80 @@
+//! A registry that goes down, or takes back what it showed: what was verified counts until its limit.
+
+use http::HeaderMap;
+use http::StatusCode;
+use portcullis_testkit::registry::{Fault, Route};
+
+use crate::world::*;
+
+fn down() -> Fault {
+    Fault::Status(StatusCode::BAD_GATEWAY, HeaderMap::new(), bytes::Bytes::new())
+}
+
+#[tokio::test]
+async fn what_was_verified_is_used_while_the_registry_is_down_and_no_longer() {
+    for (report, action) in [(clean(), Action::Allow), (critical(), Action::Deny)] {
+        let world = World::new().await;
+        let image = world.scanned("app", &report);
+        assert_eq!(world.decide(&image.name).await.action(), action);
+        world.registry.fault(Route::Any, down());
+        // By tag and by digest, long after both should have been asked for again.
+        for name in [image.name.clone(), image.pinned(), image.name.clone()] {
+            world.clock.advance(world.config.memory.ttl + world.config.resolve.access_ttl);
+            let decision = world.decide(&name).await;
+            assert_eq!(decision.action(), action, "{name}");
+            assert_eq!(decision.evidence[0].status(), Verified, "{name}");
+        }
+        // Since when it is so is told.
+        let decision = world.decide(&image.name).await;
+        assert_eq!(decision.evidence[0].fetched_at.as_ref().unwrap().seconds, NOW.unix_timestamp());
+        world.clock.advance(world.config.memory.stale_ttl);
+        assert_evidence(&world.decide(&image.name).await, Unavailable, "unreachable: ");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_is_not_asked_by_every_question() {
+    let world = World::new().await;
+    let image = world.scanned("app", &clean());
+    world.decide(&image.pinned()).await;
+    world.registry.fault(Route::Any, down());
+    world.clock.advance(world.config.memory.ttl);
+    world.decide(&image.pinned()).await;
+    let asked = world.requests("/");
+    for _ in 0..10 {
+        assert_eq!(world.decide(&image.pinned()).await.action(), Action::Allow);
+    }
+    assert_eq!(world.requests("/"), asked);
+}
+
+#[tokio::test]
+async fn a_report_that_was_there_and_is_gone_is_withheld() {
+    let world = World::new().await;
+    let image = world.image("app");
+    let report = world.report("it/app", image.digest, &critical());
+    assert_evidence(&world.decide(&image.name).await, Verified, "");
+    world.registry.delete("it/app", report);
+    world.clock.advance(world.config.memory.ttl);
+    for _ in 0..2 {
+        let decision = world.decide(&image.name).await;
+        assert_eq!(decision.evidence[0].status(), Withheld);
+        assert_eq!(decision.action(), Action::Deny);
+        world.clock.advance(world.config.memory.negative_ttl);
+    }
+    // It is there again.
+    world.report("it/app", image.digest, &clean());
+    assert_evidence(&world.decide(&image.name).await, Verified, "");
+}
+
+#[tokio::test]
+async fn who_cannot_wait_is_answered_from_before() {
+    let world = World::new().await;
+    let image = world.scanned("app", &clean());
+    world.decide(&image.pinned()).await;
+    world.registry.fault(Route::Any, Fault::Hang);
+    world.clock.advance(world.config.memory.ttl);
+    let decision =
+        world.decide_within(&image.pinned(), std::time::Duration::from_millis(300)).await;
+    assert_eq!(decision.action(), Action::Allow);
+    assert_eq!(decision.evidence[0].status(), Verified);
+}
