@@ -295,6 +295,31 @@ fn an_old_report_of_several_is_left_out_and_said() {
 }
 
 #[test]
+fn failed_checks_that_the_trust_policy_logs_are_said_up_to_their_bound() {
+    let of = |count: usize, early: bool| {
+        let at = if early { NOW + time::Duration::DAY } else { NOW };
+        let mut told = report("trivy", at, Vec::new());
+        Arc::get_mut(&mut told).unwrap().notices = vec!["expired".to_owned(); count];
+        let evidence = Evidence::Verified(vec![told, report("grype", NOW, Vec::new())]);
+        let decision = check("{name: r, action: deny, maxAllowed: {low: 0}}", evidence, Allow, "");
+        let kind = "signature";
+        let told: Vec<_> =
+            decision.notices.into_iter().filter(|n| n.kind.as_str() == kind).collect();
+        if let Some(first) = told.first() {
+            let (report, detail) = (Digest::of(b"trivy"), "expired".to_owned());
+            assert_eq!(first.kind, NoticeKind::Signature { report, detail });
+            assert_eq!((&first.rule, first.subject), (&None, Some(Digest::of(b""))));
+        }
+        told.len()
+    };
+    assert_eq!(of(0, false), 0);
+    assert_eq!(of(MAX_SIGNATURE_NOTICES, false), MAX_SIGNATURE_NOTICES);
+    assert_eq!(of(MAX_SIGNATURE_NOTICES + 1, false), MAX_SIGNATURE_NOTICES);
+    // What is not considered gives nothing to say about its signature.
+    assert_eq!(of(1, true), 0);
+}
+
+#[test]
 fn an_early_report_of_several_is_left_out_and_said() {
     let evidence = Evidence::Verified(vec![
         report("trivy", NOW + time::Duration::DAY, Vec::new()),
