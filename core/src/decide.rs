@@ -28,6 +28,8 @@ pub use self::message::printable;
 
 /// The most findings that a violation names.
 pub const TOP_FINDINGS: usize = 20;
+/// The most failed checks of one report's signature that are told.
+pub const MAX_SIGNATURE_NOTICES: usize = 8;
 /// How far ahead of our clock a scanner's may be, so that a scan time is believed: five minutes.
 pub const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
 /// The longest message of a violation, in bytes.
@@ -255,6 +257,13 @@ pub enum NoticeKind {
         /// When its scan will have finished.
         scanned_at: OffsetDateTime,
     },
+    /// A check of a report's signature failed that the trust policy only wants to be told of.
+    Signature {
+        /// Digest of the report's manifest.
+        report: Digest,
+        /// What exactly is wrong, for people.
+        detail: String,
+    },
 }
 
 impl NoticeKind {
@@ -269,6 +278,7 @@ impl NoticeKind {
             Self::UnsupportedRegistry => "unsupported_registry",
             Self::OldReport { .. } => "old_report",
             Self::EarlyReport { .. } => "early_report",
+            Self::Signature { .. } => "signature",
         }
     }
 }

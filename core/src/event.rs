@@ -196,7 +196,7 @@ impl Event {
             container: name(&ctx.container),
             image: image.to_string(),
             digest: named.and_then(|subject| subject.digest).or(image.digest()),
-            rule: decision.rule.as_deref().map(str::to_owned),
+            rule: decision.rule.as_deref().map(name),
             reason: decision.deciding().map(|violation| violation.message(image)),
             violations: listed(violations, |violation| violation_record(violation, image)),
             violations_total: decision.violations.len(),
@@ -222,14 +222,22 @@ fn detail(text: &str) -> String {
     printable(text, MAX_DETAIL)
 }
 
+fn platform(platform: &Platform) -> Platform {
+    Platform {
+        os: name(&platform.os),
+        architecture: name(&platform.architecture),
+        variant: platform.variant.as_deref().map(name),
+    }
+}
+
 fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord {
     ViolationRecord {
-        rule: violation.rule.to_string(),
+        rule: name(&violation.rule),
         action: violation.action,
         condition: violation.condition.as_str(),
         deciding: violation.deciding,
         subject: violation.subject,
-        platform: violation.platform.clone(),
+        platform: violation.platform.as_ref().map(platform),
         ids: violation.findings.iter().map(|finding| name(&finding.id)).collect(),
         total: violation.total,
         message: violation.message(image),
@@ -247,10 +255,13 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
         | NoticeKind::EarlyReport { report, scanned_at } => {
             Some(format!("report {report}, scanned at {}", instant(*scanned_at)))
         }
+        NoticeKind::Signature { report, detail: text } => {
+            Some(detail(&format!("report {report}: {text}")))
+        }
     };
     NoticeRecord {
         kind: notice.kind.as_str(),
-        rule: notice.rule.as_deref().map(str::to_owned),
+        rule: notice.rule.as_deref().map(name),
         subject: notice.subject,
         detail: text,
     }
@@ -263,7 +274,7 @@ fn evidence_record(subject: &Subject) -> EvidenceRecord {
     };
     EvidenceRecord {
         digest: subject.digest,
-        platform: subject.platform.clone(),
+        platform: subject.platform.as_ref().map(platform),
         status: subject.evidence.status(),
         detail: subject.evidence.detail().map(|text| detail(&text)),
         source: subject.source.as_str(),

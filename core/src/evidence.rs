@@ -19,6 +19,8 @@ pub struct Report {
     pub signer: Arc<Signer>,
     /// What it says.
     pub findings: Findings,
+    /// Checks of its signature that failed and that the trust policy only wants to be told of.
+    pub notices: Vec<String>,
 }
 
 impl Report {
@@ -26,7 +28,8 @@ impl Report {
     #[must_use]
     pub fn weight(&self) -> usize {
         let signer = self.signer.subject.len() + self.signer.fingerprint.len();
-        size_of::<Self>() + size_of::<Signer>() + signer + self.findings.weight()
+        let notices: usize = self.notices.iter().map(|n| size_of::<String>() + n.len()).sum();
+        size_of::<Self>() + size_of::<Signer>() + signer + self.findings.weight() + notices
     }
 }
 

@@ -1,10 +1,14 @@
 //! Reports of several scanners in, one list of findings out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 
 use crate::evidence::Report;
 use crate::findings::Finding;
+
+/// The most findings that are looked for by one name of one package, so that merging stays quick. Those
+/// past it are findings of their own.
+pub(super) const MAX_NAMESAKES: usize = 1000;
 
 /// A finding of one report, or one that several scanners made.
 #[derive(Debug)]
@@ -28,7 +32,8 @@ impl Deref for Merged<'_> {
 /// same package is one finding: the stricter of the two, by any of its names.
 ///
 /// A finding takes up at most one of each report. So there are never fewer at a level or above than
-/// any of the reports has alone.
+/// any of the reports has alone. And two that name different CVEs are never one, whatever advisory
+/// they share: who allows the one does not allow the other.
 pub(super) fn merge<'a>(reports: &[&'a Report]) -> Vec<Merged<'a>> {
     let mut merged: Vec<Merged<'a>> = match reports {
         [report] => report.findings.list.iter().map(Merged::Single).collect(),
@@ -44,10 +49,24 @@ type Name<'a> = (String, Option<&'a str>);
 
 #[derive(Default)]
 struct Merger<'a> {
-    kept: Vec<Merged<'a>>,
-    /// The last report that each kept finding took one of.
-    taken: Vec<usize>,
+    kept: Vec<Kept<'a>>,
     named: HashMap<Name<'a>, Vec<usize>>,
+}
+
+struct Kept<'a> {
+    finding: Merged<'a>,
+    /// The CVEs among its names, in upper case.
+    cves: BTreeSet<String>,
+    /// The last report that it took one of.
+    taken: usize,
+}
+
+impl Kept<'_> {
+    /// Whether `other`, which has a name in common with it, may be the same vulnerability: they name
+    /// the same CVEs, or at most one.
+    fn may_be(&self, other: &BTreeSet<String>) -> bool {
+        self.cves == *other || self.cves.union(other).nth(1).is_none()
+    }
 }
 
 impl<'a> Merger<'a> {
@@ -57,32 +76,50 @@ impl<'a> Merger<'a> {
                 self.add(number, finding);
             }
         }
-        self.kept
+        self.kept.into_iter().map(|kept| kept.finding).collect()
     }
 
     fn add(&mut self, report: usize, finding: &'a Finding) {
         let package = finding.package.as_deref();
         let names: Vec<Name<'a>> =
             ids(finding).map(|id| (id.to_ascii_uppercase(), package)).collect();
-        let same = names.iter().filter_map(|name| self.named.get(name)).flatten();
-        let free = same.copied().filter(|kept| self.taken.get(*kept) != Some(&report)).min();
-        let place = free.unwrap_or(self.kept.len());
-        match (self.kept.get_mut(place), self.taken.get_mut(place)) {
-            (Some(kept), Some(taken)) => {
-                *kept = stricter(kept, finding);
-                *taken = report;
+        let cves: BTreeSet<String> =
+            names.iter().map(|(id, _)| id).filter(|id| id.starts_with("CVE-")).cloned().collect();
+        let place = self.same(report, finding, &names, &cves).unwrap_or(self.kept.len());
+        match self.kept.get_mut(place) {
+            Some(kept) => {
+                kept.finding = stricter(&kept.finding, finding);
+                kept.cves.extend(cves);
+                kept.taken = report;
             }
-            _ => {
-                self.kept.push(Merged::Single(finding));
-                self.taken.push(report);
+            None => {
+                self.kept.push(Kept { finding: Merged::Single(finding), cves, taken: report });
             }
         }
         for name in names {
             let places = self.named.entry(name).or_default();
-            if !places.contains(&place) {
+            if places.len() < MAX_NAMESAKES && !places.contains(&place) {
                 places.push(place);
             }
         }
+    }
+
+    /// The place of the vulnerability among those that have none of `report` yet: rather one of the
+    /// same identifier than one with a name in common.
+    fn same(
+        &self,
+        report: usize,
+        finding: &Finding,
+        names: &[Name<'a>],
+        cves: &BTreeSet<String>,
+    ) -> Option<usize> {
+        let places = names.iter().filter_map(|name| self.named.get(name)).flatten();
+        places
+            .filter_map(|place| Some((*place, self.kept.get(*place)?)))
+            .filter(|(_, kept)| kept.taken != report && kept.may_be(cves))
+            .map(|(place, kept)| (!kept.finding.id.eq_ignore_ascii_case(&finding.id), place))
+            .min()
+            .map(|(_, place)| place)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::image::Reference;
 
 /// The most findings that a message names.
 const NAMED: usize = 5;
-/// The longest part of a finding in a message, in bytes.
+/// The longest part of a finding, name of a rule and platform in a message, in bytes.
 const MAX_PART: usize = 128;
 /// The longest detail of a registry's or signer's fault in a message, in bytes.
 const MAX_DETAIL: usize = 512;
@@ -23,11 +23,11 @@ impl Violation {
     #[must_use]
     pub fn message(&self, image: &Reference) -> String {
         let platform = match &self.platform {
-            Some(platform) => format!(" ({platform})"),
+            Some(platform) => format!(" ({})", printable(&platform.to_string(), MAX_PART)),
             None => String::new(),
         };
         let text = format!("{image}{platform}: {}{}", self.reason(), self.named_findings());
-        let rule = format!("; rule: {}", self.rule);
+        let rule = format!("; rule: {}", printable(&self.rule, MAX_PART));
         printable(&text, MAX_MESSAGE.saturating_sub(rule.len())) + &rule
     }
 
@@ -44,7 +44,10 @@ impl Violation {
                 format!("Image contains {what}, which is more than the allowed count of: {limit}")
             }
             Condition::Forbidden { id } => {
-                format!("Image contains a vulnerability that is forbidden by policy: {id}")
+                format!(
+                    "Image contains a vulnerability that is forbidden by policy: {}",
+                    printable(id, MAX_DETAIL)
+                )
             }
             Condition::Unscanned => "Unscanned images are not allowed by policy".to_owned(),
             Condition::Unsupported => {
@@ -92,15 +95,16 @@ impl Violation {
 }
 
 impl Notice {
-    /// What should not pass in silence, in one line without control characters.
+    /// What should not pass in silence, in one line of at most [`MAX_MESSAGE`] bytes without control
+    /// characters.
     #[must_use]
     pub fn message(&self) -> String {
         let platform = match &self.platform {
-            Some(platform) => format!("{platform}: "),
+            Some(platform) => format!("{}: ", printable(&platform.to_string(), MAX_PART)),
             None => String::new(),
         };
         let passed = match &self.rule {
-            Some(rule) => format!("; rule `{rule}` lets that pass"),
+            Some(rule) => format!("; rule `{}` lets that pass", printable(rule, MAX_PART)),
             None => String::new(),
         };
         let what = match &self.kind {
@@ -123,6 +127,10 @@ impl Notice {
             NoticeKind::EarlyReport { scanned_at, .. } => format!(
                 "a report that says it was scanned at {}, in the future, was not considered",
                 instant(*scanned_at)
+            ),
+            NoticeKind::Signature { detail, .. } => format!(
+                "the signature of a report failed a check that the trust policy only logs: {}",
+                printable(detail, MAX_DETAIL)
             ),
         };
         format!("{platform}{what}{passed}")

@@ -188,15 +188,27 @@ fn faults_of(name: &str, spec: &Spec, subject: &Subject, now: OffsetDateTime) ->
     }
 }
 
+/// Whether what has these names may be one vulnerability: they name the same CVEs, or at most one.
+fn may_be_one(a: &BTreeSet<String>, b: &BTreeSet<String>) -> bool {
+    let cves = |names: &BTreeSet<String>| -> BTreeSet<String> {
+        names.iter().filter(|name| name.starts_with("CVE-")).cloned().collect()
+    };
+    cves(a) == cves(b) || cves(a).union(&cves(b)).count() <= 1
+}
+
 /// What the scanners found, each vulnerability of a package once, and from the most severe on.
 fn merged(reports: &[&Arc<Report>]) -> Vec<Finding> {
     let mut kept: Vec<(Finding, usize, BTreeSet<String>)> = Vec::new();
     for (number, report) in reports.iter().enumerate() {
         for finding in &report.findings.list {
             let ids: BTreeSet<_> = merge::ids(finding).map(str::to_ascii_uppercase).collect();
-            let same = kept.iter_mut().find(|(other, taken, names)| {
-                *taken != number && other.package == finding.package && !names.is_disjoint(&ids)
+            let same = kept.iter_mut().filter(|(other, taken, names)| {
+                *taken != number
+                    && other.package == finding.package
+                    && !names.is_disjoint(&ids)
+                    && may_be_one(names, &ids)
             });
+            let same = same.min_by_key(|(other, ..)| !other.id.eq_ignore_ascii_case(&finding.id));
             match same {
                 Some((other, taken, names)) => {
                     *taken = number;

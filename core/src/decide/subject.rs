@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{Clock, MAX_SKEW, Notice, NoticeKind, instant};
+use super::{Clock, MAX_SIGNATURE_NOTICES, MAX_SKEW, Notice, NoticeKind, instant};
 use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Subject};
 use crate::image::{Digest, Platform};
 
@@ -100,6 +100,12 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
     for report in early {
         let (report, scanned_at) = (report.digest, report.findings.scanned_at);
         notices.push(looked.notice(NoticeKind::EarlyReport { report, scanned_at }));
+    }
+    for report in &believed {
+        for detail in report.notices.iter().take(MAX_SIGNATURE_NOTICES) {
+            let (report, detail) = (report.digest, detail.clone());
+            notices.push(looked.notice(NoticeKind::Signature { report, detail }));
+        }
     }
     believed.sort_by_key(|r| (std::cmp::Reverse(r.findings.scanned_at), r.digest));
     looked.known = Known::Reports(believed);

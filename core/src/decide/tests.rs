@@ -53,6 +53,7 @@ fn report(scanner: &str, scanned_at: OffsetDateTime, list: Vec<Finding>) -> Arc<
             scanned_at,
             list,
         },
+        notices: Vec::new(),
     })
 }
 

@@ -90,3 +90,41 @@ fn lists_are_cut_and_counted_and_the_deciding_violation_stays() {
     assert!(event.violations[0].deciding);
     assert_eq!(event.violations[0].rule, "z");
 }
+
+#[test]
+fn platforms_rules_and_notices_from_outside_are_escaped_and_cut() {
+    let hostile = || format!("\u{1b}\n\u{202e}{}", "x".repeat(100_000));
+    let platform =
+        || Some(Platform { os: hostile(), architecture: hostile(), variant: Some(hostile()) });
+    let subjects = [Subject { platform: platform(), ..subject(Evidence::Missing) }];
+    let policy = policy("{name: r, action: deny, blockUnscannedImages: true}");
+    let image = "reg.io/app:v1".parse().unwrap();
+    let mut decision = decide(&policy, &image, &subjects, &Context::default(), NOW);
+    decision.rule = Some(hostile().into());
+    decision.violations[0].rule = hostile().into();
+    let report = Digest::of(b"report");
+    for kind in [NoticeKind::Signature { report, detail: hostile() }, NoticeKind::Unscanned] {
+        let rule = Some(hostile().into());
+        decision.notices.push(Notice { rule, subject: None, platform: platform(), kind });
+    }
+    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
+    let event = Event::new(call, &image, &subjects, &Context::default(), &decision);
+    assert_eq!(event.notices[0].kind, "signature");
+    let detail = event.notices[0].detail.as_deref().unwrap();
+    assert!(detail.starts_with(&format!("report {report}: \\u{{1b}}\\u{{a}}")), "{detail}");
+    let json = serde_json::to_value(&event).unwrap();
+    assert_texts_are_printable(&json);
+    assert!(json.to_string().len() < 32 * 1024);
+}
+
+#[track_caller]
+fn assert_texts_are_printable(json: &serde_json::Value) {
+    match json {
+        serde_json::Value::String(text) => {
+            assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:.80}");
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(assert_texts_are_printable),
+        serde_json::Value::Object(fields) => fields.values().for_each(assert_texts_are_printable),
+        _ => {}
+    }
+}

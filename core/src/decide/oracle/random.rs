@@ -69,6 +69,7 @@ fn reports() -> impl Strategy<Value = Arc<Report>> {
                 scanned_at: after(age),
                 list,
             },
+            notices: Vec::new(),
         })
     })
 }

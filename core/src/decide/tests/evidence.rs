@@ -1,6 +1,7 @@
 //! What evidence means that has no findings, or too many sources.
 
 use super::*;
+use crate::decide::merge::MAX_NAMESAKES;
 
 #[test]
 fn absence_passes_with_a_notice_unless_it_is_blocked() {
@@ -205,6 +206,71 @@ fn two_scanners_that_see_one_vulnerability_see_one() {
     check("{name: r, action: deny, maxAllowed: {low: 1}}", both(Severity::Low, other), Deny, "r");
 }
 
+/// A finding of `severity` with `id` and the alias.
+fn alias(id: &str, alias: &str, severity: Severity) -> Finding {
+    Finding { aliases: vec![alias.into()], ..finding(id, severity) }
+}
+
+#[test]
+fn a_shared_advisory_does_not_let_one_vulnerability_free_another() {
+    let a = || {
+        let low = alias("CVE-1", "RHSA-1", Severity::Low);
+        report("trivy", NOW, vec![alias("CVE-9", "RHSA-1", Severity::Critical), low])
+    };
+    let b = || report("grype", NOW, vec![alias("cve-1", "RHSA-1", Severity::Low)]);
+    let rule =
+        "{name: r, action: deny, maxAllowed: {critical: 0}, allowedVulnerabilities: [CVE-1]}";
+    for reports in [vec![a()], vec![a(), b()], vec![b(), a()]] {
+        check(rule, Evidence::Verified(reports), Deny, "r");
+    }
+    // Not by way of a finding that names the advisory alone, nor under the advisory's own name.
+    let advisory = report("clair", NOW, vec![finding("RHSA-1", Severity::Low)]);
+    check(rule, Evidence::Verified(vec![a(), advisory, b()]), Deny, "r");
+    let named = |cve: &str, severity| report(cve, NOW, vec![alias("RHSA-1", cve, severity)]);
+    let two = vec![named("CVE-9", Severity::Critical), named("CVE-1", Severity::Low)];
+    check(rule, Evidence::Verified(two), Deny, "r");
+}
+
+#[test]
+fn a_finding_is_that_of_the_same_id_before_one_with_a_shared_alias() {
+    let evidence = Evidence::Verified(vec![
+        report(
+            "trivy",
+            NOW,
+            vec![finding("RHSA-1", Severity::Critical), finding("CVE-1", Severity::Low)],
+        ),
+        report("grype", NOW, vec![alias("CVE-1", "RHSA-1", Severity::Low)]),
+    ]);
+    let rule =
+        "{name: r, action: deny, maxAllowed: {critical: 0}, allowedVulnerabilities: [CVE-1]}";
+    check(rule, evidence, Deny, "r");
+}
+
+#[test]
+fn one_advisory_for_the_same_vulnerabilities_is_one() {
+    let both = || {
+        let aliases = vec!["CVE-1".into(), "CVE-2".into()];
+        vec![Finding { aliases, ..finding("GHSA-1", Severity::High) }]
+    };
+    let evidence =
+        Evidence::Verified(vec![report("trivy", NOW, both()), report("grype", NOW, both())]);
+    check("{name: r, action: deny, maxAllowed: {high: 1}}", evidence, Allow, "");
+}
+
+#[test]
+fn findings_of_one_name_are_merged_up_to_a_bound() {
+    let of = |count: usize| {
+        let list = |scanner: &str| {
+            let of_scanner = |n| alias(&format!("{scanner}-{n}"), "RHSA-1", Severity::Low);
+            report(scanner, NOW, (0..count).map(of_scanner).collect())
+        };
+        let evidence = Evidence::Verified(vec![list("trivy"), list("grype")]);
+        check("{name: r, maxAllowed: {low: 0}}", evidence, Audit, "r").violations[0].total
+    };
+    assert_eq!(of(MAX_NAMESAKES), MAX_NAMESAKES);
+    assert_eq!(of(MAX_NAMESAKES + 1), MAX_NAMESAKES + 2);
+}
+
 #[test]
 fn another_scanner_never_makes_fewer() {
     let twice = vec![finding("CVE-0", Severity::High), finding("CVE-0", Severity::High)];
@@ -226,6 +292,31 @@ fn an_old_report_of_several_is_left_out_and_said() {
     let decision = check(rules, evidence, Audit, "any");
     assert_eq!(decision.notices.len(), 1);
     assert_eq!(decision.notices[0].kind.as_str(), "old_report");
+}
+
+#[test]
+fn failed_checks_that_the_trust_policy_logs_are_said_up_to_their_bound() {
+    let of = |count: usize, early: bool| {
+        let at = if early { NOW + time::Duration::DAY } else { NOW };
+        let mut told = report("trivy", at, Vec::new());
+        Arc::get_mut(&mut told).unwrap().notices = vec!["expired".to_owned(); count];
+        let evidence = Evidence::Verified(vec![told, report("grype", NOW, Vec::new())]);
+        let decision = check("{name: r, action: deny, maxAllowed: {low: 0}}", evidence, Allow, "");
+        let kind = "signature";
+        let told: Vec<_> =
+            decision.notices.into_iter().filter(|n| n.kind.as_str() == kind).collect();
+        if let Some(first) = told.first() {
+            let (report, detail) = (Digest::of(b"trivy"), "expired".to_owned());
+            assert_eq!(first.kind, NoticeKind::Signature { report, detail });
+            assert_eq!((&first.rule, first.subject), (&None, Some(Digest::of(b""))));
+        }
+        told.len()
+    };
+    assert_eq!(of(0, false), 0);
+    assert_eq!(of(MAX_SIGNATURE_NOTICES, false), MAX_SIGNATURE_NOTICES);
+    assert_eq!(of(MAX_SIGNATURE_NOTICES + 1, false), MAX_SIGNATURE_NOTICES);
+    // What is not considered gives nothing to say about its signature.
+    assert_eq!(of(1, true), 0);
 }
 
 #[test]

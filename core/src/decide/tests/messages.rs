@@ -58,6 +58,66 @@ fn messages_are_one_bounded_line() {
 }
 
 #[test]
+fn notices_are_one_bounded_line() {
+    let hostile = format!("\u{1b}[2J\n\u{202e}{}", "x".repeat(100_000));
+    let platform = Platform {
+        os: hostile.clone(),
+        architecture: hostile.clone(),
+        variant: Some(hostile.clone()),
+    };
+    let cause = Cause { kind: CauseKind::Protocol, detail: hostile.clone() };
+    let report = Digest::of(b"");
+    for kind in [
+        NoticeKind::Unscanned,
+        NoticeKind::Unavailable(cause),
+        NoticeKind::Signature { report, detail: hostile.clone() },
+    ] {
+        let what = kind.as_str();
+        let notice = Notice {
+            rule: Some(hostile.as_str().into()),
+            subject: None,
+            platform: Some(platform.clone()),
+            kind,
+        };
+        let message = notice.message();
+        assert!(message.len() <= MAX_MESSAGE, "{what}: {}", message.len());
+        assert!(!message.contains(|c: char| c.is_control() || c == '\u{202e}'), "{message}");
+        assert!(message.contains("report") || message.contains("could not"), "{message}");
+        assert!(message.contains("lets that pass"), "{message}");
+    }
+    let mut notice = Notice {
+        rule: None,
+        subject: None,
+        platform: "linux/arm64".parse().ok(),
+        kind: NoticeKind::Signature { report, detail: "no\nway".to_owned() },
+    };
+    let told =
+        "the signature of a report failed a check that the trust policy only logs: no\\u{a}way";
+    assert_eq!(notice.message(), format!("linux/arm64: {told}"));
+    notice.rule = Some("r".into());
+    assert_eq!(notice.message(), format!("linux/arm64: {told}; rule `r` lets that pass"));
+}
+
+#[test]
+fn a_hostile_platform_leaves_the_reason_readable() {
+    let hostile = format!("\n\u{202e}{}", "x".repeat(100_000));
+    let evidence = found("c");
+    let decision = check("{name: r, maxAllowed: {low: 0}}", evidence, Audit, "r");
+    let mut violation = decision.violations[0].clone();
+    violation.platform =
+        Some(Platform { os: hostile.clone(), architecture: hostile, variant: None });
+    let condition = Condition::Forbidden { id: "\u{1b}".repeat(100_000) };
+    for condition in [violation.condition.clone(), condition] {
+        violation.condition = condition;
+        let message = violation.message(&image());
+        assert!(message.len() <= MAX_MESSAGE, "{}", message.len());
+        assert!(message.contains("Image contains"), "{message}");
+        assert!(!violation.reason().contains(char::is_control));
+        assert!(violation.reason().len() <= MAX_MESSAGE);
+    }
+}
+
+#[test]
 fn a_text_is_cut_one_byte_past_its_limit() {
     assert_eq!(printable("abcdef", 6), "abcdef");
     assert_eq!(printable("abcdefg", 6), "abc…");
