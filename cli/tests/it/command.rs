@@ -28,7 +28,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ran {
 }
 
 impl Ran {
-    pub(crate) fn of(output: Output) -> Self {
+    fn of(output: Output) -> Self {
         Self {
             status: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

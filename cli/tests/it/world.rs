@@ -85,11 +85,31 @@ pub(crate) fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> Pat
     path
 }
 
-/// A running `portcullis serve`. It is killed when it is dropped.
+/// It is killed when it is dropped.
+struct Process(Child);
+
+impl Process {
+    /// Waits for the end.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut stdout = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        (self.0.wait().unwrap().code(), stdout)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running `portcullis serve`.
 pub(crate) struct Service {
-    process: Child,
+    process: Process,
     listening: Value,
-    rest: Option<JoinHandle<String>>,
+    rest: JoinHandle<String>,
 }
 
 impl Service {
@@ -97,14 +117,14 @@ impl Service {
     pub(crate) fn start(config: &Path) -> Result<Self, Ran> {
         let mut command = portcullis(&["serve", "--config", config.to_str().unwrap()]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap());
+        let mut process = Process(command.spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap());
         let mut stderr = String::new();
         loop {
             let mut line = String::new();
             if lines.read_line(&mut line).unwrap() == 0 {
-                let output = process.wait_with_output().unwrap();
-                return Err(Ran { stderr, ..Ran::of(output) });
+                let (status, stdout) = process.end();
+                return Err(Ran { status, stdout, stderr });
             }
             stderr.push_str(&line);
             let logged: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -115,7 +135,7 @@ impl Service {
                     lines.read_to_string(&mut rest).unwrap();
                     rest
                 });
-                return Ok(Self { process, listening: logged, rest: Some(rest) });
+                return Ok(Self { process, listening: logged, rest });
             }
         }
     }
@@ -133,20 +153,10 @@ impl Service {
     }
 
     /// Sends a signal, by its name, and waits for the end; `stderr` is what came after it listened.
-    pub(crate) fn end(mut self, signal: &str) -> Ran {
-        let kill = format!("kill -{signal} {}", self.process.id());
+    pub(crate) fn end(self, signal: &str) -> Ran {
+        let kill = format!("kill -{signal} {}", self.process.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        let mut stdout = String::new();
-        self.process.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        let status = self.process.wait().unwrap().code();
-        Ran { status, stdout, stderr: self.rest.take().unwrap().join().unwrap() }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let (status, stdout) = self.process.end();
+        Ran { status, stdout, stderr: self.rest.join().unwrap() }
     }
 }
