@@ -1,6 +1,8 @@
 //! The command line: each subcommand owns its arguments.
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use portcullis_core::image::Reference;
 
 use crate::command::{attach, check, demo, rules, serve};
 
@@ -35,4 +37,9 @@ pub(crate) enum Output {
     Table,
     /// For programs: one JSON document.
     Json,
+}
+
+/// The image that an argument names.
+pub(crate) fn image(text: &str) -> anyhow::Result<Reference> {
+    text.parse().with_context(|| format!("`{text}` is not an image reference"))
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use portcullis_core::policy::Problem;
 use portcullis_proto::v1;
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::args::Output;
 use crate::command::rules::Verdict;
+
+/// Width in a pipe of what stands beside the images, in columns.
+const BESIDE_IMAGE: u16 = 130;
 
 /// One image, what was decided about it, and how long the answer took.
 pub(crate) struct Checked {
@@ -46,14 +49,19 @@ impl Checked {
 /// Writes what went wrong to standard error: the error and all that is behind it.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = String::new();
+    let mut said = String::new();
     for (depth, cause) in error.chain().enumerate() {
         let prefix = if depth == 0 { "error" } else { "  because" };
         // A status prints its code, message and metadata; the message is for people.
         let line = match cause.downcast_ref::<tonic::Status>() {
-            Some(status) => format!("{prefix}: {}: {}\n", status.code(), status.message()),
-            None => format!("{prefix}: {cause}\n"),
+            Some(status) => format!("{}: {}", status.code(), status.message()),
+            None => cause.to_string(),
         };
-        text.push_str(&line);
+        // Libraries wrap an error in one that says the same.
+        if line != said {
+            text.push_str(&format!("{prefix}: {}\n", line.trim_end().replace('\n', "\n    ")));
+        }
+        said = line;
     }
     // Where standard error is gone there is nobody left to tell.
     if io::stderr().write_all(text.as_bytes()).is_err() {}
@@ -118,13 +126,19 @@ fn table<'a>(rows: impl Iterator<Item = (&'a Checked, Option<&'a Checked>)>) -> 
             presets::ASCII_FULL_CONDENSED
         })
         .set_content_arrangement(ContentArrangement::Dynamic);
-    if !terminal {
-        // A pipe has no width: a fixed one keeps logs alike everywhere.
-        table.set_width(160);
-    }
     table.set_header(["IMAGE", "ACTION", "RULE", "WHY", "SCANNED", "SIGNED BY", "ANSWERED"]);
+    let mut longest = 0;
     for (checked, again) in rows {
+        longest = longest.max(checked.asked.len());
         table.add_row(row(checked, again, terminal));
+    }
+    if !terminal {
+        // A pipe has no width: a fixed one keeps logs alike everywhere. Images stay whole, because
+        // they are searched for.
+        table.set_width(u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(BESIDE_IMAGE));
+        if let Some(images) = table.column_mut(0) {
+            images.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
 }

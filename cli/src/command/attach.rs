@@ -24,7 +24,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::args::Output;
+use crate::args::{self, Output};
 use crate::render;
 
 /// The largest key or certificate file that is read, in bytes.
@@ -85,7 +85,7 @@ impl From<Envelope> for sign::Format {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let image: Reference = args.image.parse()?;
+    let image = args::image(&args.image)?;
     let report = read(&args.report, MAX_REPORT)?;
     let key = SigningKey::from_pem(
         &read(&args.key, MAX_KEY_FILE)?,

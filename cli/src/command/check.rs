@@ -4,11 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use portcullis_client::Client;
-use portcullis_core::image::Reference;
 use portcullis_proto::v1;
 use tokio::time::Instant;
 
-use crate::args::Output;
+use crate::args::{self, Output};
 use crate::render::{self, Checked};
 
 /// The image must not run.
@@ -69,7 +68,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output,
     } = args;
     // Read here too, so that a mistyped name is named without a service.
-    let _: Reference = image.parse()?;
+    args::image(&image)?;
     let (kind, name) = match workload.split_once('/') {
         Some((kind, name)) => (kind, name),
         None if workload.is_empty() => ("", ""),

@@ -1,0 +1,26 @@
+//! The built command, run as a user would.
+
+#[cfg(test)]
+#[path = "it/command.rs"]
+mod command;
+#[cfg(test)]
+#[path = "it/world.rs"]
+mod world;
+#[cfg(test)]
+#[path = "it/demo.rs"]
+mod demo;
+#[cfg(test)]
+#[path = "it/check.rs"]
+mod check;
+#[cfg(test)]
+#[path = "it/serve.rs"]
+mod serve;
+#[cfg(test)]
+#[path = "it/attach.rs"]
+mod attach;
+#[cfg(test)]
+#[path = "it/rules.rs"]
+mod rules;
+#[cfg(test)]
+#[path = "it/operations.rs"]
+mod operations;

@@ -1,0 +1,93 @@
+//! `portcullis check`: three outcomes, never two.
+
+use super::command::{Ran, run};
+use super::world::World;
+
+const AUDIT: &str = "apiVersion: portcullis.dev/v1
+kind: Policy
+spec:
+  rules:
+    - name: only-audit
+      action: audit
+      maxAllowed: {critical: 0}
+";
+
+#[track_caller]
+fn says(ran: &Ran, words: &[&str]) {
+    for word in words {
+        assert!(ran.stdout.contains(word), "`{word}` is not in {ran:#?}");
+    }
+    assert_eq!(ran.stderr, "", "{ran:#?}");
+}
+
+#[test]
+fn an_allowed_image_ends_with_0() {
+    let world = World::new();
+    let ran = world.serve().check(world.image("clean"), &[]).ends_with(0);
+    says(&ran, &["allow", "no rule is violated", "CN=demo scanner"]);
+}
+
+#[test]
+fn a_denied_image_ends_with_2_and_says_why() {
+    let world = World::new();
+    let service = world.serve();
+    let ran = service.check(world.image("critical"), &[]).ends_with(2);
+    says(&ran, &["deny", "no-known-high-risk", "4 critical or", "CVE-2022-1292"]);
+    let ran = service.check(world.image("unsigned"), &["--output", "json"]).ends_with(2);
+    assert_eq!(ran.json()["checks"][0]["evidence"]["status"], "rejected");
+}
+
+#[test]
+fn an_audited_image_ends_with_0_and_shows_its_warning() {
+    let world = World::new();
+    world.write("rules.yaml", AUDIT);
+    let service = world.serve();
+    let ran = service.check(world.image("critical"), &[]).ends_with(0);
+    says(&ran, &["audit", "only-audit", "4 critical or", "CVE-2022-1292"]);
+    let json = service.check(world.image("critical"), &["--output", "json"]).ends_with(0).json();
+    assert_eq!(json["checks"][0]["action"], "audit");
+    assert_eq!(json["checks"][0]["violations"][0]["deciding"], true);
+}
+
+#[test]
+fn a_missing_service_is_no_answer() {
+    run(&["check", "busybox", "--server", "http://127.0.0.1:1"])
+        .complains_of(&["failed to reach the decision service at `http://127.0.0.1:1`"]);
+}
+
+#[test]
+fn every_line_of_an_error_is_under_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "apiVersion: portcullis.dev/v1\nkind: Policy\nspec:\n  a: 1\n  b: 1\n";
+    super::world::write(folder.path(), "rules.yaml", rules);
+    let config = super::world::write(folder.path(), "portcullis.yaml", "rules: [rules.yaml]\n");
+    let ran = run(&["serve", "--config", config.to_str().unwrap()]);
+    ran.complains_of(&["rules.yaml:4:3", "rules.yaml:5:3"]);
+    assert!(ran.stderr.lines().skip(1).all(|line| line.starts_with("  ")), "{ran:#?}");
+}
+
+#[test]
+fn what_is_not_a_service_is_no_answer() {
+    let world = World::new();
+    let service = world.serve();
+    let url = format!("http://{}", service.admin());
+    let ran = run(&["check", "busybox", "--server", &url]).ends_with(1);
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_malformed_image_is_named_without_a_service() {
+    let check = |image: &str| run(&["check", image, "--server", "http://127.0.0.1:1"]);
+    check("reg.example/Team/app:1").complains_of(&["`Team/app`"]);
+    check("busybox@sha256:abc").complains_of(&["`sha256:abc` is not a digest"]);
+    check("busybox:").complains_of(&["`busybox:` is not an image", "`` is not a tag"]);
+    check("").complains_of(&["the image reference is empty"]);
+}
+
+#[test]
+fn a_malformed_flag_is_named() {
+    run(&["check", "busybox", "--workload", "app"]).complains_of(&["`app`", "`Kind/name`"]);
+    // clap's own status for a wrong command line.
+    let ran = run(&["check", "busybox", "--timeout", "0"]).ends_with(2);
+    assert!(ran.stderr.contains("--timeout"), "{ran:#?}");
+}
