@@ -50,9 +50,12 @@ pub(crate) struct Args {
     /// The form of the signature.
     #[arg(long, value_enum, default_value_t = Envelope::Cose)]
     format: Envelope,
-    /// For an image of several platforms: attach to this one instead of the index.
+    /// For an image of several platforms: the one that the report is about.
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    /// For an image of several platforms: the report is about all of them.
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
     /// Speak plain HTTP to the registry.
     #[arg(long)]
     plain_http: bool,
@@ -96,7 +99,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     let registry = registry(&image, &args)?;
     let deadline = Instant::now() + LIMIT;
-    let subject = subject(&registry, &image, args.platform.as_ref(), deadline).await?;
+    let subject = subject(&registry, &image, &args, deadline).await?;
     let statement = statement::from_report(&report, &image.name(), subject.digest)
         .with_context(|| format!("failed to use `{}`", args.report.display()))?;
     let attached = Attacher { registry, image, deadline }
@@ -142,18 +145,30 @@ fn registry(image: &Reference, args: &Args) -> anyhow::Result<Registry> {
 async fn subject(
     registry: &Registry,
     image: &Reference,
-    platform: Option<&Platform>,
+    args: &Args,
     deadline: Instant,
 ) -> anyhow::Result<Target> {
     let target = |fetched: &Fetched| Target::of(&fetched.bytes, &fetched.media_type);
     let found = registry.resolve(image, deadline).await?;
-    let Some(platform) = platform else {
+    let Document::Index(index) = referrers::parse(&found.bytes, &found.media_type)? else {
+        anyhow::ensure!(
+            args.platform.is_none(),
+            "`{image}` is an image of one platform; leave out `--platform`"
+        );
         return Ok(target(&found));
     };
-    let Document::Index(index) = referrers::parse(&found.bytes, &found.media_type)? else {
-        anyhow::bail!("`{image}` is an image of one platform; leave out `--platform`");
-    };
     let entries = || index.manifests.iter().filter_map(|e| Some((e.runnable_platform()?, e)));
+    // A scanner looks at one platform of an image, and its report must not speak for the others.
+    let Some(platform) = &args.platform else {
+        let known: Vec<_> = entries().map(|(p, _)| p.to_string()).collect();
+        anyhow::ensure!(
+            args.all_platforms,
+            "`{image}` has several platforms: name the one that the report is about with \
+             `--platform`, {}; or say `--all-platforms`",
+            known.join(" or ")
+        );
+        return Ok(target(&found));
+    };
     let Some((_, entry)) = entries().find(|(p, _)| p == platform) else {
         let known: Vec<_> = entries().map(|(p, _)| p.to_string()).collect();
         anyhow::bail!("`{image}` has no platform `{platform}`, but {}", known.join(", "));

@@ -138,6 +138,16 @@ fn an_image_of_one_platform_has_no_other() {
 }
 
 #[test]
+fn a_report_on_an_image_of_several_platforms_says_which_it_is_about() {
+    let mut desk = Desk::new();
+    desk.image = desk.world.image("multi").to_owned();
+    desk.refuses(&["several platforms", "`--platform`", "linux/arm64", "`--all-platforms`"]);
+    desk.attach(&["--platform", "linux/s390x"]).complains_of(&["linux/s390x", "linux/arm64"]);
+    desk.attach(&["--platform", "linux/amd64"]).ends_with(0);
+    desk.attach(&["--all-platforms"]).ends_with(0);
+}
+
+#[test]
 fn a_registry_that_is_down_is_named() {
     let Desk { world, image, report, key, chain } = Desk::new();
     let (host, _folder) = world.without_registry();

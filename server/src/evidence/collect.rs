@@ -285,7 +285,12 @@ fn read(verified: &Verified) -> Result<Report, Fault> {
         let (reason, detail) = (error.reason(), detail(&error));
         Fault::Unreadable(created, Rejection { reason, report: Some(verified.report()), detail })
     })?;
-    Ok(Report { digest: verified.report(), signer: Arc::clone(verified.signer()), findings })
+    Ok(Report {
+        digest: verified.report(),
+        signer: Arc::clone(verified.signer()),
+        findings,
+        notices: verified.notices().to_vec(),
+    })
 }
 
 /// Whether an artifact or the registry is to blame for `error`.

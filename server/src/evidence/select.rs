@@ -115,6 +115,7 @@ mod tests {
             digest: Digest::of(name.as_bytes()),
             signer: Arc::new(signer),
             findings: Findings { scanner, scanned_at: at(hours), list: Vec::new() },
+            notices: Vec::new(),
         }
     }
 
