@@ -24,3 +24,6 @@ mod rules;
 #[cfg(test)]
 #[path = "it/operations.rs"]
 mod operations;
+#[cfg(test)]
+#[path = "it/traces.rs"]
+mod traces;

@@ -18,13 +18,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is not one.
-    #[error("`{url}` is not a server address: expected `http://host:port`")]
-    Address {
-        /// As given.
-        url: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
+    #[error("`{0}` is not a server address: expected `http://host:port`")]
+    Address(String),
     /// The service cannot be reached.
     #[error("failed to reach the decision service at `{url}`")]
     Unreachable {
@@ -51,8 +46,12 @@ impl Client {
     /// # Errors
     /// When the address is malformed or the service cannot be reached.
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|source| ClientError::Address { url: url.to_owned(), source })?;
+        let malformed = || ClientError::Address(url.to_owned());
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| malformed())?;
+        // There is no TLS yet, and what is no URL at all reads as a host.
+        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
+            return Err(malformed());
+        }
         let channel = endpoint
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)

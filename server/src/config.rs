@@ -102,6 +102,9 @@ pub enum ConfigError {
         /// Why.
         source: Option<ImageError>,
     },
+    /// A registry has a user name without a password, or the reverse.
+    #[error("registry `{0}` has one of `username` and `passwordFile`: give both or neither")]
+    Credentials(String),
     /// A registry host is listed twice.
     #[error("`registries` names `{0}` twice; keep one entry")]
     HostTwice(String),
@@ -132,9 +135,11 @@ impl Config {
         if bytes.len() > MAX_CONFIG {
             return Err(ConfigError::TooLarge { path: path.to_owned(), length: bytes.len() });
         }
-        let file: File = serde_saphyr::from_slice(&bytes).map_err(|source| {
-            ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
-        })?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        let file: File =
+            serde_saphyr::from_slice_with_options(&bytes, options).map_err(|source| {
+                ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
+            })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         file.into_config(folder)
     }
@@ -378,15 +383,8 @@ fn canonical(host: &str) -> Result<String, ConfigError> {
 
 impl RegistryFile {
     fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
-        let Self {
-            host: _,
-            scheme,
-            endpoint,
-            username,
-            password_file,
-            trusted_realm_hosts,
-            ca_file,
-        } = self;
+        let Self { host, scheme, endpoint, username, password_file, trusted_realm_hosts, ca_file } =
+            self;
         let read = |path: PathBuf| {
             let path = folder.join(path);
             fs::read(&path).map_err(|source| ConfigError::Read { path, source })
@@ -398,10 +396,7 @@ impl RegistryFile {
                 Credentials::Basic { username, password: Secret::new(password) }
             }
             _ => {
-                return Err(ConfigError::Range {
-                    field: "registries[].passwordFile",
-                    expected: "`username` and `passwordFile` together or neither",
-                });
+                return Err(ConfigError::Credentials(host));
             }
         };
         Ok(HostConfig {

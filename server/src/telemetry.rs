@@ -1,6 +1,8 @@
 //! Log lines and spans out: structured logs on standard error, traces over OTLP where an endpoint is
 //! configured.
 
+use std::io::IsTerminal as _;
+
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
@@ -93,7 +95,8 @@ impl Telemetry {
     pub fn begin(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.filter)
             .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
-        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let colour = std::io::stderr().is_terminal();
+        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
         let logs = match config.format {
             LogFormat::Text => logs.with_filter(filter).boxed(),
             LogFormat::Json => logs.json().flatten_event(true).with_filter(filter).boxed(),

@@ -66,9 +66,9 @@ fn events_are_written_when_it_ends() {
 #[test]
 fn a_bad_configuration_is_named_with_its_line() {
     let bad = |config: &str, words: &[&str]| Bad::new().complains_of(config, words);
-    bad("listen: nonsense\n", &["portcullis.yaml` is not a configuration", "line 1 column 9"]);
-    bad("admin: 127.0.0.1:0\nbudgt: 1s\n", &["line 2 column 1", "`budgt`", "budget"]);
-    bad("budget: 5 parsecs\n", &["line 1 column 9", "`5 parsecs`", "ms, s, m, h, d"]);
+    bad("listen: nonsense\n", &["portcullis.yaml` is not a configuration", "line 1, column 9"]);
+    bad("admin: 127.0.0.1:0\nbudgt: 1s\n", &["line 2, column 1", "`budgt`", "budget"]);
+    bad("budget: 5 parsecs\n", &["line 1, column 9", "`5 parsecs`", "ms, s, m, h, d"]);
     bad("budget: 0s\n", &["`0s` is not a duration"]);
     bad("maxInFlight: 0\n", &["`maxInFlight`", "at least 1"]);
     bad("traces: {sampleRatio: 2.0}\n", &["`traces.sampleRatio`", "0.0 to 1.0"]);
@@ -131,7 +131,7 @@ fn bad_trust_is_named() {
     let bad = |policy: &str, words: &[&str]| {
         Bad::new().with("trust.json", policy).complains_of(&config, words);
     };
-    bad("{\"version\": ", &["trust.json`", "line 1 column 12"]);
+    bad("{\"version\": ", &["trust.json`", "line 1, column 12"]);
     bad(&trust_policy("strikt"), &["trust.json`", "statement `all`", "`strikt`", "`strict`"]);
     bad(&trust_policy("strict"), &["trust.json`", "`ca:x` has no certificate"]);
     Bad::new()

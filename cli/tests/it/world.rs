@@ -65,6 +65,11 @@ impl World {
         Service::start(&self.folder.path().join("portcullis.yaml")).unwrap()
     }
 
+    /// Adds lines to the configuration of the service.
+    pub(crate) fn configure(&self, more: &str) {
+        self.write("portcullis.yaml", self.config() + more);
+    }
+
     /// Cuts the registry off, and gives its host.
     pub(crate) fn without_registry(self) -> (String, TempDir) {
         let host = self.registry.host().to_owned();
@@ -140,6 +145,11 @@ impl Service {
         }
     }
 
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.listening["address"].as_str().unwrap())
+    }
+
     /// Where metrics are.
     pub(crate) fn admin(&self) -> &str {
         self.listening["admin"].as_str().unwrap()
@@ -148,7 +158,7 @@ impl Service {
     /// `portcullis check` of an image at this service.
     #[track_caller]
     pub(crate) fn check(&self, image: &str, more: &[&str]) -> Ran {
-        let url = format!("http://{}", self.listening["address"].as_str().unwrap());
+        let url = self.url();
         run(&[&["check", image, "--server", &url, "--timeout", "20000"], more].concat())
     }
 

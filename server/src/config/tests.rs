@@ -64,7 +64,7 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("registries: [{host: team}]", &["team", "registry host"]);
     refused("registries: [{host: 'reg.io/x'}]", &["reg.io/x"]);
     refused("registries: [{host: a.io}, {host: a.io}]", &["a.io", "twice"]);
-    refused("registries: [{host: a.io, username: me}]", &["passwordFile", "together"]);
+    refused("registries: [{host: a.io, username: me}]", &["a.io", "passwordFile", "both"]);
     refused("registries: [{host: a.io, caFile: none.pem}]", &["none.pem", "failed to read"]);
     refused("traces: {sampleRatio: 2}", &["sampleRatio", "0.0 to 1.0"]);
     refused("log: {format: xml}", &["xml"]);
