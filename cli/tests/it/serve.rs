@@ -131,7 +131,7 @@ fn bad_trust_is_named() {
     let bad = |policy: &str, words: &[&str]| {
         Bad::new().with("trust.json", policy).complains_of(&config, words);
     };
-    bad("{\"version\": ", &["trust.json`", "line 1, column 12"]);
+    bad("{\"version\": ", &["trust.json`", "line 1 column 12"]);
     bad(&trust_policy("strikt"), &["trust.json`", "statement `all`", "`strikt`", "`strict`"]);
     bad(&trust_policy("strict"), &["trust.json`", "`ca:x` has no certificate"]);
     Bad::new()

@@ -216,7 +216,7 @@ fn a_rule_leaves_its_unsupported_registries_alone() {
     let decision = check(&rule("reg.io"), found("c"), Allow, "");
     assert_eq!(decision.notices[0].kind, NoticeKind::UnsupportedRegistry);
     check(&rule("reg.io/app"), found("c"), Allow, "");
-    for other in ["g.io", "reg.io:443", "reg.io/ap", "reg.io/app/x", "reg.io.evil.com"] {
+    for other in ["g.io", "reg.io:8443", "reg.io/ap", "reg.io/app/x", "reg.io.evil.com"] {
         check(&rule(other), found("c"), Deny, "r");
     }
 }
