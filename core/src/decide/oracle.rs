@@ -213,21 +213,22 @@ fn merged(reports: &[&Arc<Report>]) -> Vec<Finding> {
                 Some((other, taken, names)) => {
                     *taken = number;
                     names.extend(ids);
+                    let mut milder = finding.clone();
                     if finding.walk_order(other) == Ordering::Less {
-                        *other = finding.clone();
+                        std::mem::swap(other, &mut milder);
+                    }
+                    // Its own names first, as scanners list them: they are part of the order.
+                    for id in merge::ids(&milder) {
+                        if !other.is(id) {
+                            other.aliases.push(id.into());
+                        }
                     }
                 }
                 None => kept.push((finding.clone(), number, ids)),
             }
         }
     }
-    let mut findings: Vec<_> = kept
-        .into_iter()
-        .map(|(mut finding, _, names)| {
-            finding.aliases = names.into_iter().map(String::into_boxed_str).collect();
-            finding
-        })
-        .collect();
+    let mut findings: Vec<_> = kept.into_iter().map(|(finding, ..)| finding).collect();
     findings.sort_by(Finding::walk_order);
     findings
 }
