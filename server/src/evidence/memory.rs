@@ -188,3 +188,6 @@ impl Expiry<Key, Known> for ByStatus {
         Some(lifetime(&self.0, &known.evidence))
     }
 }
+
+#[cfg(test)]
+mod tests;
