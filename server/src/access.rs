@@ -32,3 +32,33 @@ impl AccessScopes {
         Arc::clone(self.named.get(host).unwrap_or(&self.anonymous))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{HostConfig, Secret};
+
+    #[test]
+    fn each_credential_is_a_scope_of_its_own() {
+        let host = |username: &str| HostConfig {
+            credentials: Credentials::Basic {
+                username: username.to_owned(),
+                password: Secret::new("secret".to_owned()),
+            },
+            ..HostConfig::default()
+        };
+        let hosts = [
+            ("a.io".to_owned(), host("anonymous")),
+            ("b.io".to_owned(), host("robot")),
+            ("c.io".to_owned(), HostConfig::default()),
+        ];
+        let config = RegistryConfig { hosts: hosts.into(), ..RegistryConfig::default() };
+        let scopes = AccessScopes::new(&config);
+        let all = ["a.io", "b.io", "c.io", "unlisted.io"].map(|name| scopes.of(name));
+        // A user whose name is `anonymous` is not nobody.
+        assert_eq!(
+            all.map(|scope| scope.to_string()),
+            ["basic:anonymous", "basic:robot", "anonymous", "anonymous"]
+        );
+    }
+}

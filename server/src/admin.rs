@@ -71,3 +71,23 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
     response.headers_mut().insert(header::CONTENT_TYPE, value);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_is_ready_only_while_it_takes_questions() {
+        let readiness = Arc::new(Readiness::default());
+        let admin = Admin { metrics: Arc::default(), readiness: Arc::clone(&readiness) };
+        let status = |page: &str| {
+            let request = Request::builder().uri(page).body(()).unwrap();
+            admin.answer(&request).unwrap().status().as_u16()
+        };
+        assert_eq!((status("/livez"), status("/readyz")), (200, 503));
+        readiness.set(true);
+        assert_eq!((status("/livez"), status("/readyz")), (200, 200));
+        readiness.set(false);
+        assert_eq!((status("/livez"), status("/readyz")), (200, 503));
+    }
+}

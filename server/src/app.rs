@@ -220,3 +220,27 @@ fn observed(config: RegistryConfig, metrics: &Arc<Metrics>) -> RegistryConfig {
     let observer = Arc::new(Counted { listed, metrics: Arc::clone(metrics) });
     RegistryConfig { observer, ..config }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_registries_are_named_in_metrics() {
+        let metrics = Arc::new(Metrics::new());
+        let listed = std::collections::BTreeSet::from(["reg.io".to_owned()]);
+        let counted = Counted { listed, metrics: Arc::clone(&metrics) };
+        for (registry, outcome) in [
+            ("reg.io", Outcome::Answered(200)),
+            ("one.example", Outcome::Answered(429)),
+            ("two.example", Outcome::Answered(429)),
+        ] {
+            counted.on_request(registry, Route::Manifest, outcome);
+        }
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(r#"{host="reg.io",route="manifest",outcome="ok"} 1"#), "{text}");
+        let others = r#"{host="unlisted",route="manifest",outcome="throttled"} 2"#;
+        assert!(text.contains(others), "{text}");
+        assert!(!text.contains("example"), "{text}");
+    }
+}

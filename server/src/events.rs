@@ -145,3 +145,82 @@ impl EventFile {
         self.file.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_core::decide::{Context, decide};
+    use portcullis_core::policy::Policy;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
+
+    /// Answers every question with what is asked, or not at all.
+    struct Echo(Option<CheckError>);
+
+    impl Check for Echo {
+        async fn check(&self, question: Question, _: Instant) -> Result<Answer, CheckError> {
+            if let Some(error) = &self.0 {
+                return Err(error.clone());
+            }
+            let policy = Arc::new(Policy::default_policy());
+            let decided = question.containers.into_iter().map(|(container, image)| {
+                let context = Context { container, ..question.context.clone() };
+                let decision = decide(&policy, &image, &[], &context, NOW);
+                Decided { context, image, subjects: Vec::new(), decision, took: Duration::ZERO }
+            });
+            let decided = decided.collect();
+            Ok(Answer { decided, policy, evaluated_at: NOW, max_age: Duration::ZERO })
+        }
+    }
+
+    fn question(containers: &[&str]) -> Question {
+        let image = |name: &&str| ((*name).to_owned(), "reg.io/app:v1".parse().unwrap());
+        let containers = containers.iter().map(image).collect();
+        Question { context: Context::default(), containers }
+    }
+
+    fn dropped(metrics: &Metrics) -> String {
+        let text = metrics.encode().unwrap();
+        let line = text.lines().find(|l| l.starts_with("portcullis_events_dropped_total"));
+        line.unwrap().rsplit(' ').next().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_the_queue_is_dropped_and_counted_and_answered() {
+        let (metrics, (queue, mut events)) = (Arc::new(Metrics::new()), mpsc::channel(2));
+        let recorded = Recorded::new(Echo(None), Some(queue), NOW, Arc::clone(&metrics));
+        let answer = recorded.check(question(&["a", "b", "c"]), Instant::now()).await.unwrap();
+        assert_eq!(answer.decided.len(), 3);
+        assert_eq!(dropped(&metrics), "1");
+        let mut next = || events.try_recv().unwrap();
+        let (a, b) = (next(), next());
+        assert_eq!((a.container.as_str(), b.container.as_str()), ("a", "b"));
+        recorded.check(question(&["d"]), Instant::now()).await.unwrap();
+        // The number of what was dropped is missing, so that a reader sees the gap.
+        let start = NOW.unix_timestamp_nanos();
+        let ids = [a.id, b.id, next().id];
+        assert_eq!(ids, [1, 2, 4].map(|number| format!("{start:x}-{number}")));
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_no_event() {
+        let (queue, mut events) = mpsc::channel(1);
+        let echo = Echo(Some(CheckError::DeadlineExceeded));
+        let recorded = Recorded::new(echo, Some(queue), NOW, Arc::default());
+        assert!(recorded.check(question(&["a"]), Instant::now()).await.is_err());
+        assert!(events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_gone_does_not_take_the_answers_with_it() {
+        let (metrics, (queue, events)) = (Arc::new(Metrics::new()), mpsc::channel(1));
+        drop(events);
+        let recorded = Recorded::new(Echo(None), Some(queue), NOW, Arc::clone(&metrics));
+        assert!(recorded.check(question(&["a"]), Instant::now()).await.is_ok());
+        assert_eq!(dropped(&metrics), "1");
+    }
+}

@@ -60,3 +60,83 @@ impl Drop for InFlight<'_> {
         self.0.in_flight(-1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use portcullis_core::decide::Context;
+    use portcullis_core::policy::Policy;
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    /// Answers when it is let.
+    struct Slow {
+        asked: AtomicUsize,
+        gate: Arc<Semaphore>,
+    }
+
+    impl Check for Slow {
+        async fn check(&self, _: Question, _: Instant) -> Result<Answer, CheckError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let _passed = self.gate.acquire().await;
+            Ok(Answer {
+                decided: Vec::new(),
+                policy: Arc::new(Policy::default_policy()),
+                evaluated_at: OffsetDateTime::UNIX_EPOCH,
+                max_age: Duration::ZERO,
+            })
+        }
+    }
+
+    fn limited(limit: usize) -> (Limited<Slow>, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let slow = Slow { asked: AtomicUsize::new(0), gate: Arc::clone(&gate) };
+        (Limited::new(slow, limit, Arc::default()), gate)
+    }
+
+    fn question() -> Question {
+        Question { context: Context::default(), containers: Vec::new() }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    #[tokio::test]
+    async fn one_past_the_limit_is_turned_away_at_once() {
+        let (limited, gate) = limited(2);
+        let mut first = Box::pin(limited.check(question(), soon()));
+        let mut second = Box::pin(limited.check(question(), soon()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        let third = limited.check(question(), soon()).await.unwrap_err();
+        assert_eq!(third, CheckError::Overloaded { limit: 2, retry_after: RETRY_AFTER });
+        assert_eq!(limited.inner.asked.load(Ordering::SeqCst), 2);
+
+        // A caller that goes away makes room, and so does an answer.
+        drop(first);
+        let mut fourth = Box::pin(limited.check(question(), soon()));
+        assert!(futures_util::poll!(&mut fourth).is_pending());
+        gate.add_permits(1);
+        assert!(second.await.is_ok());
+        assert!(fourth.await.is_ok());
+        assert!(limited.check(question(), soon()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_question_whose_time_is_up_is_not_worked_on() {
+        let (limited, _gate) = limited(1);
+        let late = limited.check(question(), Instant::now()).await;
+        assert_eq!(late.unwrap_err(), CheckError::DeadlineExceeded);
+        assert_eq!(limited.inner.asked.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_no_semaphore_can_hold_is_cut() {
+        let (limited, gate) = limited(usize::MAX);
+        gate.add_permits(1);
+        assert!(limited.check(question(), soon()).await.is_ok());
+    }
+}

@@ -97,7 +97,7 @@ impl Rules {
         let sources = rule_sources(&config.rules)?;
         let trust = TrustFiles::read(config)?;
         let rules = Self {
-            policy: ArcSwap::from_pointee(parse_policy(&sources)?),
+            policy: ArcSwap::from_pointee(parse_policy(config, &sources)?),
             trust: ArcSwap::from_pointee(trust.parse()?),
         };
         Ok(rules)
@@ -165,7 +165,7 @@ impl Rules {
         if seen == Some(now) {
             return seen;
         }
-        match read.and_then(|sources| Ok(parse_policy(&sources)?)) {
+        match read.and_then(|sources| Ok(parse_policy(config, &sources)?)) {
             Ok(policy) if policy.revision() == self.policy().revision() => {}
             Ok(policy) => {
                 self.policy.store(Arc::new(policy));
@@ -226,8 +226,10 @@ impl Rules {
     }
 }
 
-fn parse_policy(sources: &[Source]) -> Result<Policy, PolicyErrors> {
-    if sources.is_empty() { Ok(Policy::default_policy()) } else { policy::parse(sources) }
+/// The default rule holds where no rules are configured, not where a folder is empty: it may be on its
+/// way, and what it denied must not be let through meanwhile.
+fn parse_policy(config: &RulesConfig, sources: &[Source]) -> Result<Policy, PolicyErrors> {
+    if config.rules.is_empty() { Ok(Policy::default_policy()) } else { policy::parse(sources) }
 }
 
 /// Tells one state of the files from another, faults included.
@@ -362,3 +364,6 @@ fn read(path: &Path) -> Result<Vec<u8>, RulesError> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,3 +245,6 @@ impl Expiry<Key, Known> for ByStatus {
         Some(self.kept(known))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,3 +235,6 @@ fn duration(span: Duration) -> prost_types::Duration {
         nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
     }
 }
+
+#[cfg(test)]
+mod tests;

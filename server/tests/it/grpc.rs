@@ -39,7 +39,7 @@ async fn a_malformed_image_is_named_by_its_place() {
         assert_invalid(world.try_ask(request).await, "containers[1].image");
     }
     // Nothing is looked for where a question cannot be answered whole.
-    assert_eq!(world.registry.requests(), []);
+    assert_eq!(world.requests("/it/"), 0);
 }
 
 #[tokio::test]
@@ -110,13 +110,13 @@ async fn raw(world: &World, timeout: &str) -> Status {
 #[tokio::test]
 async fn what_cannot_be_found_out_in_time_is_an_answer_all_the_same() {
     let world = World::new().await;
-    let image = world.scanned("app", &clean());
-    for route in [Route::Manifest, Route::Referrers] {
-        world.registry.clear_faults();
+    for (name, route) in [("attached", Route::Referrers), ("image", Route::Manifest)] {
+        let image = world.scanned(name, &clean());
         world.registry.fault(route, Fault::Hang);
         let decision = world.decide_within(&image.pinned(), Duration::from_millis(100)).await;
         assert_evidence(&decision, Unavailable, "deadline: ");
         assert_eq!(decision.rule, "good-only");
+        assert_eq!(decision.digest, image.digest.to_string());
     }
 }
 

@@ -1,0 +1,146 @@
+//! What is remembered, for how long, and of whom.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use portcullis_core::evidence::{Reason, Rejection};
+use portcullis_core::image::Digest;
+use portcullis_core::signature::{StoreFile, StoreKind, Trust};
+use portcullis_testkit::clock::TestClock;
+use portcullis_testkit::keys::Authority;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::*;
+
+const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
+
+/// Knows one thing of everything, and counts how often it is asked.
+struct Source {
+    evidence: Evidence,
+    asked: AtomicUsize,
+    clock: Arc<TestClock>,
+}
+
+impl EvidenceSource for Source {
+    async fn evidence(&self, _: &Question, _: Instant) -> Known {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let now = self.clock.now();
+        Known {
+            evidence: Arc::new(self.evidence.clone()),
+            fetched_at: now,
+            fresh_until: now,
+            source: super::Source::Registry,
+        }
+    }
+}
+
+struct World {
+    memory: Memory<Source>,
+    clock: Arc<TestClock>,
+}
+
+/// A memory whose three lifetimes differ and pass by the test's clock alone.
+fn world(evidence: Evidence) -> World {
+    let clock = Arc::new(TestClock::new(NOW));
+    let source = Source { evidence, asked: AtomicUsize::new(0), clock: Arc::clone(&clock) };
+    let config = MemoryConfig {
+        ttl: Duration::from_secs(300),
+        negative_ttl: Duration::from_secs(200),
+        failure_ttl: Duration::from_secs(100),
+        ..MemoryConfig::default()
+    };
+    let memory = Memory::new(source, config, clock.clone(), Arc::default(), TaskTracker::new());
+    World { memory, clock }
+}
+
+impl World {
+    /// Asks, and tells how often the source has been asked by then.
+    async fn ask(&self, question: &Question) -> usize {
+        let before = self.memory.inner.asked.load(Ordering::SeqCst);
+        let known = self.memory.evidence(question, Instant::now() + Duration::from_secs(5)).await;
+        let after = self.memory.inner.asked.load(Ordering::SeqCst);
+        let expected = if after > before { super::Source::Registry } else { super::Source::Memory };
+        assert_eq!(known.source, expected);
+        after
+    }
+}
+
+fn question() -> Question {
+    Question {
+        image: "reg.io/team/app:v1".parse().unwrap(),
+        digest: Digest::of(b"image"),
+        trust: Arc::new(Trust::nobody()),
+        access: Arc::from("anonymous"),
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_evidence_lives_as_long_as_it_may() {
+    let rejection =
+        Rejection { reason: Reason::Unsigned, report: None, detail: "no signature".to_owned() };
+    let cause = Cause { kind: CauseKind::Denied, detail: "status 403".to_owned() };
+    for (evidence, seconds) in [
+        (Evidence::Verified(Vec::new()), 300),
+        (Evidence::Missing, 200),
+        (Evidence::Rejected(rejection), 200),
+        (Evidence::Unavailable(cause), 100),
+        (Evidence::Unsupported, 100),
+    ] {
+        let status = evidence.status();
+        let world = world(evidence);
+        assert_eq!(world.ask(&question()).await, 1, "{status}");
+        world.clock.advance(Duration::from_millis(seconds * 1_000 - 1));
+        assert_eq!(world.ask(&question()).await, 1, "{status}");
+        world.clock.advance(Duration::from_millis(1));
+        assert_eq!(world.ask(&question()).await, 2, "{status}");
+    }
+}
+
+/// The key is taken apart by a pattern, so that a field that is added must be changed here too.
+#[tokio::test]
+async fn a_question_that_differs_in_any_part_of_the_key_is_another() {
+    let Key { access: _, registry: _, repository: _, digest: _, trust: _ } = question().key();
+    let authority = Authority::new("it", NOW).unwrap();
+    let root = StoreFile {
+        kind: StoreKind::Ca,
+        store: "it".to_owned(),
+        file: "root.pem".to_owned(),
+        bytes: authority.root_pem().into_bytes(),
+    };
+    let policy = authority.trust_policy_json("*", "it").unwrap();
+    let trust = Arc::new(Trust::parse(policy.as_bytes(), &[root]).unwrap());
+    let world = world(Evidence::Missing);
+    let with_image = |image: &str| Question { image: image.parse().unwrap(), ..question() };
+    let others = [
+        question(),
+        Question { access: Arc::from("basic:robot"), ..question() },
+        with_image("other.io/team/app:v1"),
+        with_image("reg.io/team/other:v1"),
+        Question { digest: Digest::of(b"other"), ..question() },
+        Question { trust, ..question() },
+    ];
+    for (before, question) in others.iter().enumerate() {
+        assert_eq!(world.ask(question).await, before + 1);
+    }
+    for question in &others {
+        assert_eq!(world.ask(question).await, others.len());
+    }
+    // A tag is no part of it.
+    assert_eq!(world.ask(&with_image("reg.io/team/app:v2")).await, others.len());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_forgotten_and_not_wrong() {
+    let clock = Arc::new(TestClock::new(NOW));
+    let source = Source {
+        evidence: Evidence::Missing,
+        asked: AtomicUsize::new(0),
+        clock: Arc::clone(&clock),
+    };
+    let config = MemoryConfig { max_bytes: 1, ..MemoryConfig::default() };
+    let memory = Memory::new(source, config, clock.clone(), Arc::default(), TaskTracker::new());
+    let world = World { memory, clock };
+    assert_eq!(world.ask(&question()).await, 1);
+    assert_eq!(world.ask(&question()).await, 2);
+    assert_eq!(world.memory.kept.weighted_size(), 0);
+}

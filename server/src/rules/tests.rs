@@ -1,0 +1,125 @@
+//! Which files are read, and which are refused.
+
+use std::fs::File;
+
+use portcullis_testkit::clock::TestClock;
+use portcullis_testkit::keys::Authority;
+use time::macros::datetime;
+
+use super::*;
+
+const RULES: &str = "\
+apiVersion: portcullis.dev/v1
+kind: Policy
+spec:
+  rules:
+    - {name: NAME, maxAllowed: {high: 0}}
+";
+
+fn rules(name: &str) -> String {
+    RULES.replace("NAME", name)
+}
+
+fn write(folder: &Path, file: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn config(rules: &[PathBuf]) -> RulesConfig {
+    RulesConfig { rules: rules.to_vec(), ..RulesConfig::default() }
+}
+
+fn names(rules: &Rules) -> Vec<String> {
+    rules.policy().rules().iter().map(|rule| rule.name().to_string()).collect()
+}
+
+#[test]
+fn a_folder_is_its_yaml_files_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "rules/b.yml", rules("second"));
+    write(folder.path(), "rules/a.yaml", rules("first"));
+    write(folder.path(), "rules/notes.txt", "not rules");
+    // As the kubelet keeps its versions.
+    write(folder.path(), "rules/..data/a.yaml", rules("hidden"));
+    write(folder.path(), "rules/.draft.yaml", "not: rules");
+    let other = write(folder.path(), "other", rules("third"));
+    let loaded = Rules::load(&config(&[folder.path().join("rules"), other])).unwrap();
+    assert_eq!(names(&loaded), ["first", "second", "third"]);
+}
+
+#[test]
+fn a_file_one_byte_past_its_bound_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "rules.yaml", rules("one"));
+    let grow = |length| File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+    grow(MAX_FILE);
+    assert_eq!(rule_sources(std::slice::from_ref(&path)).unwrap()[0].text.len() as u64, MAX_FILE);
+    grow(MAX_FILE + 1);
+    let refused = rule_sources(&[path]).unwrap_err();
+    assert!(matches!(refused, RulesError::TooLarge { length, .. } if length == MAX_FILE + 1));
+}
+
+#[test]
+fn a_folder_one_file_past_its_bound_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..MAX_FILES {
+        write(folder.path(), &format!("{n}.txt"), "");
+    }
+    assert_eq!(rule_sources(&[folder.path().to_owned()]).unwrap(), []);
+    write(folder.path(), "last.txt", "");
+    let refused = rule_sources(&[folder.path().to_owned()]).unwrap_err();
+    assert!(matches!(refused, RulesError::TooMany { .. }));
+}
+
+#[test]
+fn what_is_not_there_or_not_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = Rules::load(&config(&[folder.path().join("absent.yaml")])).err();
+    assert!(matches!(absent, Some(RulesError::Read { .. })));
+    let latin = write(folder.path(), "latin.yaml", b"# gr\xfcn");
+    assert!(matches!(Rules::load(&config(&[latin])).err(), Some(RulesError::Encoding { .. })));
+    // A folder that was named and holds nothing was not meant to be the default rule.
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert_eq!(names(&Rules::load(&config(&[])).unwrap()), ["default"]);
+    assert!(matches!(Rules::load(&config(&[empty])).err(), Some(RulesError::Policy(_))));
+}
+
+#[test]
+fn a_trust_store_is_read_by_kind_and_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("it", datetime!(2026-08-01 12:00 UTC)).unwrap();
+    for path in ["ca/it/root.pem", "ca/it/readme.txt", "ca/.hidden/root.pem", "tsa/clock/t.crt"] {
+        write(folder.path(), &format!("x509/{path}"), authority.root_pem());
+    }
+    let found = store_files(folder.path()).unwrap();
+    let found: Vec<_> = found.iter().map(|f| (f.kind, &*f.store, &*f.file)).collect();
+    assert_eq!(found, [(StoreKind::Ca, "it", "root.pem"), (StoreKind::Tsa, "clock", "t.crt")]);
+}
+
+#[test]
+fn files_that_stay_bad_are_told_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "rules.yaml", rules("one"));
+    let config = config(std::slice::from_ref(&path));
+    let loaded = Rules::load(&config).unwrap();
+    let (metrics, clock) = (Metrics::new(), TestClock::new(datetime!(2026-08-01 12:00 UTC)));
+    let clock: Arc<dyn Clock> = Arc::new(clock);
+    let failed = |metrics: &Metrics| {
+        let text = metrics.encode().unwrap();
+        text.lines().filter(|l| l.contains("outcome=\"failed\"} 1")).count()
+    };
+    let good = loaded.look_at_rules(&config, None, &clock, &metrics);
+    fs::write(&path, "rules: [").unwrap();
+    let bad = loaded.look_at_rules(&config, good, &clock, &metrics);
+    assert_ne!(good, bad);
+    assert_eq!(loaded.look_at_rules(&config, bad, &clock, &metrics), bad);
+    assert_eq!(failed(&metrics), 1);
+    assert_eq!(names(&loaded), ["one"]);
+
+    fs::write(&path, rules("two")).unwrap();
+    loaded.look_at_rules(&config, bad, &clock, &metrics);
+    assert_eq!(names(&loaded), ["two"]);
+}
