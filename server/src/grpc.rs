@@ -18,11 +18,11 @@ use tracing::Instrument as _;
 
 use crate::check::Check;
 use crate::grpc::deadline::Deadline;
-use crate::telemetry;
 
 pub mod deadline;
 pub mod convert;
 pub mod status;
+mod span;
 
 /// The names of the calls, as traces have them.
 const CHECK: &str = "portcullis.v1.DecisionService/Check";
@@ -68,10 +68,10 @@ impl<C: Check> DecisionService for Decisions<C> {
             .extensions()
             .get::<Deadline>()
             .map_or_else(|| Instant::now() + self.budget, |deadline| deadline.0);
-        let span = telemetry::call(CHECK, request.metadata());
+        let span = span::call(CHECK, request.metadata());
         let answer = answer(self.checker.as_ref(), request.into_inner(), deadline);
         let answer = answer.instrument(span.clone()).await;
-        telemetry::ended(&span, &answer);
+        span::ended(&span, &answer);
         answer.map(Response::new)
     }
 
@@ -82,7 +82,7 @@ impl<C: Check> DecisionService for Decisions<C> {
         &self,
         request: Request<Streaming<v1::CheckStreamRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
-        let span = telemetry::call(CHECK_STREAM, request.metadata());
+        let span = span::call(CHECK_STREAM, request.metadata());
         let (answers, receiver) = mpsc::channel(STREAM_BUFFER);
         let stream = AnswerStream {
             checker: Arc::clone(&self.checker),

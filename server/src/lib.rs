@@ -23,3 +23,4 @@ pub mod clock;
 pub mod admin;
 pub mod metrics;
 pub mod telemetry;
+mod spans;

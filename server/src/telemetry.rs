@@ -3,23 +3,17 @@
 
 use std::io::IsTerminal as _;
 
-use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tonic::metadata::{KeyRef, MetadataMap};
-use tonic::{Code, Status};
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// The target of every span.
-pub(crate) const SPANS: &str = "portcullis::spans";
+use crate::spans::SPANS;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -121,56 +115,6 @@ impl Telemetry {
         {
             tracing::warn!(%error, "some spans could not be sent");
         }
-    }
-}
-
-/// The span of one gRPC call, within the caller's trace if it is in one (W3C trace context). Fields
-/// are named by OpenTelemetry's semantic conventions for RPC.
-pub(crate) fn call(method: &'static str, metadata: &MetadataMap) -> Span {
-    let span = tracing::debug_span!(
-        target: SPANS,
-        "call",
-        otel.name = method,
-        otel.kind = "server",
-        rpc.system.name = "grpc",
-        rpc.method = method,
-        rpc.response.status_code = tracing::field::Empty,
-        otel.status_code = tracing::field::Empty,
-    );
-    if !span.is_disabled() {
-        let caller = opentelemetry::global::get_text_map_propagator(|propagator| {
-            propagator.extract(&Headers(metadata))
-        });
-        // Fails only where the span is in no trace, and then there is nothing to join.
-        if let Err(error) = span.set_parent(caller) {
-            tracing::debug!(%error, "the caller's trace is not continued");
-        }
-    }
-    span
-}
-
-/// Writes into the current span how a call ended.
-pub(crate) fn ended<T>(span: &Span, result: &Result<T, Status>) {
-    let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
-    span.record("rpc.response.status_code", tracing::field::debug(code));
-    if matches!(code, Code::Internal | Code::Unknown | Code::Unavailable | Code::DeadlineExceeded) {
-        span.record("otel.status_code", "ERROR");
-    }
-}
-
-struct Headers<'a>(&'a MetadataMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        let ascii = |key| match key {
-            KeyRef::Ascii(key) => Some(key.as_str()),
-            KeyRef::Binary(_) => None,
-        };
-        self.0.keys().filter_map(ascii).collect()
     }
 }
 

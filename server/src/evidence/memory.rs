@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use super::flights::{Flights, NoResult};
 use super::{EvidenceSource, Key, Known, Question};
 use crate::metrics::Metrics;
-use crate::telemetry::SPANS;
+use crate::spans::SPANS;
 
 /// How much is kept and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use super::error::{Fault, RegistryError};
 use super::gate::{Gate, jitter};
 use super::host::{Host, Hosts};
 use super::observe::{Observe, Outcome, Route};
-use crate::telemetry::SPANS;
+use crate::spans::SPANS;
 
 /// The most redirections that one question follows.
 pub(super) const MAX_REDIRECTS: usize = 3;
