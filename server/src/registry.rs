@@ -83,7 +83,7 @@ impl Registry {
     /// # Errors
     /// When a listed host, an endpoint, a token server or a certificate authority cannot be read.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistryConfigError> {
-        Self::with_resolver(config, &(Arc::new(address::System) as Arc<dyn Resolve>))
+        Self::with_resolver(config, &(Arc::new(address::System::new()) as Arc<dyn Resolve>))
     }
 
     fn with_resolver(
