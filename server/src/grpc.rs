@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{FuturesUnordered, Stream};
+use futures_util::stream::Stream;
 use portcullis_proto::v1;
 use portcullis_proto::v1::decision_service_server::DecisionService;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,8 @@ pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
 pub const MAX_STREAM_IN_FLIGHT: usize = 128;
 /// Answers that wait for a slow reader before its questions are no longer read.
 const STREAM_BUFFER: usize = 64;
+/// How long an answer waits for a reader who takes none, before the stream is ended.
+const MAX_UNREAD: Duration = Duration::from_secs(30);
 
 /// `portcullis.v1.DecisionService` over a checker.
 pub struct Decisions<C> {
@@ -83,62 +86,94 @@ impl<C: Check> DecisionService for Decisions<C> {
         request: Request<Streaming<v1::CheckStreamRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
         let span = span::call(CHECK_STREAM, request.metadata());
-        let (answers, receiver) = mpsc::channel(STREAM_BUFFER);
-        let stream = AnswerStream {
-            checker: Arc::clone(&self.checker),
-            budget: self.budget,
-            stop: self.stop.clone(),
-            questions: request.into_inner(),
-            answers,
-        };
-        // Ends when the caller ends the stream or goes away, or the service stops.
+        let (stream, receiver) = AnswerStream::new(
+            Arc::clone(&self.checker),
+            self.budget,
+            self.stop.clone(),
+            request.into_inner(),
+        );
+        // Ends when the caller ends the stream, goes away or no longer reads, or the service stops.
         self.tasks.spawn(stream.run().instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
+type Answered = Result<v1::CheckStreamResponse, Status>;
+
 /// One stream: questions in, answers out in the order in which they are found.
-struct AnswerStream<C> {
+struct AnswerStream<C, Q> {
     checker: Arc<C>,
     budget: Duration,
     stop: CancellationToken,
-    questions: Streaming<v1::CheckStreamRequest>,
-    answers: mpsc::Sender<Result<v1::CheckStreamResponse, Status>>,
+    questions: Q,
+    answers: mpsc::Sender<Answered>,
 }
 
-impl<C: Check> AnswerStream<C> {
+/// Why a stream ends before all its questions are answered.
+enum End {
+    /// Its caller is gone, and hears nothing.
+    Gone,
+    /// Its caller is to hear this.
+    Told(Status),
+}
+
+impl<C, Q> AnswerStream<C, Q>
+where
+    C: Check,
+    Q: Stream<Item = Result<v1::CheckStreamRequest, Status>> + Unpin,
+{
+    fn new(
+        checker: Arc<C>,
+        budget: Duration,
+        stop: CancellationToken,
+        questions: Q,
+    ) -> (Self, mpsc::Receiver<Answered>) {
+        // One more, for the last word to a caller who does not read.
+        let (answers, receiver) = mpsc::channel(STREAM_BUFFER + 1);
+        (Self { checker, budget, stop, questions, answers }, receiver)
+    }
+
     async fn run(mut self) {
-        let mut working = FuturesUnordered::new();
-        let (mut more, mut draining) = (true, false);
-        while more || !working.is_empty() {
-            tokio::select! {
-                Some(answer) = working.next(), if !working.is_empty() => {
-                    if self.answers.send(Ok(answer)).await.is_err() {
-                        return;
-                    }
-                }
-                question = self.questions.message(), if more && working.len() < MAX_STREAM_IN_FLIGHT => {
-                    match question {
-                        Ok(Some(question)) => {
-                            working.push(one(Arc::clone(&self.checker), self.budget, question));
-                        }
-                        Ok(None) => more = false,
-                        Err(status) => return self.end(status).await,
-                    }
-                }
-                () = self.stop.cancelled(), if more => (more, draining) = (false, true),
-                () = self.answers.closed() => return,
-            }
-        }
-        if draining {
-            self.end(status::draining()).await;
+        let Ok(last_word) = self.answers.clone().reserve_owned().await else {
+            return;
+        };
+        if let Err(End::Told(status)) = self.answer_all().await {
+            last_word.send(Err(status));
         }
     }
 
-    async fn end(&self, status: Status) {
-        // A caller that is gone does not read this either; nothing is lost.
-        if self.answers.send(Err(status)).await.is_err() {
-            tracing::debug!("the caller of a stream is gone");
+    /// Each question is a task, so that it ends in its time, and gives back what it holds, whether
+    /// or not somebody reads the answers. They end with the set.
+    async fn answer_all(&mut self) -> Result<(), End> {
+        let mut working = JoinSet::new();
+        let (mut more, mut draining) = (true, false);
+        while more || !working.is_empty() {
+            tokio::select! {
+                Some(answer) = working.join_next(), if !working.is_empty() => {
+                    let answer = answer.map_err(|error| End::Told(status::lost(&error)))?;
+                    self.give(answer).await?;
+                }
+                question = self.questions.next(), if more && working.len() < MAX_STREAM_IN_FLIGHT => {
+                    match question {
+                        Some(Ok(question)) => {
+                            let answer = one(Arc::clone(&self.checker), self.budget, question);
+                            working.spawn(answer.in_current_span());
+                        }
+                        Some(Err(status)) => return Err(End::Told(status)),
+                        None => more = false,
+                    }
+                }
+                () = self.stop.cancelled(), if more => (more, draining) = (false, true),
+                () = self.answers.closed() => return Err(End::Gone),
+            }
+        }
+        if draining { Err(End::Told(status::draining())) } else { Ok(()) }
+    }
+
+    async fn give(&self, answer: v1::CheckStreamResponse) -> Result<(), End> {
+        match timeout(MAX_UNREAD, self.answers.send(Ok(answer))).await {
+            Ok(sent) => sent.map_err(|_gone| End::Gone),
+            Err(_elapsed) => Err(End::Told(status::unread(MAX_UNREAD))),
         }
     }
 }
@@ -180,3 +215,6 @@ async fn answer<C: Check>(
         .map_err(|error| status::from_check(&error))?;
     Ok(convert::answer(&answer))
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ use portcullis_core::image::{Digest, Reference};
 use portcullis_core::referrers::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
+use reqwest::Response;
 use reqwest::dns::Resolve;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -51,6 +52,9 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
+
+/// What a manifest may be declared to be.
+const MANIFEST_TYPES: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 
 /// A manifest or an index as its registry gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +83,7 @@ impl Registry {
     /// # Errors
     /// When a listed host, an endpoint, a token server or a certificate authority cannot be read.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistryConfigError> {
-        Self::with_resolver(config, &(Arc::new(address::System) as Arc<dyn Resolve>))
+        Self::with_resolver(config, &(Arc::new(address::System::new()) as Arc<dyn Resolve>))
     }
 
     fn with_resolver(
@@ -109,7 +113,7 @@ impl Registry {
             let host = self.exchange.hosts.find(image.registry())?;
             match (image.digest(), image.tag()) {
                 (Some(digest), _) => self.by_digest(&host, image, digest).await,
-                (None, tag) => self.by_name(&host, image, tag.unwrap_or("latest")).await,
+                (None, tag) => self.by_tag(&host, image, tag.unwrap_or("latest")).await,
             }
         };
         within(deadline, work).await
@@ -118,7 +122,7 @@ impl Registry {
     /// The manifest or index with `digest` in the repository of `image`.
     ///
     /// # Errors
-    /// When it cannot be had, or has another digest.
+    /// When it cannot be had, or has another digest, or is declared to be something else.
     pub async fn manifest(
         &self,
         image: &Reference,
@@ -162,44 +166,73 @@ impl Registry {
         within(deadline, referrers::list(self, image, digest)).await
     }
 
+    /// The manifest with this digest. What has the digest and is not declared to be a manifest was
+    /// pushed so; the type is looked at last, since only the digest tells that from an error page.
     async fn by_digest(
         &self,
         host: &Host,
         image: &Reference,
-        digest: Digest,
+        asked: Digest,
     ) -> Result<Fetched, RegistryError> {
-        let fetched = self.by_name(host, image, &digest.to_string()).await?;
-        if fetched.digest != digest {
-            let fault = Fault::Digest { asked: digest, received: fetched.digest };
-            return Err(RegistryError::protocol(&host.name, fault));
+        let wrong = |fault| RegistryError::protocol(&host.name, fault);
+        let response = self.answer(host, image, &asked.to_string()).await?;
+        let is_page = body::is_page(response.headers());
+        let is_declared = body::is_declared(response.headers());
+        let media_type = body::content_type(response.headers(), &MANIFEST_TYPES);
+        let bytes = match (body::read(host, response, "manifest", MAX_MANIFEST).await, &media_type)
+        {
+            (Err(RegistryError::TooLarge { .. }), Err(fault)) if is_page => {
+                return Err(wrong(fault.clone()));
+            }
+            (bytes, _) => bytes?,
+        };
+        let digest = Digest::of(&bytes);
+        match media_type {
+            Ok(media_type) if digest == asked => Ok(Fetched { bytes, media_type, digest }),
+            Ok(_) => Err(wrong(Fault::Digest { asked, received: digest })),
+            Err(fault) if digest == asked && is_declared => {
+                Err(RegistryError::malformed(&host.name, fault))
+            }
+            Err(fault) => Err(wrong(fault)),
         }
-        Ok(fetched)
     }
 
-    /// The manifest with this tag, or with this digest, which the caller checks. The registry's
-    /// `Docker-Content-Digest` is not looked at.
-    async fn by_name(
+    /// The manifest with this tag. The registry's `Docker-Content-Digest` is not looked at. A type
+    /// that is neither a manifest's nor a page's is one that somebody pushed.
+    async fn by_tag(
+        &self,
+        host: &Host,
+        image: &Reference,
+        tag: &str,
+    ) -> Result<Fetched, RegistryError> {
+        let response = self.answer(host, image, tag).await?;
+        let is_page = body::is_page(response.headers());
+        let refuse = if is_page { RegistryError::protocol } else { RegistryError::malformed };
+        let media_type = body::content_type(response.headers(), &MANIFEST_TYPES)
+            .map_err(|fault| refuse(&host.name, fault))?;
+        let bytes = body::read(host, response, "manifest", MAX_MANIFEST).await?;
+        let digest = Digest::of(&bytes);
+        Ok(Fetched { bytes, media_type, digest })
+    }
+
+    /// What the registry answers for the manifest with this tag or digest, if it has one.
+    async fn answer(
         &self,
         host: &Host,
         image: &Reference,
         name: &str,
-    ) -> Result<Fetched, RegistryError> {
+    ) -> Result<Response, RegistryError> {
         let url = url(host, image, &format!("manifests/{name}"))?;
         let request = Request::get(Route::Manifest, url, MANIFESTS);
         let response = self.exchange.ask(host, image.repository(), &request).await?;
         match response.status().as_u16() {
-            200 => {}
+            200 => Ok(response),
             404 => {
                 let what = format!("manifest `{name}` in `{}`", image.repository());
-                return Err(body::not_found(host, response, what).await);
+                Err(body::not_found(host, response, what).await)
             }
-            status => return Err(RegistryError::protocol(&host.name, Fault::Status(status))),
+            status => Err(RegistryError::protocol(&host.name, Fault::Status(status))),
         }
-        let asked = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
-        let media_type = body::content_type(host, response.headers(), &asked)?;
-        let bytes = body::read(host, response, "manifest", MAX_MANIFEST).await?;
-        let digest = Digest::of(&bytes);
-        Ok(Fetched { bytes, media_type, digest })
     }
 
     async fn fetch_blob(
@@ -226,25 +259,30 @@ impl Registry {
         }
         let wrong = |fault| RegistryError::protocol(&host.name, fault);
         // Hashed as it comes: no long stretch of work at the end, and grown as it comes, since the
-        // size is only a claim.
+        // size is only a claim. What is longer is hashed too: if it has the digest, the claim is the
+        // pusher's lie.
+        let is_html = body::is_html(response.headers());
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         let mut bytes = BytesMut::new();
         body::each(&host, response, |chunk| {
-            if chunk.len() > size.saturating_sub(bytes.len()) {
-                return Err(wrong(Fault::Size { declared }));
+            if chunk.len() > limit.saturating_sub(bytes.len()) {
+                if is_html {
+                    return Err(wrong(Fault::Size { declared }));
+                }
+                return Err(RegistryError::TooLarge { what: "blob", limit });
             }
             hash.update(chunk);
             bytes.extend_from_slice(chunk);
             Ok(())
         })
         .await?;
-        if bytes.len() != size {
-            return Err(wrong(Fault::Size { declared }));
-        }
         let hash = hash.finish();
         if hash.as_ref() != descriptor.digest.as_bytes() {
             let received = Digest::of(&bytes);
             return Err(wrong(Fault::Digest { asked: descriptor.digest, received }));
+        }
+        if bytes.len() != size {
+            return Err(RegistryError::malformed(&host.name, Fault::Size { declared }));
         }
         Ok(bytes.freeze())
     }

@@ -27,6 +27,18 @@ pub(crate) fn draining() -> Status {
     Status::unavailable("the service is draining; ask another replica")
 }
 
+/// The answers of a stream were not read for as long as `wait`.
+pub(crate) fn unread(wait: Duration) -> Status {
+    let seconds = wait.as_secs();
+    Status::aborted(format!("the answers of this stream were not read for {seconds} s"))
+}
+
+/// The work on a question was lost.
+pub(crate) fn lost(error: &tokio::task::JoinError) -> Status {
+    tracing::error!(%error, "a question was lost");
+    Status::internal("a question of this stream was lost")
+}
+
 /// There is no answer.
 pub(crate) fn from_check(error: &CheckError) -> Status {
     match error {

@@ -4,25 +4,54 @@
 //! connected to (CASES T039). Address literals pass by every resolver and are checked by
 //! [`is_allowed_literal`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 use url::{Host, Url};
+
+/// The most names that are looked up at a time. Each takes a thread of those that verify reports
+/// too, for as long as a name server likes: also when nobody waits for it any more.
+const MAX_LOOKUPS: usize = 32;
 
 /// The host has addresses, and none of them is public.
 #[derive(Debug, thiserror::Error)]
 #[error("no public address")]
 pub(super) struct NoPublicAddress;
 
-/// Asks the system's resolver.
-pub(super) struct System;
+/// Asks the system's resolver, for [`MAX_LOOKUPS`] names at a time. Whoever waits for his turn does
+/// so in his request's own time.
+pub(super) struct System {
+    turns: Arc<Semaphore>,
+    look_up: Arc<LookUp>,
+}
+
+/// Finds the addresses of a name, and blocks for as long as that takes.
+type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+impl System {
+    pub(super) fn new() -> Self {
+        Self::with(|name| Ok((name, 0).to_socket_addrs()?.collect()))
+    }
+
+    fn with(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self { turns: Arc::new(Semaphore::new(MAX_LOOKUPS)), look_up: Arc::new(look_up) }
+    }
+}
 
 impl Resolve for System {
     fn resolve(&self, name: Name) -> Resolving {
+        let (turns, look_up) = (Arc::clone(&self.turns), Arc::clone(&self.look_up));
         Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
+            let turn = turns.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || {
+                // Given back by the thread, which goes on when its request has been given up.
+                let _turn = turn;
+                look_up(name.as_str())
+            });
+            Ok(Box::new(found.await??.into_iter()) as Addrs)
         })
     }
 }
@@ -101,6 +130,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
+    use tokio::runtime::Handle;
+    use tokio::sync::{mpsc, watch};
+
     use super::*;
 
     #[track_caller]
@@ -108,6 +141,36 @@ mod tests {
         for address in addresses.split_whitespace() {
             assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn names_are_not_looked_up_one_past_their_bound_though_nobody_waits() {
+        let (sender, mut begun) = mpsc::channel(MAX_LOOKUPS + 1);
+        let (gate, held) = watch::channel(());
+        let runtime = Handle::current();
+        let system = System::with(move |name| {
+            sender.blocking_send(name.to_owned()).unwrap();
+            // An error is the test's end, at which nothing may hang.
+            let _ended = runtime.block_on(held.clone().changed());
+            Ok(vec![([8, 8, 8, 8], 0).into()])
+        });
+        let resolve = |name: &str| system.resolve(name.parse().unwrap());
+        let mut given_up = Vec::new();
+        for nth in 0..MAX_LOOKUPS {
+            let mut looking = resolve(&format!("slow{nth}.example"));
+            assert!(poll!(&mut looking).is_pending());
+            given_up.push(looking);
+            begun.recv().await.unwrap();
+        }
+        drop(given_up);
+
+        let mut past = resolve("past.example");
+        assert!(poll!(&mut past).is_pending());
+        assert_eq!(system.turns.available_permits(), 0);
+        // Where one has ended, there is room.
+        drop(gate);
+        assert_eq!(past.await.unwrap().count(), 1);
+        assert_eq!(begun.recv().await.unwrap(), "past.example");
     }
 
     #[test]

@@ -31,8 +31,10 @@ const SHORTEST_LIFE: f64 = 60.0;
 const LONGEST_LIFE: f64 = 3600.0;
 /// A token is not used in its last moments, since the registry's clock is not ours.
 const SKEW: Duration = Duration::from_secs(10);
-/// The most tokens that are kept.
-const MAX_TOKENS: u64 = 10_000;
+/// How much memory the tokens that are kept take at most, in bytes.
+const MAX_TOKENS: u64 = 16 * 1024 * 1024;
+/// What the cache itself takes for an entry, in bytes: about.
+const ENTRY: usize = 256;
 
 /// What a request wants to do in its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +104,8 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new() -> Self {
-        Self { kept: Cache::builder().max_capacity(MAX_TOKENS).expire_after(Life).build() }
+        let kept = Cache::builder().weigher(weight).max_capacity(MAX_TOKENS).expire_after(Life);
+        Self { kept: kept.build() }
     }
 
     pub(super) async fn find(&self, key: &Key) -> Option<Authorization> {
@@ -136,6 +139,17 @@ impl Tokens {
         let answered = self.kept.try_get_with(key.clone(), Box::pin(answer)).await;
         answered.map_err(|error| RegistryError::clone(&error))
     }
+}
+
+/// How much memory an entry takes, in bytes, with all it points to.
+fn weight(key: &Key, made: &Authorization) -> u32 {
+    let names = size_of::<Key>() + key.registry.len() + key.repository.len();
+    let behind = match made {
+        Authorization::Basic => 0,
+        Authorization::Bearer(token) => size_of::<Token>() + token.value.expose().len(),
+    };
+    let all = ENTRY + names + size_of::<Authorization>() + behind;
+    u32::try_from(all).unwrap_or(u32::MAX)
 }
 
 /// What a registry wants to see.

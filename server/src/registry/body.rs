@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use portcullis_core::json;
+use portcullis_core::referrers::{MAX_DESCRIPTORS, MAX_MANIFEST, ReferrersError};
 use reqwest::Response;
 use serde::Deserialize;
 
@@ -55,18 +56,36 @@ pub(super) async fn each(
 }
 
 /// The content type without its parameters, if it is one of `asked`.
-pub(super) fn content_type(
-    host: &Host,
-    headers: &HeaderMap,
-    asked: &[&str],
-) -> Result<String, RegistryError> {
+pub(super) fn content_type(headers: &HeaderMap, asked: &[&str]) -> Result<String, Fault> {
     let text = headers.get(CONTENT_TYPE).map_or(b"".as_slice(), |v| v.as_bytes());
-    let text = String::from_utf8_lossy(text);
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(headers);
     if asked.contains(&essence.as_str()) {
         return Ok(essence);
     }
-    Err(RegistryError::protocol(&host.name, Fault::ContentType(quote(&text))))
+    Err(Fault::ContentType(quote(&String::from_utf8_lossy(text))))
+}
+
+/// Whether the body is declared to be HTML: what a proxy or a login page says, and no registry.
+pub(super) fn is_html(headers: &HeaderMap) -> bool {
+    essence(headers) == "text/html"
+}
+
+/// Whether the body may be an error or a page in place of a manifest: HTML, plain text, JSON, or of
+/// no type at all.
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    matches!(essence(headers).as_str(), "text/html" | "text/plain" | "application/json" | "")
+}
+
+/// Whether the body is declared to be anything.
+pub(super) fn is_declared(headers: &HeaderMap) -> bool {
+    !essence(headers).is_empty()
+}
+
+/// The content type without its parameters, in lower case; empty if there is none.
+fn essence(headers: &HeaderMap) -> String {
+    let text = headers.get(CONTENT_TYPE).map_or(b"".as_slice(), |v| v.as_bytes());
+    let text = String::from_utf8_lossy(text);
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 #[derive(Deserialize)]
@@ -105,10 +124,28 @@ pub(super) async fn not_found(host: &Host, response: Response, what: String) -> 
     }
 }
 
-/// A document that cannot be read, as an error of `host`.
-pub(super) fn unreadable(
-    host: &Host,
-    error: portcullis_core::referrers::ReferrersError,
-) -> RegistryError {
-    RegistryError::protocol(&host.name, Fault::Document(Arc::new(error)))
+/// A document of `host`'s own making that cannot be read. What is only too much is its pushers'.
+pub(super) fn unreadable(host: &Host, error: ReferrersError) -> RegistryError {
+    refused(error, |fault| RegistryError::protocol(&host.name, fault))
+}
+
+/// A document that `host` holds for a pusher, and that cannot be read.
+pub(super) fn unreadable_as_pushed(host: &Host, error: ReferrersError) -> RegistryError {
+    refused(error, |fault| RegistryError::malformed(&host.name, fault))
+}
+
+fn refused(error: ReferrersError, other: impl FnOnce(Fault) -> RegistryError) -> RegistryError {
+    match error {
+        ReferrersError::TooLarge { .. } => {
+            RegistryError::TooLarge { what: "manifest", limit: MAX_MANIFEST }
+        }
+        ReferrersError::TooMany { .. } => {
+            RegistryError::TooMany { what: "descriptors", limit: MAX_DESCRIPTORS }
+        }
+        error @ (ReferrersError::Malformed(_)
+        | ReferrersError::Ambiguous(_)
+        | ReferrersError::Platform
+        | ReferrersError::NoList
+        | ReferrersError::MediaType(_)) => other(Fault::Document(Arc::new(error))),
+    }
 }

@@ -73,6 +73,15 @@ pub enum RegistryError {
         /// What is wrong with the answer.
         source: Fault,
     },
+    /// What the registry holds under what was asked for is not what it should be: whoever pushed it
+    /// is to blame, and the registry is not.
+    #[error("what `{host}` holds cannot be used")]
+    Malformed {
+        /// Which host was asked.
+        host: String,
+        /// What is wrong with it.
+        source: Fault,
+    },
     /// The answer is longer than its bound; the rest was not read.
     #[error("the {what} is larger than the {limit} bytes allowed")]
     TooLarge {
@@ -106,22 +115,38 @@ impl RegistryError {
             Self::Denied { .. } => CauseKind::Denied,
             Self::Throttled { .. } => CauseKind::Throttled,
             Self::NotFound { .. } => CauseKind::NotFound,
-            Self::Protocol { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => {
-                CauseKind::Protocol
-            }
+            Self::Protocol { .. }
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. }
+            | Self::TooMany { .. } => CauseKind::Protocol,
             Self::Deadline => CauseKind::Deadline,
         };
         Cause { kind, detail: chain(self) }
     }
 
-    /// For an answer that came and is refused for its size: the reason for which what is attached
-    /// is rejected. `None` for every failure to find out.
+    /// For what a pusher can cause: the reason for which this one artifact, or this one list of
+    /// artifacts, is rejected. `None` for every failure to find out, which is the registry's or the
+    /// network's.
+    ///
+    /// Bytes that have the digest that was asked for are what was pushed, so their pusher answers
+    /// for their length, their type and what they say. Bytes with another digest are the registry's
+    /// fault, and so is a referrers API that cannot be read. A fallback tag is written by pushers.
+    /// `None` too for [`Self::NotFound`]: whether that is a fault depends on who named it.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::TooLarge { .. } => Some(Reason::TooLarge),
             Self::TooMany { .. } => Some(Reason::TooMany),
-            _ => None,
+            Self::Malformed { .. } => Some(Reason::Malformed),
+            Self::NotConfigured(_)
+            | Self::NotPublic(_)
+            | Self::Unreachable { .. }
+            | Self::Failed { .. }
+            | Self::Denied { .. }
+            | Self::Throttled { .. }
+            | Self::NotFound { .. }
+            | Self::Protocol { .. }
+            | Self::Deadline => None,
         }
     }
 
@@ -139,6 +164,10 @@ impl RegistryError {
 
     pub(super) fn protocol(host: &str, source: Fault) -> Self {
         Self::Protocol { host: host.to_owned(), source }
+    }
+
+    pub(super) fn malformed(host: &str, source: Fault) -> Self {
+        Self::Malformed { host: host.to_owned(), source }
     }
 }
 

@@ -147,7 +147,7 @@ async fn listed_under_tag(
     image: &Reference,
     subject: &Descriptor,
 ) -> Result<Value, RegistryError> {
-    let fetched = match registry.by_name(host, image, &subject.digest.fallback_tag()).await {
+    let fetched = match registry.by_tag(host, image, &subject.digest.fallback_tag()).await {
         Ok(fetched) => fetched,
         Err(RegistryError::NotFound { .. }) => {
             return Ok(json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}));

@@ -63,7 +63,8 @@ async fn by_api(
             404 if asked.len() == 1 => return Ok(None),
             status => return refuse(Fault::Status(status)),
         }
-        body::content_type(host, response.headers(), &[OCI_INDEX, "application/json"])?;
+        let content_type = body::content_type(response.headers(), &[OCI_INDEX, "application/json"]);
+        content_type.map_err(|fault| RegistryError::protocol(&host.name, fault))?;
         let here = response.url().clone();
         let link = next_link(response.headers());
         let page = body::read(host, response, "list of referrers", bytes_left).await?;
@@ -84,14 +85,15 @@ async fn by_api(
 
 /// The list that pushers keep under the fallback tag. Nothing is attached if the registry says that
 /// there is no such tag, or if something else is there: GitLab takes the tag for the digest and
-/// answers with the subject itself.
+/// answers with the subject itself. Anybody who may push can write what is there, so what cannot be
+/// read is theirs; only nothing at all was never pushed.
 async fn by_tag(
     registry: &Registry,
     host: &Host,
     image: &Reference,
     digest: Digest,
 ) -> Result<Vec<Descriptor>, RegistryError> {
-    let fetched = match registry.by_name(host, image, &digest.fallback_tag()).await {
+    let fetched = match registry.by_tag(host, image, &digest.fallback_tag()).await {
         Ok(fetched) => fetched,
         Err(RegistryError::NotFound { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -102,7 +104,8 @@ async fn by_tag(
     match object(&fetched.bytes).and_then(|bytes| referrers::parse(bytes, &fetched.media_type)) {
         Ok(Document::Index(index)) => Ok(index.manifests),
         Ok(Document::Manifest(_)) => Ok(Vec::new()),
-        Err(error) => Err(body::unreadable(host, error)),
+        Err(error) if fetched.bytes.is_empty() => Err(body::unreadable(host, error)),
+        Err(error) => Err(body::unreadable_as_pushed(host, error)),
     }
 }
 

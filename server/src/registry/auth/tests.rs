@@ -76,3 +76,28 @@ fn what_is_not_a_token_is_refused() {
         assert!(read_token(answer.as_bytes()).is_err(), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn tokens_are_weighed() {
+    let key = |n: u64| Key {
+        registry: "reg.io".to_owned(),
+        repository: format!("team/{n}"),
+        actions: Actions::Pull,
+    };
+    let longest = || {
+        let value = Secret::new("t".repeat(MAX_TOKEN_ANSWER));
+        Authorization::Bearer(Arc::new(Token { value, life: Duration::from_secs(60) }))
+    };
+    let one = u64::from(weight(&key(0), &longest()));
+    let size = u64::try_from(MAX_TOKEN_ANSWER).unwrap();
+    assert!(one > size && one < size + 1024, "{one}");
+    assert!(u64::from(weight(&key(0), &Authorization::Basic)) < 1024);
+
+    let tokens = Tokens::new();
+    for n in 0..=MAX_TOKENS / one {
+        tokens.kept.insert(key(n), longest()).await;
+    }
+    tokens.kept.run_pending_tasks().await;
+    assert!(tokens.kept.weighted_size() <= MAX_TOKENS);
+    assert_eq!(tokens.kept.entry_count(), MAX_TOKENS / one);
+}

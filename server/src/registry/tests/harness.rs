@@ -220,7 +220,9 @@ pub(super) fn descriptor(content: &[u8], size: u64) -> Descriptor {
 #[track_caller]
 pub(super) fn fault<T>(result: Result<T, RegistryError>) -> Fault {
     match result {
-        Err(RegistryError::Protocol { source, .. }) => source,
+        Err(RegistryError::Protocol { source, .. } | RegistryError::Malformed { source, .. }) => {
+            source
+        }
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was taken for an answer"),
     }

@@ -1,0 +1,159 @@
+//! Streams whose caller does not read.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::stream;
+use portcullis_core::policy::Policy;
+use time::OffsetDateTime;
+use tokio::task::yield_now;
+
+use super::*;
+use crate::check::{Answer, CheckError, Question};
+use crate::limit::Limited;
+use crate::metrics::Metrics;
+
+const BUDGET: Duration = Duration::from_secs(2);
+/// Slow enough to be under way when the answers are no longer taken.
+const SLOW: &str = "registry.example/slow:v1";
+const QUICK: &str = "registry.example/quick:v1";
+/// More than enough for every task to do what it can.
+const TURNS: usize = 10_000;
+
+/// Answers at once, or never where the image is slow.
+#[derive(Default)]
+struct Stub {
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// Counts a question that is under way.
+struct UnderWay<'a>(&'a Stub);
+
+impl<'a> UnderWay<'a> {
+    fn new(stub: &'a Stub) -> Self {
+        let now = stub.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        stub.most.fetch_max(now, Ordering::Relaxed);
+        Self(stub)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Check for Stub {
+    async fn check(&self, question: Question, _: Instant) -> Result<Answer, CheckError> {
+        let _under_way = UnderWay::new(self);
+        if question.containers.iter().any(|(_, image)| image.repository() == "slow") {
+            pending::<()>().await;
+        }
+        Ok(Answer {
+            decided: Vec::new(),
+            policy: Arc::new(Policy::default_policy()),
+            evaluated_at: OffsetDateTime::UNIX_EPOCH,
+            max_age: Duration::ZERO,
+        })
+    }
+}
+
+fn check_of(image: &str) -> v1::CheckRequest {
+    let container = v1::Container { name: "c".to_owned(), image: image.to_owned() };
+    v1::CheckRequest { context: None, containers: vec![container] }
+}
+
+fn questions(image: &str, count: usize) -> Vec<Result<v1::CheckStreamRequest, Status>> {
+    let check = Some(check_of(image));
+    vec![Ok(v1::CheckStreamRequest { id: 1, check, timeout: None }); count]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_read_gives_back_what_it_holds() {
+    const SLOW_ONES: usize = 100;
+    let metrics = Arc::new(Metrics::new());
+    let checker = Arc::new(Limited::new(Stub::default(), SLOW_ONES, metrics));
+    let mut asked = questions(SLOW, SLOW_ONES);
+    // Without a question: these are answered at once, and nobody takes the answers.
+    let empty = v1::CheckStreamRequest { id: 2, check: None, timeout: None };
+    asked.extend(vec![Ok(empty); 1_000]);
+    let asked = stream::iter(asked).chain(stream::pending());
+    let (stream, mut unread) =
+        AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
+    let running = tokio::spawn(stream.run());
+    while unread.len() < STREAM_BUFFER {
+        yield_now().await;
+    }
+    let other = || answer(checker.as_ref(), check_of(QUICK), Instant::now() + BUDGET);
+    assert_eq!(other().await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    tokio::time::advance(BUDGET * 2).await;
+    // The clock stands still, so that the stream does not end here.
+    for _ in 0..TURNS {
+        yield_now().await;
+    }
+    other().await.unwrap();
+    assert!(!running.is_finished());
+
+    // Nobody reads: it ends, and says so after what it had already found.
+    running.await.unwrap();
+    let mut last = None;
+    while let Some(answer) = unread.recv().await {
+        last = Some(answer);
+    }
+    assert_eq!(last.unwrap().unwrap_err().code(), tonic::Code::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_read_slowly_is_answered_whole() {
+    const COUNT: usize = STREAM_BUFFER + 3;
+    let asked = stream::iter(questions(QUICK, COUNT));
+    let (stream, mut answers) =
+        AnswerStream::new(Arc::new(Stub::default()), BUDGET, CancellationToken::new(), asked);
+    let running = tokio::spawn(stream.run());
+    let mut count = 0;
+    loop {
+        // Of the paused clock, which goes on when everything waits.
+        tokio::time::sleep(MAX_UNREAD - Duration::from_millis(1)).await;
+        let Some(answer) = answers.recv().await else { break };
+        answer.unwrap();
+        count += 1;
+    }
+    assert_eq!(count, COUNT);
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_are_not_read_one_past_their_bound() {
+    let checker = Arc::new(Stub::default());
+    let asked = stream::iter(questions(SLOW, MAX_STREAM_IN_FLIGHT + 1));
+    let (stream, mut answers) =
+        AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
+    let running = tokio::spawn(stream.run());
+    let mut count = 0;
+    while let Some(late) = answers.recv().await {
+        let result = late.unwrap().result;
+        assert!(matches!(result, Some(v1::check_stream_response::Result::Error(_))));
+        count += 1;
+    }
+    assert_eq!(count, MAX_STREAM_IN_FLIGHT + 1);
+    assert_eq!(checker.most.load(Ordering::Relaxed), MAX_STREAM_IN_FLIGHT);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_with_its_stream() {
+    let checker = Arc::new(Stub::default());
+    let asked = stream::iter(questions(SLOW, 3)).chain(stream::pending());
+    let (stream, answers) =
+        AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
+    let running = tokio::spawn(stream.run());
+    while checker.under_way.load(Ordering::Relaxed) < 3 {
+        yield_now().await;
+    }
+    drop(answers);
+    running.await.unwrap();
+    while checker.under_way.load(Ordering::Relaxed) > 0 {
+        yield_now().await;
+    }
+}
