@@ -152,7 +152,7 @@ fn row(checked: &Checked, again: Option<&Checked>, colour: bool) -> Vec<Cell> {
         answered.push('\n');
         answered.push_str(&self::answered(again));
     }
-    let signers = unique(checked.reports().map(|r| r.signer.clone()));
+    let signers = unique(checked.reports().map(|r| common_name(&r.signer)));
     let ages = unique(checked.reports().filter_map(|r| r.scanned_at.as_ref()).map(age));
     let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     vec![
@@ -168,6 +168,26 @@ fn row(checked: &Checked, again: Option<&Checked>, colour: bool) -> Vec<Cell> {
 
 fn answered(checked: &Checked) -> String {
     format!("{} {} µs", checked.source(), checked.took.as_micros())
+}
+
+/// The common name of a certificate's subject, or all of it if it has none.
+fn common_name(subject: &str) -> String {
+    let name = subject.split(',').find_map(|part| part.trim().strip_prefix("CN="));
+    name.unwrap_or(subject).to_owned()
+}
+
+/// A text for a narrow column: of digests, as much as tells one from another.
+fn shortened(text: &str) -> String {
+    const KEPT: usize = 12;
+    let mut parts = text.split("sha256:");
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let hex = part.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(part.len());
+        let (hex, rest) = part.split_at_checked(hex).unwrap_or((part, ""));
+        let kept = hex.get(..KEPT).map_or_else(|| hex.to_owned(), |kept| format!("{kept}…"));
+        short += &format!("sha256:{kept}{rest}");
+    }
+    short
 }
 
 fn unique(texts: impl Iterator<Item = String>) -> Vec<String> {
@@ -195,7 +215,7 @@ fn why(decision: &v1::Decision) -> String {
             notices => notices.join("\n"),
         };
     };
-    let mut lines = vec![violation.reason.clone()];
+    let mut lines = vec![shortened(&violation.reason)];
     if !violation.platform.is_empty() {
         lines.push(format!("on {}", violation.platform));
     }
@@ -313,5 +333,24 @@ fn word(name: &str, prefix: &str) -> String {
     match name.strip_prefix(prefix) {
         None | Some("UNSPECIFIED") => "unknown".to_owned(),
         Some(word) => word.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signer_is_shown_by_its_common_name() {
+        assert_eq!(common_name("CN=demo scanner,O=x,C=US"), "demo scanner");
+        assert_eq!(common_name("O=x,C=US"), "O=x,C=US");
+    }
+
+    #[test]
+    fn digests_are_cut_in_a_narrow_column() {
+        let digest = "0123456789abcdef".repeat(4);
+        let text = format!("over `sha256:{digest}`, not over sha256:{digest}");
+        assert_eq!(shortened(&text), "over `sha256:0123456789ab…`, not over sha256:0123456789ab…");
+        assert_eq!(shortened("sha256:12, é"), "sha256:12, é");
     }
 }

@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::image::{Digest, Platform};
 use crate::json::{self, JsonError};
 
+mod descriptor;
 mod profile;
 
+pub use descriptor::{ANY_PLATFORM, Descriptor, DescriptorPlatform, MAX_PLATFORM_PART};
 pub use profile::{IN_TOTO, Profile, signatures};
+
+use descriptor::{Others, null_is_default, one_reading};
 
 /// The largest manifest or index that is read, in bytes (distribution-spec: registries accept at
 /// least 4 MiB).
@@ -63,6 +66,9 @@ pub enum ReferrersError {
          letters, digits, `.`, `_` and `-`"
     )]
     Platform,
+    /// A list of referrers of which an entry cannot be read: a pusher's doing, not the registry's.
+    #[error("an entry of the list of referrers cannot be read")]
+    Entry(#[source] JsonError),
     /// A list of referrers that has no list.
     #[error("the answer has no list of referrers")]
     NoList,
@@ -73,73 +79,6 @@ pub enum ReferrersError {
         count: usize,
     },
 }
-
-/// What one document says of another: type, digest and size in bytes (OCI image-spec,
-/// descriptor.md). The size is a claim and is never allocated by.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawDescriptor")]
-pub struct Descriptor {
-    /// Media type of the content.
-    pub media_type: String,
-    /// Digest of the content.
-    pub digest: Digest,
-    /// Length of the content in bytes, as claimed.
-    pub size: u64,
-    /// Type of the artifact, where the content is one.
-    pub artifact_type: Option<String>,
-    /// Annotations, which are hints until the content has been verified.
-    pub annotations: BTreeMap<String, String>,
-    /// Platform, in an image index.
-    pub platform: Option<DescriptorPlatform>,
-}
-
-/// The platform of an index entry: each part at most [`MAX_PLATFORM_PART`] letters, digits, `.`, `_` or
-/// `-`. Fields beside those that choose an image are not read.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawPlatform")]
-pub struct DescriptorPlatform {
-    /// Operating system.
-    pub os: String,
-    /// Processor architecture.
-    pub architecture: String,
-    /// Variant of the architecture.
-    pub variant: Option<String>,
-}
-
-/// The longest part of a platform, in bytes.
-pub const MAX_PLATFORM_PART: usize = 64;
-
-impl Descriptor {
-    /// The platform that this entry of an index is for, or `None` for one that no node runs: BuildKit
-    /// marks its attestation manifests `unknown/unknown`.
-    ///
-    /// It is read as containerd reads it, so that nothing can run that was not looked at: whatever
-    /// the case of the operating system, whatever the annotations say, and an entry without a platform
-    /// is one that any node may run, [`ANY_PLATFORM`].
-    #[must_use]
-    pub fn runnable_platform(&self) -> Option<Platform> {
-        let any = || Platform {
-            os: ANY_PLATFORM.to_owned(),
-            architecture: ANY_PLATFORM.to_owned(),
-            variant: None,
-        };
-        let Some(platform) = &self.platform else {
-            return Some(any());
-        };
-        match platform.os.to_ascii_lowercase() {
-            os if os == "unknown" => None,
-            os if os.is_empty() => Some(any()),
-            os => Some(Platform {
-                os,
-                architecture: platform.architecture.clone(),
-                variant: platform.variant.clone().filter(|v| !v.is_empty()),
-            }),
-        }
-    }
-}
-
-/// Stands for the parts of a platform that an index does not state.
-pub const ANY_PLATFORM: &str = "any";
 
 /// An image or artifact manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,37 +122,6 @@ pub enum Document {
     Index(Index),
 }
 
-/// Members that are not read.
-type Others = BTreeMap<String, IgnoredAny>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawDescriptor {
-    media_type: String,
-    digest: Digest,
-    size: u64,
-    #[serde(default)]
-    artifact_type: Option<String>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    platform: Option<DescriptorPlatform>,
-    #[serde(flatten)]
-    others: Others,
-}
-
-#[derive(Deserialize)]
-struct RawPlatform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
-    #[serde(flatten)]
-    others: Others,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
@@ -235,66 +143,13 @@ struct Raw {
     others: Others,
 }
 
-/// Members that have a meaning in one of these documents.
-const KNOWN: [&str; 13] = [
-    "annotations",
-    "architecture",
-    "artifactType",
-    "config",
-    "digest",
-    "layers",
-    "manifests",
-    "mediaType",
-    "os",
-    "platform",
-    "size",
-    "subject",
-    "variant",
-];
-
-/// Refuses `Manifests` beside or instead of `manifests`: containerd's JSON reader does not tell case
-/// apart, so it would read what we do not.
-fn one_reading(others: &Others) -> Result<(), ReferrersError> {
-    let fold = |text: &str| -> String {
-        text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-    };
-    let twice = |key: &&String| KNOWN.iter().any(|known| fold(known) == fold(key));
-    match others.keys().find(twice) {
-        Some(_) => {
-            Err(ReferrersError::Ambiguous("the case of one of its keys is not the known one"))
-        }
-        None => Ok(()),
-    }
-}
-
-impl TryFrom<RawDescriptor> for Descriptor {
-    type Error = ReferrersError;
-
-    fn try_from(raw: RawDescriptor) -> Result<Self, ReferrersError> {
-        one_reading(&raw.others)?;
-        let RawDescriptor {
-            media_type, digest, size, artifact_type, annotations, platform, ..
-        } = raw;
-        Ok(Self { media_type, digest, size, artifact_type, annotations, platform })
-    }
-}
-
-impl TryFrom<RawPlatform> for DescriptorPlatform {
-    type Error = ReferrersError;
-
-    fn try_from(raw: RawPlatform) -> Result<Self, ReferrersError> {
-        one_reading(&raw.others)?;
-        let RawPlatform { os, architecture, variant, .. } = raw;
-        let good = |part: &str| {
-            let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-            part.len() <= MAX_PLATFORM_PART && part.bytes().all(known)
-        };
-        if good(&os) && good(&architecture) && variant.as_deref().is_none_or(good) {
-            Ok(Self { os, architecture, variant })
-        } else {
-            Err(ReferrersError::Platform)
-        }
-    }
+/// A list, whatever is in it.
+#[derive(Deserialize)]
+struct Shape {
+    #[serde(default)]
+    manifests: Option<Vec<IgnoredAny>>,
+    #[serde(flatten)]
+    _others: Others,
 }
 
 /// Reads a manifest or an index. `declared` is the media type that the registry or a descriptor
@@ -362,7 +217,11 @@ pub fn parse_list(bytes: &[u8]) -> Result<Vec<Descriptor>, ReferrersError> {
     if bytes.len() > MAX_MANIFEST {
         return Err(ReferrersError::TooLarge { length: bytes.len() });
     }
-    let raw: Raw = json::from_slice(bytes).map_err(ReferrersError::Malformed)?;
+    let shape: Shape = json::from_slice(bytes).map_err(ReferrersError::Malformed)?;
+    let raw: Raw = json::from_slice(bytes).map_err(match shape.manifests {
+        Some(_) => ReferrersError::Entry,
+        None => ReferrersError::Malformed,
+    })?;
     one_reading(&raw.others)?;
     // An error document is JSON too, and must not pass for an empty list.
     if raw.manifests.is_none() && raw.others.keys().any(|key| key != "schemaVersion") {
@@ -379,14 +238,6 @@ pub fn parse_list(bytes: &[u8]) -> Result<Vec<Descriptor>, ReferrersError> {
         return Err(ReferrersError::TooMany { count: manifests.len() });
     }
     Ok(manifests)
-}
-
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Registry documents as registries send them, and as attackers do.
 
 use super::*;
+use crate::image::Digest;
 use serde_json::json;
 
 fn descriptor(artifact_type: &str, annotations: &serde_json::Value) -> serde_json::Value {
@@ -183,4 +184,15 @@ fn every_entry_that_a_node_could_run_has_a_platform() {
     assert_eq!(entry(shouted, json!({})).as_deref(), Some("linux/amd64"));
     assert_eq!(entry(json!(null), json!({})).as_deref(), Some("any/any"));
     assert_eq!(entry(json!({"os": ""}), json!({})).as_deref(), Some("any/any"));
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_its_pushers_fault() {
+    let list = |digest: &str| {
+        let entry = json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": 1});
+        parse_list(json!({"manifests": [entry]}).to_string().as_bytes())
+    };
+    assert!(list(&Digest::of(b"").to_string()).is_ok());
+    assert!(matches!(list(&format!("sha512:{}", "0".repeat(128))), Err(ReferrersError::Entry(_))));
+    assert!(matches!(parse_list(br#"{"manifests":1}"#), Err(ReferrersError::Malformed(_))));
 }

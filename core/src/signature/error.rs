@@ -218,6 +218,7 @@ impl SignatureError {
                 ReferrersError::Malformed(_)
                 | ReferrersError::Platform
                 | ReferrersError::NoList
+                | ReferrersError::Entry(_)
                 | ReferrersError::Ambiguous(_)
                 | ReferrersError::MediaType(_) => Reason::Malformed,
             },

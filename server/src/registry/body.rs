@@ -126,16 +126,23 @@ pub(super) async fn not_found(host: &Host, response: Response, what: String) -> 
 
 /// A document of `host`'s own making that cannot be read. What is only too much is its pushers'.
 pub(super) fn unreadable(host: &Host, error: ReferrersError) -> RegistryError {
-    refused(error, |fault| RegistryError::protocol(&host.name, fault))
+    refused(host, error, |fault| RegistryError::protocol(&host.name, fault))
 }
 
 /// A document that `host` holds for a pusher, and that cannot be read.
 pub(super) fn unreadable_as_pushed(host: &Host, error: ReferrersError) -> RegistryError {
-    refused(error, |fault| RegistryError::malformed(&host.name, fault))
+    refused(host, error, |fault| RegistryError::malformed(&host.name, fault))
 }
 
-fn refused(error: ReferrersError, other: impl FnOnce(Fault) -> RegistryError) -> RegistryError {
+fn refused(
+    host: &Host,
+    error: ReferrersError,
+    other: impl FnOnce(Fault) -> RegistryError,
+) -> RegistryError {
     match error {
+        error @ ReferrersError::Entry(_) => {
+            RegistryError::malformed(&host.name, Fault::Document(Arc::new(error)))
+        }
         ReferrersError::TooLarge { .. } => {
             RegistryError::TooLarge { what: "manifest", limit: MAX_MANIFEST }
         }
