@@ -12,6 +12,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -63,20 +64,7 @@ pub(crate) async fn grpc<S, B>(
     accept(listener, &stop.clone(), &tasks, move |stream| {
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         let stop = stop.clone();
-        async move {
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    // Who watches for ever, as health checks do, must not hold up the end.
-                    tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a gRPC connection broke");
-            }
-        }
+        async move { until(connection, &stop).await }
     })
     .await;
 }
@@ -98,21 +86,28 @@ pub(crate) async fn admin(
         });
         let connection = http.serve_connection(TokioIo::new(stream), answer);
         let stop = stop.clone();
-        async move {
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "an admin connection broke");
-            }
-        }
+        async move { until(connection, &stop).await }
     })
     .await;
+}
+
+/// Serves a connection until it ends, or its answers are given after `stop`.
+async fn until<C>(connection: C, stop: &CancellationToken)
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            // Who watches for ever, as health checks do, must not hold up the end.
+            tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
 }
 
 /// Takes connections until `stop`, so many at a time, whatever errors the system gives.

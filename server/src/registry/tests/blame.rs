@@ -75,7 +75,7 @@ async fn the_size_of_a_blob_is_its_pushers_word() {
 }
 
 #[tokio::test]
-async fn a_list_is_the_registrys_word_and_a_fallback_tag_is_its_pushers() {
+async fn a_list_is_the_registrys_word_its_entries_and_a_fallback_tag_are_their_pushers() {
     let entries = vec![entry("x"); MAX_DESCRIPTORS + 1];
     let many = serde_json::json!({ "manifests": entries }).to_string();
     let long = " ".repeat(MAX_MANIFEST + 1);
@@ -84,7 +84,7 @@ async fn a_list_is_the_registrys_word_and_a_fallback_tag_is_its_pushers() {
         (OCI_INDEX, &long, Some(Reason::TooLarge), Some(Reason::TooLarge)),
         (OCI_INDEX, "unreadable", None, MALFORMED),
         (OCI_INDEX, "[]", None, MALFORMED),
-        (OCI_INDEX, r#"{"manifests":[{}]}"#, None, MALFORMED),
+        (OCI_INDEX, r#"{"manifests":[{}]}"#, MALFORMED, MALFORMED),
         (OCI_INDEX, r#"{"layers":[],"manifests":[]}"#, None, MALFORMED),
         (OCTETS, "{}", None, MALFORMED),
         (OCI_INDEX, "", None, None),
