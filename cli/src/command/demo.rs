@@ -181,6 +181,14 @@ fn legend(samples: &[Sample]) -> String {
     text
 }
 
+/// How this program can be run again from here: it need not be on the path.
+fn this_command() -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis"));
+    let here = std::env::current_dir().ok();
+    let near = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
+    near.unwrap_or(program).display().to_string()
+}
+
 fn hints(app: &App, samples: &[Sample], folder: &Folder) -> String {
     let (address, admin) = (app.address(), app.admin_address());
     let image = samples
@@ -189,12 +197,13 @@ fn hints(app: &App, samples: &[Sample], folder: &Folder) -> String {
         .map(|sample| sample.reference.as_str())
         .unwrap_or_default();
     let rules = folder.0.join("rules.yaml");
+    let command = this_command();
     format!(
         "
 It stays up until Ctrl-C. Try in another terminal:
 
-  portcullis check {image} --server http://{address}
-  portcullis check {image} --server http://{address} --output json
+  {command} check {image} --server http://{address}
+  {command} check {image} --server http://{address} --output json
   curl http://{admin}/metrics
   grpcurl -plaintext -d '{{\"containers\":[{{\"name\":\"main\",\"image\":\"{image}\"}}]}}' \\
       {address} portcullis.v1.DecisionService/Check

@@ -108,3 +108,23 @@ fn what_is_not_yaml_is_refused() {
     let ran = check(&[&path], &[]).ends_with(1);
     assert!(ran.stdout.contains("error: the file holds no document"), "{ran:#?}");
 }
+
+/// The YAML blocks of a document that hold rules.
+fn documented(file: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.contains("kind: Policy")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_rules_in_the_documents_are_usable() {
+    for document in ["README.md", "docs/configuration.md"] {
+        let blocks = documented(document);
+        assert_eq!(blocks.len(), 1, "{document}");
+        for block in blocks {
+            let (_folder, path) = file(&block);
+            check(&[&path], &[]).ends_with(0);
+        }
+    }
+}
