@@ -21,8 +21,9 @@ use crate::rules::Rules;
 
 /// The most containers in one question.
 pub const MAX_CONTAINERS: usize = 256;
-/// How much of the caller's time is kept for deciding and answering.
-const RESERVE: Duration = Duration::from_millis(20);
+/// How much of the caller's time is kept for deciding and answering, but at most a quarter of it: an
+/// answer that comes a moment late is no answer.
+const RESERVE: Duration = Duration::from_millis(150);
 
 /// One admission: where, and which images.
 #[derive(Debug, Clone)]
@@ -174,7 +175,8 @@ enum Known {
 impl<S: EvidenceSource> Check for Decider<S> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
-        let wait = deadline.checked_sub(RESERVE).map_or(asked, |wait| wait.max(asked));
+        let left = deadline.saturating_duration_since(asked);
+        let wait = asked + left.saturating_sub(RESERVE.min(left / 4));
         let found = question.containers.iter().map(|(_, image)| async move {
             let found = self.subjects(image, wait).await;
             (found, asked.elapsed())
