@@ -24,3 +24,4 @@ pub mod admin;
 pub mod metrics;
 pub mod telemetry;
 mod spans;
+mod chain;

@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::evidence::collect::{detail, failed};
+use crate::chain::detail;
+use crate::evidence::collect::failed;
 use crate::evidence::flights::{Flights, NoResult};
 use crate::registry::Registry;
 

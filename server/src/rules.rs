@@ -16,7 +16,7 @@ use portcullis_core::ports::Clock;
 use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
 use tokio_util::sync::CancellationToken;
 
-use crate::evidence::collect::chain;
+use crate::chain::chain;
 use crate::metrics::Metrics;
 
 /// The largest rule file or trust policy that is read, in bytes.

@@ -14,7 +14,7 @@ fn load(text: &str) -> Result<Config, ConfigError> {
 #[track_caller]
 fn refused(text: &str, words: &[&str]) {
     let error = load(text).err().expect("it was taken");
-    let chain = crate::evidence::collect::chain(&error);
+    let chain = crate::chain::chain(&error);
     for word in words {
         assert!(chain.contains(word), "{chain}");
     }

@@ -8,7 +8,6 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_core::decide::printable;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Source};
 use portcullis_core::findings::{self, MAX_REPORT};
 use portcullis_core::image::Digest;
@@ -23,6 +22,7 @@ use tokio::time::Instant;
 
 use super::select::Selection;
 use super::{EvidenceSource, Known, Question};
+use crate::chain::detail;
 use crate::registry::{Fetched, Registry, RegistryError};
 
 /// The most attached artifacts of one digest that are looked at, newest first by their annotation.
@@ -320,24 +320,4 @@ impl From<RegistryError> for Fault {
     fn from(error: RegistryError) -> Self {
         Self::Unavailable(error)
     }
-}
-
-/// The longest text of an error that is kept, in bytes: parts of it are foreign.
-const MAX_DETAIL: usize = 1024;
-
-/// An error and all that is behind it, in one bounded line for people.
-pub(crate) fn detail(error: &dyn Error) -> String {
-    printable(&chain(error), MAX_DETAIL)
-}
-
-/// An error and all that is behind it.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

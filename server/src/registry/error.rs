@@ -1,6 +1,5 @@
 //! What went wrong with a registry in, one error enum out: absence is never among its causes.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,8 @@ use portcullis_core::evidence::{Cause, CauseKind, Reason};
 use portcullis_core::image::{Digest, ImageError};
 use portcullis_core::json::JsonError;
 use portcullis_core::referrers::ReferrersError;
+
+use crate::chain::detail;
 
 /// The longest piece of a registry's answer that is repeated in an error, in characters.
 const MAX_QUOTE: usize = 100;
@@ -121,7 +122,7 @@ impl RegistryError {
             | Self::TooMany { .. } => CauseKind::Protocol,
             Self::Deadline => CauseKind::Deadline,
         };
-        Cause { kind, detail: chain(self) }
+        Cause { kind, detail: detail(self) }
     }
 
     /// For what a pusher can cause: the reason for which this one artifact, or this one list of
@@ -265,15 +266,4 @@ pub enum RegistryConfigError {
 /// A piece of an answer, short enough to be repeated in an error.
 pub(super) fn quote(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_QUOTE).collect()
-}
-
-fn chain(error: &RegistryError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
