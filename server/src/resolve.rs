@@ -295,6 +295,16 @@ mod tests {
     }
 
     #[test]
+    fn an_index_within_an_index_is_refused() {
+        let nested = index(&[("linux", "amd64")]).replace(OCI_MANIFEST, OCI_INDEX);
+        let refused = read(Digest::of(b""), nested.as_bytes(), OCI_INDEX).unwrap_err();
+        assert!(matches!(
+            refused.as_ref(),
+            Evidence::Rejected(Rejection { reason: Reason::Malformed, .. })
+        ));
+    }
+
+    #[test]
     fn an_index_is_refused_one_platform_past_its_bound() {
         let names: Vec<_> = (0..=MAX_PLATFORMS).map(|n| format!("arch{n}")).collect();
         let entries: Vec<_> = names.iter().map(|name| ("linux", name.as_str())).collect();

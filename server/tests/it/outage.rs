@@ -32,6 +32,28 @@ async fn what_was_verified_is_used_while_the_registry_is_down_and_no_longer() {
     }
 }
 
+/// What an image names and what is known of it have each their own limit.
+#[tokio::test]
+async fn neither_names_nor_evidence_outlive_their_limit() {
+    let limit = std::time::Duration::from_secs(600);
+    for names in [true, false] {
+        let mut site = Site::new().await;
+        if names {
+            site.config.resolve.stale_ttl = limit;
+        } else {
+            site.config.memory.stale_ttl = limit;
+        }
+        let world = site.start().await;
+        let image = world.scanned("app", &clean());
+        world.decide(&image.pinned()).await;
+        world.registry.fault(Route::Any, down());
+        world.clock.advance(limit - std::time::Duration::from_secs(1));
+        assert_eq!(world.decide(&image.pinned()).await.action(), Action::Allow, "{names}");
+        world.clock.advance(world.config.memory.failure_ttl);
+        assert_evidence(&world.decide(&image.pinned()).await, Unavailable, "unreachable: ");
+    }
+}
+
 #[tokio::test]
 async fn a_registry_that_is_down_is_not_asked_by_every_question() {
     let world = World::new().await;
