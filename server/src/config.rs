@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::resolve::ResolveConfig;
 use crate::rules::RulesConfig;
 use crate::telemetry::{LogFormat, TelemetryConfig};
 
-/// The largest configuration file that is read, in bytes.
+/// The largest configuration, password or certificate file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
 /// The longest duration that may be configured.
 pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -78,13 +78,13 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file is larger than [`MAX_CONFIG`].
+    /// A file is larger than [`MAX_CONFIG`].
     #[error("`{}` is {length} bytes long, more than the {MAX_CONFIG} allowed", path.display())]
     TooLarge {
         /// Which.
         path: PathBuf,
         /// Its length in bytes.
-        length: usize,
+        length: u64,
     },
     /// The file is not YAML of the right shape. The source says where and what.
     #[error("`{}` is not a configuration", path.display())]
@@ -130,11 +130,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or something in it cannot be used; the error names it.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let bytes =
-            fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        if bytes.len() > MAX_CONFIG {
-            return Err(ConfigError::TooLarge { path: path.to_owned(), length: bytes.len() });
-        }
+        let bytes = read(path)?;
         let options = serde_saphyr::options! { with_snippet: false };
         let file: File =
             serde_saphyr::from_slice_with_options(&bytes, options).map_err(|source| {
@@ -385,10 +381,7 @@ impl RegistryFile {
     fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
         let Self { host, scheme, endpoint, username, password_file, trusted_realm_hosts, ca_file } =
             self;
-        let read = |path: PathBuf| {
-            let path = folder.join(path);
-            fs::read(&path).map_err(|source| ConfigError::Read { path, source })
-        };
+        let read = |path: PathBuf| read(&folder.join(path));
         let credentials = match (username, password_file) {
             (None, None) => Credentials::Anonymous,
             (Some(username), Some(path)) => {
@@ -410,6 +403,21 @@ impl RegistryFile {
             ca: ca_file.map(read).transpose()?.into_iter().collect(),
         })
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    // No more is read than is needed to see that it is too much.
+    let length = file.metadata().map_err(failed)?.len();
+    file.take(MAX_CONFIG as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_CONFIG {
+        // What is no plain file has no length of its own.
+        let length = length.max(bytes.len() as u64);
+        return Err(ConfigError::TooLarge { path: path.to_owned(), length });
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

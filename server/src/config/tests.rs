@@ -77,3 +77,17 @@ fn a_file_is_refused_one_byte_past_its_bound() {
     assert!(load(&padded(MAX_CONFIG)).is_ok());
     refused(&padded(MAX_CONFIG + 1), &["more than"]);
 }
+
+#[test]
+fn a_password_file_is_refused_one_byte_past_its_bound() {
+    let with = |length: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.yaml");
+        fs::write(folder.path().join("password"), vec![b'x'; length]).unwrap();
+        let text = "registries: [{host: a.io, username: me, passwordFile: password}]";
+        fs::write(&path, text).unwrap();
+        Config::from_file(&path)
+    };
+    assert!(with(MAX_CONFIG).is_ok());
+    assert!(matches!(with(MAX_CONFIG + 1), Err(ConfigError::TooLarge { .. })));
+}
