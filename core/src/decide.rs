@@ -8,8 +8,10 @@
 
 mod subject;
 mod merge;
+mod profile;
 mod walk;
 mod weigh;
+mod glass;
 mod message;
 
 use std::collections::BTreeMap;
@@ -19,10 +21,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::evidence::{Cause, Rejection, Subject};
-use crate::findings::{Finding, Severity};
+use crate::findings::{FindingRef, Severity};
 use crate::image::{Digest, Platform, Reference};
-use crate::policy::{Policy, Target};
+use crate::policy::{Exemption, Policy, Population, Target};
 
+pub use self::glass::MAX_JUSTIFICATION;
 pub(crate) use self::message::instant;
 pub use self::message::printable;
 
@@ -52,7 +55,9 @@ pub fn decide(
     let mut clock = Clock { now, next: None };
     let mut notices = Vec::new();
     let looked = subject::look(subjects, &mut clock, &mut notices);
-    weigh::weigh(policy, &Target::new(image, ctx), looked, clock, notices)
+    let target = Target::new(image, ctx);
+    let decision = weigh::weigh(policy, &target, &looked, clock, notices);
+    glass::lift(decision, policy, &target, ctx)
 }
 
 /// Where an image would run. Empty fields were not given.
@@ -84,6 +89,8 @@ pub struct Context {
     pub service_account: String,
     /// Container within the pod.
     pub container: String,
+    /// Why the image must run even if a rule denies it, as someone says; empty if nobody does.
+    pub break_glass: String,
 }
 
 /// What is to be done with a container. The order is from the mildest to the strictest.
@@ -120,6 +127,11 @@ pub struct Decision {
     /// All violations of all rules, by platform and then in the order of the walk. Exactly one is
     /// the deciding one, unless there is none.
     pub violations: Vec<Violation>,
+    /// The exemptions without which there would be other violations, by platform, and then in the
+    /// order of the policy.
+    pub exemptions: Vec<Applied>,
+    /// The denial that was lifted because someone said why, if one was.
+    pub break_glass: Option<Lifted>,
     /// What did not violate a rule and should not pass in silence.
     pub notices: Vec<Notice>,
     /// The next instant at which the clock alone could change the answer: it holds before that.
@@ -151,10 +163,66 @@ pub struct Violation {
     pub subject: Option<Digest>,
     /// Its platform, for a manifest of an index.
     pub platform: Option<Platform>,
+    worst: walk::Worst,
+}
+
+impl Violation {
     /// The findings that count for the condition, worst first, at most [`TOP_FINDINGS`].
-    pub findings: Vec<Arc<Finding>>,
+    pub fn findings(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {
+        self.worst.iter()
+    }
+
     /// How many findings count for it.
-    pub total: usize,
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.worst.total
+    }
+}
+
+/// An exemption that kept a rule from a violation, or made it smaller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// Name of the exemption.
+    pub name: Arc<str>,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is there.
+    pub reason: String,
+    /// Where it is tracked.
+    pub ticket: Option<String>,
+    /// The first instant at which it holds no longer.
+    pub until: Option<OffsetDateTime>,
+    /// Name of the rule.
+    pub rule: Arc<str>,
+    /// The manifest; `None` where it could not be found out.
+    pub subject: Option<Digest>,
+    /// Its platform, for a manifest of an index.
+    pub platform: Option<Platform>,
+    /// The word for the condition about the evidence or the image that it keeps from counting.
+    pub condition: Option<&'static str>,
+    worst: walk::Worst,
+}
+
+impl Applied {
+    /// The findings that it keeps from counting, worst first, at most [`TOP_FINDINGS`].
+    pub fn findings(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {
+        self.worst.iter()
+    }
+
+    /// How many findings it keeps from counting.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.worst.total
+    }
+}
+
+/// A denial that was lifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifted {
+    /// Name of the break-glass entry of the policy that permits it.
+    pub name: Arc<str>,
+    /// What was given as the reason.
+    pub justification: String,
 }
 
 /// A condition that was fulfilled.
@@ -163,6 +231,8 @@ pub enum Condition {
     /// More findings at a level or higher than the rule allows. For [`Severity::Unknown`], more
     /// findings of unknown severity.
     MaxAllowed {
+        /// Which findings are counted.
+        population: Population,
         /// The level.
         level: Severity,
         /// How many are allowed.
@@ -175,6 +245,8 @@ pub enum Condition {
         /// Its identifier as the rule has it.
         id: String,
     },
+    /// The image is none of those that may be used.
+    UntrustedImage,
     /// No report is attached.
     Unscanned,
     /// What is attached cannot be believed.
@@ -204,7 +276,10 @@ impl Condition {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::MaxAllowed { .. } => "max_allowed",
+            Self::MaxAllowed { population: Population::All, .. } => "max_allowed",
+            Self::MaxAllowed { population: Population::Fixable, .. } => "max_allowed_fixable",
+            Self::MaxAllowed { population: Population::Unfixable, .. } => "max_allowed_unfixable",
+            Self::UntrustedImage => "untrusted_image",
             Self::Forbidden { .. } => "forbidden",
             Self::Unscanned => "unscanned",
             Self::Rejected(_) => "rejected",
@@ -243,6 +318,24 @@ pub enum NoticeKind {
     OutOfScope,
     /// The image is in a registry that the rule leaves alone.
     UnsupportedRegistry,
+    /// The image fits a pattern of those that the rule, or every rule, leaves alone.
+    AllowedImage {
+        /// The pattern as it was written.
+        pattern: String,
+    },
+    /// Findings are not counted, because a VEX document or the report itself says that the image is
+    /// not affected, or was cured.
+    Cleared {
+        /// Digest of the document's manifest; `None` for the report itself.
+        by: Option<Digest>,
+        /// Their identifiers, at most [`TOP_FINDINGS`].
+        ids: Vec<String>,
+        /// How many there are.
+        total: usize,
+    },
+    /// A reason was given why the image must run, and no break-glass entry of the policy permits it
+    /// here.
+    BreakGlassRefused,
     /// One of several reports is older than the rule allows and was not considered.
     OldReport {
         /// Digest of its manifest.
@@ -276,6 +369,9 @@ impl NoticeKind {
             Self::Unavailable(_) => "unavailable",
             Self::OutOfScope => "out_of_scope",
             Self::UnsupportedRegistry => "unsupported_registry",
+            Self::AllowedImage { .. } => "allowed_image",
+            Self::Cleared { .. } => "cleared",
+            Self::BreakGlassRefused => "break_glass_refused",
             Self::OldReport { .. } => "old_report",
             Self::EarlyReport { .. } => "early_report",
             Self::Signature { .. } => "signature",
@@ -295,6 +391,13 @@ impl Clock {
     fn changes_at(&mut self, instant: OffsetDateTime) {
         if instant > self.now && self.next.is_none_or(|next| instant < next) {
             self.next = Some(instant);
+        }
+    }
+
+    /// Notes when `exemption` begins and ends to hold.
+    fn term(&mut self, exemption: &Exemption) {
+        for instant in [exemption.from(), exemption.until()].into_iter().flatten() {
+            self.changes_at(instant);
         }
     }
 }

@@ -238,8 +238,8 @@ fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord
         deciding: violation.deciding,
         subject: violation.subject,
         platform: violation.platform.as_ref().map(platform),
-        ids: violation.findings.iter().map(|finding| name(&finding.id)).collect(),
-        total: violation.total,
+        ids: violation.findings().map(|finding| name(finding.id())).collect(),
+        total: violation.total(),
         message: violation.message(image),
     }
 }
@@ -249,7 +249,13 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
         NoticeKind::Unscanned
         | NoticeKind::Unsupported
         | NoticeKind::OutOfScope
-        | NoticeKind::UnsupportedRegistry => None,
+        | NoticeKind::UnsupportedRegistry
+        | NoticeKind::BreakGlassRefused => None,
+        NoticeKind::AllowedImage { pattern } => Some(detail(&format!("pattern {pattern}"))),
+        NoticeKind::Cleared { by, ids, total } => {
+            let by = by.map_or("the report".to_owned(), |digest| digest.to_string());
+            Some(detail(&format!("{total} by {by}: {}", ids.join(", "))))
+        }
         NoticeKind::Unavailable(cause) => Some(detail(&cause.to_string())),
         NoticeKind::OldReport { report, scanned_at }
         | NoticeKind::EarlyReport { report, scanned_at } => {
@@ -269,7 +275,7 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
 
 fn evidence_record(subject: &Subject) -> EvidenceRecord {
     let reports = match &*subject.evidence {
-        Evidence::Verified(reports) => listed(reports, |report| report_record(report)),
+        Evidence::Verified(reports) => listed(reports.iter(), |report| report_record(report)),
         _ => Vec::new(),
     };
     EvidenceRecord {

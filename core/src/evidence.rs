@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::findings::Findings;
+use crate::findings::{Findings, Vex};
 use crate::image::{Digest, Platform};
 use crate::signature::Signer;
 
@@ -33,12 +33,73 @@ impl Report {
     }
 }
 
+/// One verified VEX document about one digest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statements {
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Who signed it.
+    pub signer: Arc<Signer>,
+    /// What it says.
+    pub vex: Vex,
+}
+
+impl Statements {
+    /// How much memory it takes, in bytes, with all it points to.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let signer = self.signer.subject.len() + self.signer.fingerprint.len();
+        size_of::<Self>() + size_of::<Signer>() + signer + self.vex.weight()
+    }
+}
+
+/// The verified reports on one digest: the newest of each scanner, and what VEX documents say of
+/// what they found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reports {
+    list: Vec<Arc<Report>>,
+    vex: Vec<Arc<Statements>>,
+}
+
+impl Reports {
+    /// Reports, and the VEX documents beside them.
+    #[must_use]
+    pub const fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
+        Self { list, vex }
+    }
+
+    /// The VEX documents.
+    #[must_use]
+    pub fn vex(&self) -> &[Arc<Statements>] {
+        &self.vex
+    }
+
+    fn weight(&self) -> usize {
+        let reports = self.list.iter().map(|report| report.weight());
+        reports.chain(self.vex.iter().map(|vex| vex.weight())).sum()
+    }
+}
+
+impl From<Vec<Arc<Report>>> for Reports {
+    fn from(list: Vec<Arc<Report>>) -> Self {
+        Self::new(list, Vec::new())
+    }
+}
+
+impl std::ops::Deref for Reports {
+    type Target = [Arc<Report>];
+
+    fn deref(&self) -> &[Arc<Report>] {
+        &self.list
+    }
+}
+
 /// What is known of one digest. No report, a rejected report and a report without findings are
 /// three values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evidence {
     /// At least one report passed verification: the newest of each scanner.
-    Verified(Vec<Arc<Report>>),
+    Verified(Reports),
     /// The registry says with authority that nothing is attached.
     Missing,
     /// Something is attached, and none of it can be believed.
@@ -57,6 +118,12 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// At least one report passed verification.
+    #[must_use]
+    pub fn verified(reports: impl Into<Reports>) -> Self {
+        Self::Verified(reports.into())
+    }
+
     /// The word for its status, as in the contract, metrics and logs.
     #[must_use]
     pub const fn status(&self) -> &'static str {
@@ -75,7 +142,7 @@ impl Evidence {
     #[must_use]
     pub fn weight(&self) -> usize {
         let behind = match self {
-            Self::Verified(reports) => reports.iter().map(|r| r.weight()).sum(),
+            Self::Verified(reports) => reports.weight(),
             Self::Rejected(rejection) => rejection.detail.len(),
             Self::Unavailable(cause) => cause.detail.len(),
             Self::Missing | Self::Stale { .. } | Self::Withheld | Self::Unsupported => 0,

@@ -1,6 +1,5 @@
 //! A `Verified` report in, findings in one normal form out.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,16 +16,22 @@ use crate::signature::Verified;
 mod error;
 mod capped;
 mod score;
+mod epss;
+mod packed;
 mod rating;
 mod draft;
 mod trivy;
 mod cosign_vuln;
 mod vulns;
 mod in_toto;
+pub mod vex;
 pub mod statement;
 
+pub use epss::Epss;
 pub use error::FindingsError;
+pub use packed::{FindingRef, Findings};
 pub use score::Score;
+pub use vex::Vex;
 
 /// The most findings that one report may hold (CASES T031).
 pub const MAX_FINDINGS: usize = 100_000;
@@ -64,7 +69,9 @@ pub const COSIGN_VULN_V1: &str = "https://cosign.sigstore.dev/attestation/vuln/v
 ///
 /// `Unknown` is a value of its own: the report does not state a severity, nor a score to derive it
 /// from. It sorts last and rules say what it counts as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Not stated.
@@ -126,7 +133,19 @@ impl fmt::Display for Severity {
 }
 
 /// Whether a fixed version exists.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum FixState {
     /// The report does not say.
@@ -153,81 +172,99 @@ impl FixState {
     }
 }
 
+/// What the maker of a report says about a vulnerability that they listed (CycloneDX
+/// `analysis.state`, FACTS 3.5).
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Analysis {
+    /// It counts: nothing was said, or that it is exploitable, or that nobody looked yet.
+    #[default]
+    Affected,
+    /// The image is not affected by it: no rule counts it.
+    NotAffected,
+    /// It was fixed in the image: no rule counts it.
+    Fixed,
+}
+
 /// One vulnerability in one package. `None` and empty lists mean "not stated", never "none".
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
     /// Its identifier as the report has it, without a scanner's suffix: `CVE-2024-1234`. Compare it
-    /// by [`Finding::is`], which knows the aliases and no case.
+    /// by [`FindingRef::is`], which knows the aliases and no case.
     pub id: Box<str>,
     /// Other identifiers of the same vulnerability, sorted without case, each once.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<Box<str>>,
     /// How bad it is.
     pub severity: Severity,
     /// CVSS v3 or v4 base score, the highest that is stated.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<Score>,
     /// Name of the package.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<Box<str>>,
     /// Package URL.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purl: Option<Box<str>>,
     /// Installed version.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installed: Option<Box<str>>,
     /// Versions that fix it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<Box<str>>,
     /// Whether there is a fix.
     pub fix_state: FixState,
+    /// Whether it is known to be exploited (CISA's catalogue, or what the scanner has of it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_exploited: Option<bool>,
+    /// How likely it is to be exploited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epss: Option<Epss>,
+    /// When it was published, in whole seconds.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub published: Option<OffsetDateTime>,
+    /// When a scanner first saw it in this image, in whole seconds.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub first_seen: Option<OffsetDateTime>,
+    /// What the report itself says about it.
+    #[serde(default, skip_serializing_if = "Analysis::is_affected")]
+    pub analysis: Analysis,
 }
 
-impl Finding {
-    /// The order of the documented evaluation: most severe first, then a fixed order of all other
-    /// fields, so that every replica walks alike and only equal findings compare equal.
-    #[must_use]
-    pub fn walk_order(&self, other: &Self) -> Ordering {
-        let badness = |f: &Self| (f.severity, f.score);
-        badness(other)
-            .cmp(&badness(self))
-            .then_with(|| self.id.cmp(&other.id))
-            .then_with(|| self.package.cmp(&other.package))
-            .then_with(|| self.installed.cmp(&other.installed))
-            .then_with(|| self.purl.cmp(&other.purl))
-            .then_with(|| self.aliases.cmp(&other.aliases))
-            .then_with(|| self.fixed.cmp(&other.fixed))
-            .then_with(|| self.fix_state.cmp(&other.fix_state))
-    }
-
-    /// Whether `id` names this vulnerability, by identifier or alias, whatever its case.
-    #[must_use]
-    pub fn is(&self, id: &str) -> bool {
-        self.id.eq_ignore_ascii_case(id) || self.aliases.iter().any(|a| a.eq_ignore_ascii_case(id))
-    }
-
-    /// Bytes on the heap.
-    fn heap(&self) -> usize {
-        let text = |t: &Option<Box<str>>| t.as_ref().map_or(0, |t| t.len());
-        let list = |l: &Vec<Box<str>>| {
-            l.capacity() * size_of::<Box<str>>() + l.iter().map(|t| t.len()).sum::<usize>()
-        };
-        self.id.len()
-            + text(&self.package)
-            + text(&self.purl)
-            + text(&self.installed)
-            + list(&self.aliases)
-            + list(&self.fixed)
+impl Analysis {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_affected(&self) -> bool {
+        *self == Self::Affected
     }
 }
 
 /// Which scanner made a report.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Scanner {
     /// Its name or URI: `trivy`, `MDVM`. Trivy is `trivy` in every format.
     pub name: String,
     /// Its version, where stated.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
@@ -237,37 +274,6 @@ impl Scanner {
         let name = bounded("scanner name", name, MAX_TEXT)?.to_owned();
         let version = version.map(|v| bounded("scanner version", v, MAX_TEXT)).transpose()?;
         Ok(Self { name, version: version.filter(|v| !v.is_empty()).map(ToOwned::to_owned) })
-    }
-}
-
-/// What one report says, in the normal form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
-    /// Who looked.
-    pub scanner: Scanner,
-    /// When the scan finished, as the signed report says (`scanFinishedOn`, `CreatedAt`), in UTC.
-    pub scanned_at: OffsetDateTime,
-    /// What was found, in [`Finding::walk_order`], each once.
-    pub list: Vec<Finding>,
-}
-
-impl Findings {
-    /// What it takes in memory, in bytes: itself and its heap, without the allocator's own.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        size_of::<Self>()
-            + self.scanner.name.capacity()
-            + self.scanner.version.as_ref().map_or(0, String::capacity)
-            + self.list.capacity() * size_of::<Finding>()
-            + self.list.iter().map(Finding::heap).sum::<usize>()
-    }
-
-    /// Puts the findings of a report in order, each once.
-    fn new(scanner: Scanner, scanned_at: OffsetDateTime, mut list: Vec<Finding>) -> Self {
-        list.sort_unstable_by(Finding::walk_order);
-        list.dedup();
-        list.shrink_to_fit();
-        Self { scanner, scanned_at, list }
     }
 }
 

@@ -4,6 +4,9 @@ mod node;
 mod prefix;
 mod labels;
 mod scope;
+mod glob;
+mod narrow;
+mod exemption;
 mod reader;
 mod document;
 mod shadow;
@@ -11,6 +14,7 @@ mod shadow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -19,6 +23,10 @@ use crate::decide::Action;
 use crate::findings::Severity;
 use crate::image::Digest;
 
+pub use self::exemption::{BreakGlass, Exemption};
+pub(crate) use self::glob::{ImagePattern, ImagePatterns};
+pub use self::narrow::Population;
+pub(crate) use self::narrow::{Limit, Narrowing};
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -26,6 +34,8 @@ pub(crate) use self::scope::{Prefixes, Scope, Target};
 pub const MAX_FILE: usize = 4 * 1024 * 1024;
 /// The most rules of one policy (CASES T096).
 pub const MAX_RULES: usize = 10_000;
+/// The most exemptions of one policy (CASES T096), and the most break-glass entries.
+pub const MAX_EXEMPTIONS: usize = 10_000;
 /// The most values of one list in a rule.
 pub const MAX_VALUES: usize = 10_000;
 /// The longest name of a rule, in bytes (RFC 1123 label).
@@ -132,9 +142,30 @@ pub struct Policy {
     revision: Arc<str>,
     evaluation: Evaluation,
     rules: Vec<Rule>,
+    /// What several rules' limits look at, once each; the first looks at all findings.
+    narrowings: Vec<Narrowing>,
+    exemptions: Vec<Arc<Exemption>>,
+    break_glass: Vec<BreakGlass>,
+    /// Images that no rule is about.
+    allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
     vary: Vec<Field>,
+    /// Names this compiled policy among all that this process made.
+    serial: u64,
+}
+
+/// What rule files hold, before it is put together.
+#[derive(Debug, Default)]
+struct Parts {
+    evaluation: Evaluation,
+    rules: Vec<Rule>,
+    narrowings: Vec<Narrowing>,
+    exemptions: Vec<Arc<Exemption>>,
+    break_glass: Vec<BreakGlass>,
+    allowed_images: ImagePatterns,
+    ids: Ids,
+    warnings: Vec<Problem>,
 }
 
 impl Policy {
@@ -142,27 +173,59 @@ impl Policy {
     /// with a high or critical vulnerability.
     #[must_use]
     pub fn default_policy() -> Self {
+        let limit = |level| Limit { population: Population::All, level, max: 0 };
         let rule = Rule {
             description: Some("audits images with high or critical vulnerabilities".to_owned()),
-            max_allowed: vec![(Severity::Critical, 0), (Severity::High, 0)],
+            limits: vec![limit(Severity::Critical), limit(Severity::High)],
             ..Rule::new("default".into())
         };
-        Self::new("default".into(), Evaluation::FirstMatch, vec![rule], Ids::default(), Vec::new())
+        Self::new("default".into(), Parts { rules: vec![rule], ..Parts::default() })
     }
 
-    fn new(
-        revision: Arc<str>,
-        evaluation: Evaluation,
-        rules: Vec<Rule>,
-        ids: Ids,
-        warnings: Vec<Problem>,
-    ) -> Self {
+    fn new(revision: Arc<str>, parts: Parts) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let Parts {
+            evaluation,
+            rules,
+            mut narrowings,
+            exemptions,
+            break_glass,
+            allowed_images,
+            ids,
+            warnings,
+        } = parts;
+        if narrowings.is_empty() {
+            narrowings.push(Narrowing::default());
+        }
         let active = rules.iter().filter(|rule| rule.enabled);
-        let mut fields: BTreeSet<Field> = active.clone().flat_map(|r| r.scope.fields()).collect();
+        let scopes = active.clone().map(|rule| &rule.scope);
+        let scopes = scopes.chain(exemptions.iter().map(|exemption| &exemption.scope));
+        let scopes = scopes.chain(break_glass.iter().map(|entry| &entry.scope));
+        let mut fields: BTreeSet<Field> = scopes.flat_map(Scope::fields).collect();
         if active.clone().any(|rule| !rule.unsupported.0.is_empty()) {
             fields.insert(Field::Repository);
         }
-        Self { revision, evaluation, rules, ids, warnings, vary: fields.into_iter().collect() }
+        let patterns =
+            |rule: &Rule| !rule.allowed_images.is_empty() || rule.trusted_images.is_some();
+        if !allowed_images.is_empty() || active.clone().any(patterns) {
+            fields.insert(Field::Image);
+        }
+        if !break_glass.is_empty() {
+            fields.insert(Field::BreakGlass);
+        }
+        Self {
+            revision,
+            evaluation,
+            rules,
+            narrowings,
+            exemptions,
+            break_glass,
+            allowed_images,
+            ids,
+            warnings,
+            vary: fields.into_iter().collect(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Names this state of the policy: 16 hexadecimal digits of a SHA-256 over the sources, or
@@ -201,6 +264,30 @@ impl Policy {
         &self.vary
     }
 
+    /// All exemptions, also those that do not hold now, in the order of the files.
+    #[must_use]
+    pub fn exemptions(&self) -> &[Arc<Exemption>] {
+        &self.exemptions
+    }
+
+    /// Where a denial may be lifted by someone who says why, in the order of the files.
+    #[must_use]
+    pub fn break_glass(&self) -> &[BreakGlass] {
+        &self.break_glass
+    }
+
+    pub(crate) const fn allowed_images(&self) -> &ImagePatterns {
+        &self.allowed_images
+    }
+
+    pub(crate) fn narrowings(&self) -> &[Narrowing] {
+        &self.narrowings
+    }
+
+    pub(crate) const fn serial(&self) -> u64 {
+        self.serial
+    }
+
     pub(crate) const fn ids(&self) -> &Ids {
         &self.ids
     }
@@ -224,14 +311,20 @@ pub struct Rule {
     enabled: bool,
     action: Action,
     pub(crate) scope: Scope,
-    /// Limits, most severe level first, unknown last.
-    pub(crate) max_allowed: Vec<(Severity, u32)>,
+    /// Limits by population, and in each the most severe level first, unknown last.
+    pub(crate) limits: Vec<Limit>,
+    /// Which findings the limits look at: place of it among the policy's.
+    pub(crate) narrowing: usize,
     pub(crate) forbidden: Vec<Forbidden>,
     pub(crate) allowed: Vec<Allowed>,
     pub(crate) block_unscanned: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) on_unavailable: Action,
     pub(crate) unsupported: Prefixes,
+    /// Images that the rule is not about.
+    pub(crate) allowed_images: ImagePatterns,
+    /// The images that may be used at all: any other is a violation.
+    pub(crate) trusted_images: Option<ImagePatterns>,
     place: (Arc<str>, node::Place),
 }
 
@@ -243,13 +336,16 @@ impl Rule {
             enabled: true,
             action: Action::Audit,
             scope: Scope::default(),
-            max_allowed: Vec::new(),
+            limits: Vec::new(),
+            narrowing: 0,
             forbidden: Vec::new(),
             allowed: Vec::new(),
             block_unscanned: false,
             max_age: None,
             on_unavailable: Action::Audit,
             unsupported: Prefixes::default(),
+            allowed_images: ImagePatterns::default(),
+            trusted_images: None,
             place: ("".into(), node::Place::default()),
         }
     }

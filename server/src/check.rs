@@ -251,6 +251,8 @@ mod tests {
             action: Action::Allow,
             rule: None,
             violations: Vec::new(),
+            exemptions: Vec::new(),
+            break_glass: None,
             notices: Vec::new(),
             changes_at: changes_in.map(|seconds| NOW + Duration::from_secs(seconds)),
             policy_revision: "r".into(),

@@ -1,47 +1,35 @@
 //! Reports of several scanners in, one list of findings out.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Deref;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
 
 use crate::evidence::Report;
-use crate::findings::Finding;
+use crate::findings::{Analysis, Finding, FindingRef, Findings, FixState, Scanner};
 
 /// The most findings that are looked for by one name of one package, so that merging stays quick. Those
 /// past it are findings of their own.
 pub(super) const MAX_NAMESAKES: usize = 1000;
 
-/// A finding of one report, or one that several scanners made.
-#[derive(Debug)]
-pub(super) enum Merged<'a> {
-    Single(&'a Finding),
-    Several(Box<Finding>),
-}
-
-impl Deref for Merged<'_> {
-    type Target = Finding;
-
-    fn deref(&self) -> &Finding {
-        match self {
-            Self::Single(finding) => finding,
-            Self::Several(finding) => finding,
-        }
-    }
-}
-
 /// All findings in the order of the walk. What two scanners say of the same vulnerability in the
-/// same package is one finding: the stricter of the two, by any of its names.
+/// same package is one finding: the stricter of the two, by any of its names, with whatever only the
+/// other states.
 ///
 /// A finding takes up at most one of each report. So there are never fewer at a level or above than
 /// any of the reports has alone. And two that name different CVEs are never one, whatever advisory
 /// they share: who allows the one does not allow the other.
-pub(super) fn merge<'a>(reports: &[&'a Report]) -> Vec<Merged<'a>> {
-    let mut merged: Vec<Merged<'a>> = match reports {
-        [report] => report.findings.list.iter().map(Merged::Single).collect(),
-        _ => Merger::default().merge(reports),
-    };
-    // The list of a report is in order already, which costs one pass.
-    merged.sort_by(|a, b| a.walk_order(b));
-    merged
+pub(super) fn merge(reports: &[&Arc<Report>]) -> Findings {
+    let mut merger = Merger::default();
+    for (number, report) in reports.iter().enumerate() {
+        for finding in report.findings.iter() {
+            merger.add(number, finding);
+        }
+    }
+    let list = merger.kept.into_iter().map(|kept| kept.finding.finish()).collect();
+    // Of no consequence for the walk: who looked, and when, is read in the reports.
+    let scanner = Scanner { name: String::new(), version: None };
+    Findings::with_repeats(scanner, OffsetDateTime::UNIX_EPOCH, list)
 }
 
 /// A name of a vulnerability in upper case, and a package.
@@ -61,6 +49,61 @@ struct Kept<'a> {
     taken: usize,
 }
 
+/// The strictest of what the scanners say of one vulnerability, and the milder ones.
+struct Merged<'a> {
+    strictest: FindingRef<'a>,
+    others: Vec<FindingRef<'a>>,
+}
+
+impl<'a> Merged<'a> {
+    /// A severity that is not stated is the least: the other scanner knows.
+    fn add(&mut self, mut finding: FindingRef<'a>) {
+        if finding.walk_order(self.strictest).is_lt() {
+            std::mem::swap(&mut self.strictest, &mut finding);
+        }
+        self.others.push(finding);
+    }
+
+    /// One finding with the names of all. What makes it count more is taken from whoever states it.
+    fn finish(self) -> Finding {
+        let mut kept = self.strictest.to_finding();
+        for other in self.others {
+            for id in other.ids() {
+                let same = |own: &Box<str>| own.eq_ignore_ascii_case(id);
+                if !same(&kept.id) && !kept.aliases.iter().any(same) {
+                    kept.aliases.push(id.into());
+                }
+            }
+            kept.score = kept.score.max(other.score());
+            kept.epss = kept.epss.max(other.epss());
+            kept.known_exploited = kept.known_exploited.max(other.known_exploited());
+            kept.published = earliest(kept.published, other.published());
+            kept.first_seen = earliest(kept.first_seen, other.first_seen());
+            if kept.fix_state == FixState::NotStated || other.fix_state() == FixState::Fixed {
+                kept.fix_state = other.fix_state();
+            }
+            if kept.fixed.is_empty() {
+                kept.fixed = other.fixed().map(Box::from).collect();
+            }
+            if kept.purl.is_none() {
+                kept.purl = other.purl().map(Box::from);
+            }
+            if other.analysis() == Analysis::Affected {
+                kept.analysis = Analysis::Affected;
+            }
+        }
+        kept
+    }
+}
+
+/// The earlier of two times, as far as they are stated.
+fn earliest<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 impl Kept<'_> {
     /// Whether `other`, which has a name in common with it, may be the same vulnerability: they name
     /// the same CVEs, or at most one.
@@ -70,30 +113,22 @@ impl Kept<'_> {
 }
 
 impl<'a> Merger<'a> {
-    fn merge(mut self, reports: &[&'a Report]) -> Vec<Merged<'a>> {
-        for (number, report) in reports.iter().enumerate() {
-            for finding in &report.findings.list {
-                self.add(number, finding);
-            }
-        }
-        self.kept.into_iter().map(|kept| kept.finding).collect()
-    }
-
-    fn add(&mut self, report: usize, finding: &'a Finding) {
-        let package = finding.package.as_deref();
+    fn add(&mut self, report: usize, finding: FindingRef<'a>) {
+        let package = finding.package();
         let names: Vec<Name<'a>> =
-            ids(finding).map(|id| (id.to_ascii_uppercase(), package)).collect();
+            finding.ids().map(|id| (id.to_ascii_uppercase(), package)).collect();
         let cves: BTreeSet<String> =
             names.iter().map(|(id, _)| id).filter(|id| id.starts_with("CVE-")).cloned().collect();
         let place = self.same(report, finding, &names, &cves).unwrap_or(self.kept.len());
         match self.kept.get_mut(place) {
             Some(kept) => {
-                kept.finding = stricter(&kept.finding, finding);
+                kept.finding.add(finding);
                 kept.cves.extend(cves);
                 kept.taken = report;
             }
             None => {
-                self.kept.push(Kept { finding: Merged::Single(finding), cves, taken: report });
+                let finding = Merged { strictest: finding, others: Vec::new() };
+                self.kept.push(Kept { finding, cves, taken: report });
             }
         }
         for name in names {
@@ -109,7 +144,7 @@ impl<'a> Merger<'a> {
     fn same(
         &self,
         report: usize,
-        finding: &Finding,
+        finding: FindingRef<'_>,
         names: &[Name<'a>],
         cves: &BTreeSet<String>,
     ) -> Option<usize> {
@@ -117,24 +152,10 @@ impl<'a> Merger<'a> {
         places
             .filter_map(|place| Some((*place, self.kept.get(*place)?)))
             .filter(|(_, kept)| kept.taken != report && kept.may_be(cves))
-            .map(|(place, kept)| (!kept.finding.id.eq_ignore_ascii_case(&finding.id), place))
+            .map(|(place, kept)| {
+                (!kept.finding.strictest.id().eq_ignore_ascii_case(finding.id()), place)
+            })
             .min()
             .map(|(_, place)| place)
     }
-}
-
-/// The more severe of the two with the names of both. A severity that is not stated is the least:
-/// the other scanner knows.
-fn stricter<'a>(a: &Finding, b: &Finding) -> Merged<'a> {
-    let (mut kept, other) = if b.walk_order(a).is_lt() { (b.clone(), a) } else { (a.clone(), b) };
-    for id in ids(other) {
-        if !kept.is(id) {
-            kept.aliases.push(id.into());
-        }
-    }
-    Merged::Several(Box::new(kept))
-}
-
-pub(super) fn ids(finding: &Finding) -> impl Iterator<Item = &str> {
-    std::iter::once(&*finding.id).chain(finding.aliases.iter().map(|alias| &**alias))
 }

@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Condition, MAX_MESSAGE, Notice, NoticeKind, Violation};
-use crate::findings::{Finding, Severity};
+use crate::findings::{FindingRef, Severity};
 use crate::image::Reference;
+use crate::policy::Population;
 
 /// The most findings that a message names.
 const NAMED: usize = 5;
@@ -36,10 +37,15 @@ impl Violation {
     #[must_use]
     pub fn reason(&self) -> String {
         match &self.condition {
-            Condition::MaxAllowed { level, limit, count } => {
+            Condition::MaxAllowed { population, level, limit, count } => {
+                let fix = match population {
+                    Population::All => "",
+                    Population::Fixable => " with a fix",
+                    Population::Unfixable => " without a fix",
+                };
                 let what = match level {
-                    Severity::Unknown => format!("{count} CVEs of unknown severity"),
-                    level => format!("{count} {level} or higher CVEs"),
+                    Severity::Unknown => format!("{count} CVEs of unknown severity{fix}"),
+                    level => format!("{count} {level} or higher CVEs{fix}"),
                 };
                 format!("Image contains {what}, which is more than the allowed count of: {limit}")
             }
@@ -48,6 +54,9 @@ impl Violation {
                     "Image contains a vulnerability that is forbidden by policy: {}",
                     printable(id, MAX_DETAIL)
                 )
+            }
+            Condition::UntrustedImage => {
+                "The image is none of those that may be used by policy".to_owned()
             }
             Condition::Unscanned => "Unscanned images are not allowed by policy".to_owned(),
             Condition::Unsupported => {
@@ -82,11 +91,11 @@ impl Violation {
 
     /// The worst findings in brackets: what, where, and the way out.
     fn named_findings(&self) -> String {
-        let named: Vec<_> = self.findings.iter().take(NAMED).map(|f| describe(f)).collect();
+        let named: Vec<_> = self.findings().take(NAMED).map(describe).collect();
         if named.is_empty() {
             return String::new();
         }
-        let more = match self.total.saturating_sub(named.len()) {
+        let more = match self.total().saturating_sub(named.len()) {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
@@ -120,6 +129,20 @@ impl Notice {
             NoticeKind::UnsupportedRegistry => {
                 "the image is in a registry that the rule does not apply to".to_owned()
             }
+            NoticeKind::AllowedImage { pattern } => {
+                format!("the image fits `{}`, which is allowed", printable(pattern, MAX_DETAIL))
+            }
+            NoticeKind::Cleared { by, ids, total } => {
+                let by =
+                    by.map_or("the report".to_owned(), |digest| format!("VEX document {digest}"));
+                let ids = printable(&ids.join(", "), MAX_DETAIL);
+                format!("{total} findings do not count, as {by} says: {ids}")
+            }
+            NoticeKind::BreakGlassRefused => {
+                "the reason given why the image must run lifts nothing: the policy does not permit \
+                 break-glass here, or it could not be recorded"
+                    .to_owned()
+            }
             NoticeKind::OldReport { scanned_at, .. } => format!(
                 "a report scanned at {} is too old and was not considered",
                 instant(*scanned_at)
@@ -138,17 +161,18 @@ impl Notice {
 }
 
 /// `CVE-2024-1234 (critical) in openssl 3.0.1 -> 3.0.2`, as far as that is stated.
-fn describe(finding: &Finding) -> String {
+fn describe(finding: FindingRef<'_>) -> String {
     let part = |text: &str| printable(text, MAX_PART);
-    let mut text = format!("{} ({})", part(&finding.id), finding.severity);
-    if let Some(package) = &finding.package {
+    let mut text = format!("{} ({})", part(finding.id()), finding.severity());
+    if let Some(package) = finding.package() {
         text += &format!(" in {}", part(package));
     }
-    if let Some(installed) = &finding.installed {
+    if let Some(installed) = finding.installed() {
         text += &format!(" {}", part(installed));
     }
-    if !finding.fixed.is_empty() {
-        text += &format!(" -> {}", part(&finding.fixed.join(", ")));
+    let fixed: Vec<_> = finding.fixed().collect();
+    if !fixed.is_empty() {
+        text += &format!(" -> {}", part(&fixed.join(", ")));
     }
     text
 }

@@ -12,6 +12,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::evidence::{Evidence, Reason, Report};
+use crate::findings::{Analysis, Finding, FixState};
 use random::{specs, subjects};
 use spec::{Spec, compiled};
 
@@ -109,7 +110,7 @@ fn walk(a: &Fault, b: &Fault) -> Ordering {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Less,
         (Some(_), None) => Ordering::Greater,
-        (Some((a, m)), Some((b, n))) => a.walk_order(b).then(m.cmp(n)),
+        (Some((a, m)), Some((b, n))) => order(a, b).then(m.cmp(n)),
     }
 }
 
@@ -196,41 +197,88 @@ fn may_be_one(a: &BTreeSet<String>, b: &BTreeSet<String>) -> bool {
     cves(a) == cves(b) || cves(a).union(&cves(b)).count() <= 1
 }
 
+/// The order of the walk: the most severe first, then by every field.
+fn order(a: &Finding, b: &Finding) -> Ordering {
+    (b.severity, b.score).cmp(&(a.severity, a.score)).then_with(|| rest(a).cmp(&rest(b)))
+}
+
+fn rest(f: &Finding) -> impl Ord + '_ {
+    let Finding { id, aliases, severity: _, score: _, package, purl, installed, fixed, .. } = f;
+    let last = (f.fix_state, f.known_exploited, f.epss, f.published, f.first_seen, f.analysis);
+    (id, package, installed, purl, aliases, fixed, last)
+}
+
+fn names(finding: &Finding) -> Vec<&str> {
+    std::iter::once(&*finding.id).chain(finding.aliases.iter().map(|alias| &**alias)).collect()
+}
+
+fn is(finding: &Finding, id: &str) -> bool {
+    names(finding).iter().any(|name| name.eq_ignore_ascii_case(id))
+}
+
 /// What the scanners found, each vulnerability of a package once, and from the most severe on.
 fn merged(reports: &[&Arc<Report>]) -> Vec<Finding> {
-    let mut kept: Vec<(Finding, usize, BTreeSet<String>)> = Vec::new();
+    let mut kept: Vec<(Vec<Finding>, usize, BTreeSet<String>)> = Vec::new();
     for (number, report) in reports.iter().enumerate() {
-        for finding in &report.findings.list {
-            let ids: BTreeSet<_> = merge::ids(finding).map(str::to_ascii_uppercase).collect();
-            let same = kept.iter_mut().filter(|(other, taken, names)| {
+        for finding in report.findings.iter().map(|finding| finding.to_finding()) {
+            let ids: BTreeSet<_> =
+                names(&finding).iter().map(|id| id.to_ascii_uppercase()).collect();
+            let same = kept.iter_mut().filter(|(others, taken, names)| {
                 *taken != number
-                    && other.package == finding.package
+                    && others[0].package == finding.package
                     && !names.is_disjoint(&ids)
                     && may_be_one(names, &ids)
             });
-            let same = same.min_by_key(|(other, ..)| !other.id.eq_ignore_ascii_case(&finding.id));
+            let same =
+                same.min_by_key(|(others, ..)| !others[0].id.eq_ignore_ascii_case(&finding.id));
             match same {
-                Some((other, taken, names)) => {
+                Some((others, taken, names)) => {
                     *taken = number;
                     names.extend(ids);
-                    let mut milder = finding.clone();
-                    if finding.walk_order(other) == Ordering::Less {
-                        std::mem::swap(other, &mut milder);
-                    }
-                    // Its own names first, as scanners list them: they are part of the order.
-                    for id in merge::ids(&milder) {
-                        if !other.is(id) {
-                            other.aliases.push(id.into());
-                        }
+                    // The strictest stays in front.
+                    if order(&finding, &others[0]).is_lt() {
+                        let milder = std::mem::replace(&mut others[0], finding);
+                        others.push(milder);
+                    } else {
+                        others.push(finding);
                     }
                 }
-                None => kept.push((finding.clone(), number, ids)),
+                None => kept.push((vec![finding], number, ids)),
             }
         }
     }
-    let mut findings: Vec<_> = kept.into_iter().map(|(finding, ..)| finding).collect();
-    findings.sort_by(Finding::walk_order);
+    let mut findings: Vec<_> = kept.into_iter().map(|(said, ..)| one(said)).collect();
+    findings.sort_by(order);
     findings
+}
+
+/// The strictest of what scanners say of one vulnerability, with what makes it count more from
+/// whoever states it, and with all names: its own first, as they are part of the order.
+fn one(said: Vec<Finding>) -> Finding {
+    let mut kept = said[0].clone();
+    for other in &said[1..] {
+        for id in names(other) {
+            if !is(&kept, id) {
+                kept.aliases.push(id.into());
+            }
+        }
+        kept.score = kept.score.max(other.score);
+        kept.epss = kept.epss.max(other.epss);
+        kept.known_exploited = kept.known_exploited.max(other.known_exploited);
+        kept.published = [kept.published, other.published].into_iter().flatten().min();
+        kept.first_seen = [kept.first_seen, other.first_seen].into_iter().flatten().min();
+        if kept.fix_state == FixState::NotStated || other.fix_state == FixState::Fixed {
+            kept.fix_state = other.fix_state;
+        }
+        if kept.fixed.is_empty() {
+            kept.fixed = other.fixed.clone();
+        }
+        kept.purl = kept.purl.or(other.purl.clone());
+        if other.analysis == Analysis::Affected {
+            kept.analysis = Analysis::Affected;
+        }
+    }
+    kept
 }
 
 /// Each condition with the finding that fulfils it first.
@@ -243,7 +291,7 @@ fn conditions(
     let counted: Vec<_> =
         findings.iter().enumerate().filter(|(_, f)| !spec.allows(f, now)).collect();
     for id in &spec.forbidden {
-        if let Some((place, finding)) = counted.iter().find(|(_, f)| f.is(id)) {
+        if let Some((place, finding)) = counted.iter().find(|(_, f)| is(f, id)) {
             let condition = Condition::Forbidden { id: (*id).to_owned() };
             fulfilled.push((((*finding).clone(), *place), condition));
         }
@@ -267,7 +315,10 @@ fn conditions(
             }
         }
         if let Some(at) = at {
-            fulfilled.push((at, Condition::MaxAllowed { level, limit, count }));
+            fulfilled.push((
+                at,
+                Condition::MaxAllowed { population: Population::All, level, limit, count },
+            ));
         }
     }
     fulfilled

@@ -1,12 +1,13 @@
 //! Manifests and what is known of each in, what has to be decided out.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use super::{Clock, MAX_SIGNATURE_NOTICES, MAX_SKEW, Notice, NoticeKind, instant};
-use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Subject};
+use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Reports, Subject};
 use crate::image::{Digest, Platform};
 
 /// A manifest that has to be decided.
@@ -21,7 +22,7 @@ pub(super) struct Looked<'a> {
 #[derive(Debug)]
 pub(super) enum Known<'a> {
     /// At least one report, newest scan first.
-    Reports(Vec<&'a Report>),
+    Reports(Vec<&'a Arc<Report>>, &'a Reports),
     Missing,
     Rejected(Cow<'a, Rejection>),
     Unconfirmed(Duration),
@@ -45,7 +46,7 @@ pub(super) fn look<'a>(
     notices: &mut Vec<Notice>,
 ) -> Vec<Looked<'a>> {
     let mut looked: Vec<_> = subjects.iter().map(|s| look_at(s, clock, notices)).collect();
-    let covers = |l: &Looked<'_>| l.platform.is_none() && matches!(l.known, Known::Reports(_));
+    let covers = |l: &Looked<'_>| l.platform.is_none() && matches!(l.known, Known::Reports(..));
     let covered = looked.iter().any(covers);
     let has_platforms = looked.iter().any(|l| l.platform.is_some());
     looked.retain(|l| {
@@ -64,7 +65,7 @@ pub(super) fn look<'a>(
 
 fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice>) -> Looked<'a> {
     let known = match &*subject.evidence {
-        Evidence::Verified(_) => Known::Reports(Vec::new()),
+        Evidence::Verified(reports) => Known::Reports(Vec::new(), reports),
         Evidence::Missing => Known::Missing,
         Evidence::Rejected(rejection) => Known::Rejected(Cow::Borrowed(rejection)),
         Evidence::Stale { age } => Known::Unconfirmed(*age),
@@ -76,8 +77,8 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
     let Evidence::Verified(reports) = &*subject.evidence else {
         return looked;
     };
-    let (mut believed, early): (Vec<&Report>, Vec<&Report>) =
-        reports.iter().map(|report| &**report).partition(|report| {
+    let (mut believed, early): (Vec<&Arc<Report>>, Vec<&Arc<Report>>) =
+        reports.iter().partition(|report| {
             let from = believed_from(report.findings.scanned_at);
             if let Some(from) = from {
                 clock.changes_at(from);
@@ -108,11 +109,11 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
         }
     }
     believed.sort_by_key(|r| (std::cmp::Reverse(r.findings.scanned_at), r.digest));
-    looked.known = Known::Reports(believed);
+    looked.known = Known::Reports(believed, reports);
     looked
 }
 
 /// The first instant at which a scan time is believed; `None` if that is before all time.
-fn believed_from(scanned_at: OffsetDateTime) -> Option<OffsetDateTime> {
+pub(super) fn believed_from(scanned_at: OffsetDateTime) -> Option<OffsetDateTime> {
     scanned_at.checked_sub(time::Duration::try_from(MAX_SKEW).ok()?)
 }

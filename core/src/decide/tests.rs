@@ -5,7 +5,7 @@ mod messages;
 
 use super::*;
 use crate::evidence::{CauseKind, Evidence, Reason, Report, Source};
-use crate::findings::{Findings, FixState, Scanner};
+use crate::findings::{Analysis, Finding, Findings, FixState, Scanner};
 use crate::policy;
 use crate::signature::Signer;
 use time::macros::datetime;
@@ -23,6 +23,11 @@ fn finding(id: &str, severity: Severity) -> Finding {
         installed: Some("3.0.1".into()),
         fixed: vec!["3.0.2".into()],
         fix_state: FixState::Fixed,
+        known_exploited: None,
+        epss: None,
+        published: None,
+        first_seen: None,
+        analysis: Analysis::Affected,
     }
 }
 
@@ -48,17 +53,17 @@ fn report(scanner: &str, scanned_at: OffsetDateTime, list: Vec<Finding>) -> Arc<
             policy: "all".to_owned(),
             signed_at: scanned_at,
         }),
-        findings: Findings {
-            scanner: Scanner { name: scanner.to_owned(), version: None },
+        findings: Findings::new(
+            Scanner { name: scanner.to_owned(), version: None },
             scanned_at,
             list,
-        },
+        ),
         notices: Vec::new(),
     })
 }
 
 fn found(levels: &str) -> Evidence {
-    Evidence::Verified(vec![report("trivy", NOW, findings(levels))])
+    Evidence::verified(vec![report("trivy", NOW, findings(levels))])
 }
 
 fn subject(platform: &str, evidence: Evidence) -> Subject {
@@ -122,7 +127,8 @@ fn an_unknown_severity_counts_as_the_highest_level_that_the_rule_names() {
     let critical = "{name: r, action: deny, maxAllowed: {critical: 0, low: 9}}";
     let decision = check(critical, found("?"), Deny, "r");
     let level = Severity::Critical;
-    let condition = Condition::MaxAllowed { level, limit: 0, count: 1 };
+    let condition =
+        Condition::MaxAllowed { population: Population::All, level, limit: 0, count: 1 };
     assert_eq!(decision.violations[0].condition, condition);
     check("{name: r, action: deny, maxAllowed: {low: 1}}", found("l?"), Deny, "r");
     let own = "{name: r, action: deny, maxAllowed: {critical: 0, unknown: 1}}";
@@ -163,7 +169,7 @@ fn at_one_vulnerability_deny_wins_and_then_the_name() {
 fn a_forbidden_vulnerability_is_one_by_any_of_its_names() {
     let mut finding = finding("GHSA-1", Severity::Negligible);
     finding.aliases = vec!["CVE-1".into()];
-    let evidence = || Evidence::Verified(vec![report("trivy", NOW, vec![finding.clone()])]);
+    let evidence = || Evidence::verified(vec![report("trivy", NOW, vec![finding.clone()])]);
     let forbids = "{name: r, action: deny, forbiddenVulnerabilities: [cve-1]";
     check(&format!("{forbids}}}"), evidence(), Deny, "r");
     check(&format!("{forbids}, allowedVulnerabilities: [GHSA-1]}}"), evidence(), Allow, "");
@@ -240,8 +246,8 @@ fn a_violation_names_the_worst_findings_up_to_its_bound() {
     let of = |count: usize| {
         let decision = check(rule, found(&format!("{}c", "l".repeat(count - 1))), Audit, "r");
         let violation = decision.violations[0].clone();
-        assert_eq!(violation.findings[0].severity, Severity::Critical);
-        (violation.findings.len(), violation.total)
+        assert_eq!(violation.findings().next().unwrap().severity(), Severity::Critical);
+        (violation.findings().count(), violation.total())
     };
     assert_eq!(of(TOP_FINDINGS), (TOP_FINDINGS, TOP_FINDINGS));
     assert_eq!(of(TOP_FINDINGS + 1), (TOP_FINDINGS, TOP_FINDINGS + 1));

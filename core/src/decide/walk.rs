@@ -1,174 +1,211 @@
-//! Findings in the order of the walk in, what they violate of one rule out.
+//! Findings in the order of the walk and one rule in, what they violate of it out.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use super::merge::{self, Merged};
+use super::profile::{Profile, Tally, is_limited};
 use super::{Clock, Condition, TOP_FINDINGS};
-use crate::evidence::Report;
-use crate::findings::{Finding, Severity};
-use crate::policy::{IdKey, Ids, Rule};
+use crate::findings::{FindingRef, Severity};
+use crate::policy::{Exemption, Limit, Policy, Rule};
 
-/// The findings of one manifest from the most to the least severe, ready for many rules.
-#[derive(Debug)]
-pub(super) struct Walk<'a> {
-    list: Vec<Merged<'a>>,
-    /// Where the findings of unknown severity begin: they come last.
-    unknown: usize,
-    /// Which findings have an identifier that some rule names, in order.
-    named: HashMap<IdKey, Vec<usize>>,
-    /// Copies for violations by place, made once for all rules.
-    copies: Vec<Option<Arc<Finding>>>,
+/// Findings of one walk: all are counted, the worst few are kept.
+#[derive(Clone, Default)]
+pub(super) struct Worst {
+    profile: Option<Arc<Profile>>,
+    places: Box<[u32]>,
+    pub(super) total: usize,
+}
+
+impl Worst {
+    pub(super) fn new(profile: &Arc<Profile>, places: &[u32]) -> Self {
+        let kept = places.iter().take(TOP_FINDINGS).copied().collect();
+        Self { profile: Some(Arc::clone(profile)), places: kept, total: places.len() }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {
+        let profile = self.profile.as_deref();
+        self.places.iter().filter_map(move |place| profile?.finding(*place))
+    }
+}
+
+impl PartialEq for Worst {
+    fn eq(&self, other: &Self) -> bool {
+        self.total == other.total
+            && self.places.len() == other.places.len()
+            && self.iter().zip(other.iter()).all(|(a, b)| a.walk_order(b).is_eq())
+    }
+}
+
+impl fmt::Debug for Worst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 /// A condition that the findings fulfil.
 #[derive(Debug)]
 pub(super) struct Fulfilled {
-    /// The finding that fulfils it, and its number in the walk.
-    pub(super) at: (Arc<Finding>, usize),
+    /// The place of the finding that fulfils it.
+    pub(super) at: u32,
     pub(super) condition: Condition,
-    pub(super) findings: Vec<Arc<Finding>>,
-    pub(super) total: usize,
+    pub(super) worst: Worst,
 }
 
-impl<'a> Walk<'a> {
-    /// `ids` are the identifiers that rules name, if any rule in scope does.
-    pub(super) fn new(reports: &[&'a Report], ids: Option<&Ids>) -> Self {
-        let list = merge::merge(reports);
-        let unknown = list.partition_point(|f| f.severity > Severity::Unknown);
-        let mut named: HashMap<IdKey, Vec<usize>> = HashMap::new();
-        let mut buffer = String::new();
-        if let Some(ids) = ids {
-            for (place, finding) in list.iter().enumerate() {
-                for id in merge::ids(finding) {
-                    if let Some(key) = ids.find(id, &mut buffer) {
-                        let places = named.entry(key).or_default();
-                        if places.last() != Some(&place) {
-                            places.push(place);
-                        }
-                    }
-                }
+/// Findings that an exemption keeps from a condition which they would fulfil with others.
+#[derive(Debug)]
+pub(super) struct Exempted {
+    pub(super) exemption: Arc<Exemption>,
+    /// In order, each once.
+    pub(super) places: Vec<u32>,
+}
+
+/// One rule against the findings of one manifest.
+pub(super) struct Walk<'w> {
+    pub(super) policy: &'w Policy,
+    pub(super) profile: &'w Arc<Profile>,
+    pub(super) rule: &'w Rule,
+    /// Those that are about the image, at any time.
+    pub(super) exemptions: &'w [&'w Arc<Exemption>],
+    pub(super) clock: &'w mut Clock,
+    pub(super) fulfilled: Vec<Fulfilled>,
+    pub(super) exempted: Vec<Exempted>,
+}
+
+impl Walk<'_> {
+    /// Finds every condition of the rule that the findings fulfil.
+    pub(super) fn apply(&mut self) {
+        self.forbidden();
+        let rule = self.rule;
+        if rule.limits.is_empty() {
+            return;
+        }
+        let Some(narrowing) = self.policy.narrowings().get(rule.narrowing) else {
+            return;
+        };
+        let tally: Tally = self.profile.tally(narrowing, self.clock.now);
+        if let Some(instant) = tally.changes_at {
+            self.clock.changes_at(instant);
+        }
+        for limit in &rule.limits {
+            let names_unknown = rule
+                .limits
+                .iter()
+                .any(|l| l.population == limit.population && l.level == Severity::Unknown);
+            // What is allowed or exempt only makes it fewer.
+            if tally.count(limit, names_unknown) > limit.max {
+                self.limited(limit, names_unknown);
             }
         }
-        Self { list, unknown, named, copies: Vec::new() }
     }
 
-    /// Every condition of `rule` that the findings fulfil.
-    pub(super) fn apply(&mut self, rule: &Rule, clock: &mut Clock) -> Vec<Fulfilled> {
-        let allowed = self.allowed(rule, clock);
-        let mut fulfilled = Vec::new();
-        for forbidden in &rule.forbidden {
-            let Some(places) = self.named.get(&forbidden.key) else {
-                continue;
+    fn limited(&mut self, limit: &Limit, names_unknown: bool) {
+        let Some(narrowing) = self.policy.narrowings().get(self.rule.narrowing) else {
+            return;
+        };
+        let now = self.clock.now;
+        let counted: Vec<u32> = self
+            .profile
+            .places()
+            .filter(|(place, finding)| {
+                is_limited(limit, names_unknown, *finding)
+                    && !self.profile.is_cleared(*place)
+                    && narrowing.counts(*finding, now, |_| {})
+            })
+            .map(|(place, _)| place)
+            .collect();
+        let past = usize::try_from(limit.max).unwrap_or(usize::MAX);
+        let left = self.spare(counted, past);
+        if let Some(at) = left.get(past) {
+            let condition = Condition::MaxAllowed {
+                population: limit.population,
+                level: limit.level,
+                limit: limit.max,
+                count: left.len(),
             };
-            let counted: Vec<_> =
-                places.iter().copied().filter(|p| allowed.binary_search(p).is_err()).collect();
-            if let Some(at) = counted.first().and_then(|first| self.at(*first)) {
+            let worst = Worst::new(self.profile, &left);
+            self.fulfilled.push(Fulfilled { at: *at, condition, worst });
+        }
+    }
+
+    fn forbidden(&mut self) {
+        for forbidden in &self.rule.forbidden {
+            let counted: Vec<u32> = self
+                .profile
+                .named(forbidden.key)
+                .filter(|place| !self.profile.is_cleared(*place))
+                .collect();
+            if counted.is_empty() {
+                continue;
+            }
+            let left = self.spare(counted, 0);
+            if let Some(at) = left.first() {
                 let condition = Condition::Forbidden { id: forbidden.id.to_string() };
-                let findings = self.copies(counted.iter().copied());
-                fulfilled.push(Fulfilled { at, condition, findings, total: counted.len() });
+                let worst = Worst::new(self.profile, &left);
+                self.fulfilled.push(Fulfilled { at: *at, condition, worst });
             }
         }
-        let names_unknown = rule.max_allowed.iter().any(|(l, _)| *l == Severity::Unknown);
-        for (level, limit) in &rule.max_allowed {
-            // What is not stated could be as bad as the worst that the rule asks about, and so
-            // counts at each of its levels, unless it says itself what that counts for (CASES T032).
-            let stated = match level {
-                Severity::Unknown => Counted::default(),
-                level => {
-                    let end = self.list.partition_point(|f| f.severity >= *level);
-                    Counted::new(0, end, &allowed)
-                }
-            };
-            let unstated = if *level == Severity::Unknown || !names_unknown {
-                Counted::new(self.unknown, self.list.len(), &allowed)
-            } else {
-                Counted::default()
-            };
-            let total = stated.len() + unstated.len();
-            let past = usize::try_from(*limit).unwrap_or(usize::MAX);
-            let at = stated.nth(past).or_else(|| unstated.nth(past.checked_sub(stated.len())?));
-            if let Some(at) = at.and_then(|place| self.at(place)) {
-                let condition =
-                    Condition::MaxAllowed { level: *level, limit: *limit, count: total };
-                let findings = self.copies(stated.places().chain(unstated.places()));
-                fulfilled.push(Fulfilled { at, condition, findings, total });
-            }
-        }
-        fulfilled
     }
 
-    /// The findings that `rule` allows now, in order.
-    fn allowed(&self, rule: &Rule, clock: &mut Clock) -> Vec<usize> {
-        let mut allowed = Vec::new();
-        for entry in &rule.allowed {
-            let Some(places) = self.named.get(&entry.key) else {
+    /// What is left of `counted` without what the rule allows, and without what is exempt. Where more
+    /// than `past` would be left without exemptions, those that take part are noted.
+    fn spare(&mut self, mut counted: Vec<u32>, past: usize) -> Vec<u32> {
+        let allowed = self.allowed();
+        counted.retain(|place| allowed.binary_search(place).is_err());
+        if counted.len() <= past {
+            return counted;
+        }
+        let mut exempt: Vec<u32> = Vec::new();
+        for exemption in self.exemptions.iter().filter(|e| e.is_for(self.rule.name())) {
+            let places: Vec<u32> = counted
+                .iter()
+                .copied()
+                .filter(|place| {
+                    self.profile.finding(*place).is_some_and(|finding| exemption.exempts(finding))
+                })
+                .collect();
+            if places.is_empty() {
                 continue;
-            };
-            if let Some(until) = entry.until {
-                clock.changes_at(until);
             }
-            if entry.until.is_none_or(|until| clock.now < until) {
-                allowed.extend_from_slice(places);
+            self.clock.term(exemption);
+            if !exemption.holds(self.clock.now) {
+                continue;
+            }
+            exempt.extend_from_slice(&places);
+            let noted = self.exempted.iter_mut().find(|e| Arc::ptr_eq(&e.exemption, exemption));
+            match noted {
+                Some(noted) => {
+                    noted.places.extend_from_slice(&places);
+                    noted.places.sort_unstable();
+                    noted.places.dedup();
+                }
+                None => {
+                    self.exempted.push(Exempted { exemption: Arc::clone(exemption), places });
+                }
+            }
+        }
+        exempt.sort_unstable();
+        counted.retain(|place| exempt.binary_search(place).is_err());
+        counted
+    }
+
+    /// The findings that the rule allows now, in order.
+    fn allowed(&mut self) -> Vec<u32> {
+        let mut allowed = Vec::new();
+        for entry in &self.rule.allowed {
+            let before = allowed.len();
+            allowed.extend(self.profile.named(entry.key));
+            if allowed.len() == before {
+                continue;
+            }
+            if let Some(until) = entry.until {
+                self.clock.changes_at(until);
+                if until <= self.clock.now {
+                    allowed.truncate(before);
+                }
             }
         }
         allowed.sort_unstable();
         allowed.dedup();
         allowed
-    }
-
-    fn at(&mut self, place: usize) -> Option<(Arc<Finding>, usize)> {
-        Some((self.copy(place)?, place))
-    }
-
-    fn copies(&mut self, places: impl Iterator<Item = usize>) -> Vec<Arc<Finding>> {
-        places.take(TOP_FINDINGS).filter_map(|place| self.copy(place)).collect()
-    }
-
-    fn copy(&mut self, place: usize) -> Option<Arc<Finding>> {
-        let finding = self.list.get(place)?;
-        if self.copies.len() <= place {
-            self.copies.resize(place + 1, None);
-        }
-        let copy = self.copies.get_mut(place)?;
-        Some(Arc::clone(copy.get_or_insert_with(|| Arc::new((**finding).clone()))))
-    }
-}
-
-/// The places of a range without those that are allowed.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counted<'s> {
-    start: usize,
-    end: usize,
-    /// Those allowed within the range, in order.
-    allowed: &'s [usize],
-}
-
-impl<'s> Counted<'s> {
-    fn new(start: usize, end: usize, allowed: &'s [usize]) -> Self {
-        let before = allowed.partition_point(|place| *place < start);
-        let within = allowed.partition_point(|place| *place < end);
-        Self { start, end, allowed: allowed.get(before..within).unwrap_or_default() }
-    }
-
-    const fn len(&self) -> usize {
-        self.end - self.start - self.allowed.len()
-    }
-
-    /// The place that has `n` places before it.
-    fn nth(&self, n: usize) -> Option<usize> {
-        if n >= self.len() {
-            return None;
-        }
-        let mut place = self.start + n;
-        for allowed in self.allowed {
-            place += usize::from(*allowed <= place);
-        }
-        Some(place)
-    }
-
-    fn places(self) -> impl Iterator<Item = usize> + 's {
-        let Self { start, end, allowed } = self;
-        (start..end).filter(move |place| allowed.binary_search(place).is_err())
     }
 }

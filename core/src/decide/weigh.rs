@@ -7,47 +7,44 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::profile::{ClearedBy, Profile};
 use super::subject::{Known, Looked};
-use super::walk::Walk;
-use super::{Action, Clock, Condition, Decision, Notice, NoticeKind, Violation};
+use super::walk::{Exempted, Fulfilled, Walk, Worst};
+use super::{
+    Action, Applied, Clock, Condition, Decision, Notice, NoticeKind, TOP_FINDINGS, Violation,
+};
 use crate::evidence::Report;
-use crate::findings::Finding;
-use crate::policy::{Evaluation, Ids, Policy, Rule, Target};
+use crate::image::Digest;
+use crate::policy::{Evaluation, Exemption, ImagePatterns, Policy, Rule, Target};
 
 /// Applies all rules that are about `target` to each of its manifests.
 pub(super) fn weigh(
     policy: &Policy,
     target: &Target<'_>,
-    looked: Vec<Looked<'_>>,
+    looked: &[Looked<'_>],
     mut clock: Clock,
     mut notices: Vec<Notice>,
 ) -> Decision {
-    let in_scope = policy.rules().iter().filter(|r| r.is_enabled() && r.scope.covers(target));
-    let (sparing, rules): (Vec<&Rule>, Vec<&Rule>) =
-        in_scope.partition(|rule| target.is_in(&rule.unsupported));
-    if sparing.is_empty() && rules.is_empty() {
-        let kind = NoticeKind::OutOfScope;
-        notices.push(Notice { rule: None, subject: None, platform: None, kind });
-    }
-    for rule in sparing {
-        let kind = NoticeKind::UnsupportedRegistry;
-        let rule = Some(Arc::clone(rule.name()));
-        notices.push(Notice { rule, subject: None, platform: None, kind });
-    }
-    let names_ids = rules.iter().any(|r| !r.forbidden.is_empty() || !r.allowed.is_empty());
-    let ids = names_ids.then_some(policy.ids());
+    let rules = rules_for(policy, target, &mut notices);
+    let own = looked.iter().find(|l| l.platform.is_none()).and_then(|l| l.digest);
     let mut violations: Vec<Violation> = Vec::new();
+    let mut exemptions = Vec::new();
     let mut deciding: Option<(Action, usize)> = None;
     for looked in looked {
         let mut weighing = Weighing {
-            looked: &looked,
-            ids,
+            policy,
+            target,
+            looked,
+            digests: own.into_iter().chain(looked.digest).chain(target.digest()).collect(),
+            covering: None,
             clock: &mut clock,
             notices: &mut notices,
             found: Vec::new(),
+            applied: Vec::new(),
         };
         weighing.all(&rules);
-        let mut found = weighing.found;
+        let Weighing { mut found, applied, .. } = weighing;
+        exemptions.extend(applied);
         found.sort_by(Found::order);
         if let Some(first) = decider(policy.evaluation(), &found)
             && let Some(decider) = found.get(first)
@@ -70,10 +67,48 @@ pub(super) fn weigh(
         action: deciding.map_or(Action::Allow, |(action, _)| action),
         rule,
         violations,
+        exemptions,
+        break_glass: None,
         notices,
         changes_at: clock.next,
         policy_revision: policy.shared_revision(),
     }
+}
+
+/// The rules that are about `target`, without those that leave its image alone.
+fn rules_for<'p>(
+    policy: &'p Policy,
+    target: &Target<'_>,
+    notices: &mut Vec<Notice>,
+) -> Vec<&'p Rule> {
+    let mut note = |rule: Option<&Rule>, kind| {
+        let rule = rule.map(|rule| Arc::clone(rule.name()));
+        notices.push(Notice { rule, subject: None, platform: None, kind });
+    };
+    let allowed = |patterns: &ImagePatterns| {
+        let pattern = patterns.find(target.reference())?.as_str().to_owned();
+        Some(NoticeKind::AllowedImage { pattern })
+    };
+    if let Some(kind) = allowed(policy.allowed_images()) {
+        note(None, kind);
+        return Vec::new();
+    }
+    let mut rules = Vec::new();
+    let mut in_scope = false;
+    for rule in policy.rules().iter().filter(|r| r.is_enabled() && r.scope.covers(target)) {
+        in_scope = true;
+        if target.is_in(&rule.unsupported) {
+            note(Some(rule), NoticeKind::UnsupportedRegistry);
+        } else if let Some(kind) = allowed(&rule.allowed_images) {
+            note(Some(rule), kind);
+        } else {
+            rules.push(rule);
+        }
+    }
+    if !in_scope {
+        note(None, NoticeKind::OutOfScope);
+    }
+    rules
 }
 
 /// Place of the violation that decides among those of one manifest, which are in order.
@@ -97,12 +132,11 @@ fn decider(evaluation: Evaluation, found: &[Found]) -> Option<usize> {
 }
 
 /// A violation and where in the walk it was found.
-#[derive(Debug)]
 struct Found {
-    /// The finding that fulfils the condition and its number; `None` for what is wrong with the
-    /// evidence, which comes first. Rules that do not look at old reports walk another list, so
-    /// that the number alone says nothing.
-    at: Option<(Arc<Finding>, usize)>,
+    /// The walk and the place in it of the finding that fulfils the condition; `None` for what is
+    /// wrong with the evidence or the image, which comes first. Rules that do not look at old reports
+    /// walk another list, so that the place alone says nothing.
+    at: Option<(Arc<Profile>, u32)>,
     violation: Violation,
 }
 
@@ -111,13 +145,15 @@ impl Found {
     /// audit, then the rule's name, then forbidden before the levels, the highest first.
     fn order(&self, other: &Self) -> Ordering {
         let walk = match (&self.at, &other.at) {
-            // Of one walk, equal numbers are the same finding.
             (Some((a, m)), Some((b, n))) if Arc::ptr_eq(a, b) => m.cmp(n),
-            (Some((a, m)), Some((b, n))) => a.walk_order(b).then(m.cmp(n)),
+            (Some((a, m)), Some((b, n))) => match (a.finding(*m), b.finding(*n)) {
+                (Some(a), Some(b)) => a.walk_order(b).then(m.cmp(n)),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            },
             (a, b) => a.is_some().cmp(&b.is_some()),
         };
         let level = |found: &Self| match &found.violation.condition {
-            Condition::MaxAllowed { level, .. } => Some(Reverse(*level)),
+            Condition::MaxAllowed { level, population, .. } => Some((Reverse(*level), *population)),
             _ => None,
         };
         walk.then_with(|| other.violation.action.cmp(&self.violation.action))
@@ -128,41 +164,109 @@ impl Found {
 
 /// All rules against one manifest.
 struct Weighing<'w, 'a> {
+    policy: &'w Policy,
+    target: &'w Target<'a>,
     looked: &'w Looked<'a>,
-    ids: Option<&'w Ids>,
+    /// What exemptions may name it by: its own digest, and that of the index which it is in.
+    digests: Vec<Digest>,
+    /// The exemptions that are about it at any time, once that was asked.
+    covering: Option<Vec<&'w Arc<Exemption>>>,
     clock: &'w mut Clock,
     notices: &'w mut Vec<Notice>,
     found: Vec<Found>,
+    applied: Vec<Applied>,
 }
 
-impl Weighing<'_, '_> {
-    fn all(&mut self, rules: &[&Rule]) {
-        if let Known::Reports(reports) = &self.looked.known {
-            // A rule may not look at old reports, so what it walks is the newest few.
-            let mut walks: Vec<Option<Walk<'_>>> = reports.iter().map(|_| None).collect();
+impl<'w> Weighing<'w, '_> {
+    fn all(&mut self, rules: &[&'w Rule]) {
+        for rule in rules {
+            self.image(rule);
+        }
+        let Known::Reports(reports, known) = &self.looked.known else {
             for rule in rules {
-                let (walked, old) = self.split(rule, reports);
-                let Some(slot) = walked.len().checked_sub(1).and_then(|l| walks.get_mut(l)) else {
-                    continue;
-                };
-                let walk = slot.get_or_insert_with(|| Walk::new(walked, self.ids));
-                for report in old {
-                    let (report, scanned_at) = (report.digest, report.findings.scanned_at);
-                    self.notice(rule, NoticeKind::OldReport { report, scanned_at });
-                }
-                for fulfilled in walk.apply(rule, self.clock) {
-                    let violation = Violation {
-                        findings: fulfilled.findings,
-                        total: fulfilled.total,
-                        ..self.violation(rule, rule.action(), fulfilled.condition)
-                    };
-                    self.found.push(Found { at: Some(fulfilled.at), violation });
-                }
+                self.without_findings(rule);
             }
             return;
-        }
+        };
+        // A rule may not look at old reports, so what it walks is the newest few.
+        let mut profiles: Vec<Option<Arc<Profile>>> = vec![None; reports.len()];
+        let mut told: Option<Arc<Profile>> = None;
         for rule in rules {
-            self.without_findings(rule);
+            let (walked, old) = self.split(rule, reports);
+            let Some(slot) = walked.len().checked_sub(1).and_then(|l| profiles.get_mut(l)) else {
+                continue;
+            };
+            let new = || Arc::new(Profile::new(self.policy, walked, known, self.clock.now));
+            let profile = Arc::clone(slot.get_or_insert_with(new));
+            if let Some(instant) = profile.changes_at {
+                self.clock.changes_at(instant);
+            }
+            for report in old {
+                let (report, scanned_at) = (report.digest, report.findings.scanned_at);
+                self.notice(rule, NoticeKind::OldReport { report, scanned_at });
+            }
+            self.findings(rule, &profile);
+            told = Some(profile);
+        }
+        if let Some(profile) = told {
+            self.cleared(&profile);
+        }
+    }
+
+    fn image(&mut self, rule: &'w Rule) {
+        let trusted = rule.trusted_images.as_ref();
+        if trusted.is_some_and(|patterns| patterns.find(self.target.reference()).is_none()) {
+            self.wrong(rule, rule.action(), Condition::UntrustedImage);
+        }
+    }
+
+    fn findings(&mut self, rule: &'w Rule, profile: &Arc<Profile>) {
+        let exemptions = self.covering();
+        let mut walk = Walk {
+            policy: self.policy,
+            profile,
+            rule,
+            exemptions: &exemptions,
+            clock: self.clock,
+            fulfilled: Vec::new(),
+            exempted: Vec::new(),
+        };
+        walk.apply();
+        let Walk { fulfilled, exempted, .. } = walk;
+        self.covering = Some(exemptions);
+        for Fulfilled { at, condition, worst } in fulfilled {
+            let violation = Violation { worst, ..self.violation(rule, rule.action(), condition) };
+            self.found.push(Found { at: Some((Arc::clone(profile), at)), violation });
+        }
+        for Exempted { exemption, places } in exempted {
+            let worst = Worst::new(profile, &places);
+            self.applied.push(Applied { worst, ..self.applied(rule, &exemption) });
+        }
+    }
+
+    /// The exemptions that are about the manifest, at any time.
+    fn covering(&mut self) -> Vec<&'w Arc<Exemption>> {
+        self.covering.take().unwrap_or_else(|| {
+            let all = self.policy.exemptions().iter();
+            all.filter(|exemption| exemption.covers(self.target, &self.digests)).collect()
+        })
+    }
+
+    /// Tells of the findings that no rule counts.
+    fn cleared(&mut self, profile: &Profile) {
+        let mut by: Vec<ClearedBy> = profile.cleared().iter().map(|(_, by)| *by).collect();
+        by.sort_unstable();
+        by.dedup();
+        for by in by {
+            let of = profile.cleared().iter().filter(|(_, other)| *other == by);
+            let total = of.clone().count();
+            let findings = of.filter_map(|(place, _)| profile.finding(*place));
+            let ids = findings.take(TOP_FINDINGS).map(|f| f.id().to_owned()).collect();
+            let by = match by {
+                ClearedBy::Report => None,
+                ClearedBy::Vex(digest) => Some(digest),
+            };
+            self.notices.push(self.looked.notice(NoticeKind::Cleared { by, ids, total }));
         }
     }
 
@@ -171,9 +275,9 @@ impl Weighing<'_, '_> {
     /// what they found still counts.
     fn split<'r, 'a>(
         &mut self,
-        rule: &Rule,
-        reports: &'r [&'a Report],
-    ) -> (&'r [&'a Report], &'r [&'a Report]) {
+        rule: &'w Rule,
+        reports: &'r [&'a Arc<Report>],
+    ) -> (&'r [&'a Arc<Report>], &'r [&'a Arc<Report>]) {
         let fresh = self.fresh(rule, reports);
         if fresh == 0 {
             self.stale(rule, reports);
@@ -183,7 +287,7 @@ impl Weighing<'_, '_> {
     }
 
     /// How many of `reports`, newest first, are not too old for `rule`.
-    fn fresh(&mut self, rule: &Rule, reports: &[&Report]) -> usize {
+    fn fresh(&mut self, rule: &Rule, reports: &[&Arc<Report>]) -> usize {
         let Some(max_age) = rule.max_age else {
             return reports.len();
         };
@@ -204,16 +308,16 @@ impl Weighing<'_, '_> {
         self.clock.now <= end
     }
 
-    fn stale(&mut self, rule: &Rule, reports: &[&Report]) {
+    fn stale(&mut self, rule: &'w Rule, reports: &[&Arc<Report>]) {
         if let (Some(newest), Some(max_age)) = (reports.first(), rule.max_age) {
             let scanned_at = newest.findings.scanned_at;
             self.unusable(rule, Condition::Stale { scanned_at, max_age });
         }
     }
 
-    fn without_findings(&mut self, rule: &Rule) {
+    fn without_findings(&mut self, rule: &'w Rule) {
         match &self.looked.known {
-            Known::Reports(_) => {}
+            Known::Reports(..) => {}
             Known::Missing => self.absent(rule, Condition::Unscanned, NoticeKind::Unscanned),
             Known::Unsupported => {
                 self.absent(rule, Condition::Unsupported, NoticeKind::Unsupported);
@@ -236,7 +340,7 @@ impl Weighing<'_, '_> {
     }
 
     /// There are no reports: only a violation where the rule blocks such images.
-    fn absent(&mut self, rule: &Rule, condition: Condition, otherwise: NoticeKind) {
+    fn absent(&mut self, rule: &'w Rule, condition: Condition, otherwise: NoticeKind) {
         if rule.block_unscanned {
             self.wrong(rule, rule.action(), condition);
         } else {
@@ -245,14 +349,45 @@ impl Weighing<'_, '_> {
     }
 
     /// There are reports, and they cannot be used: never silent.
-    fn unusable(&mut self, rule: &Rule, condition: Condition) {
+    fn unusable(&mut self, rule: &'w Rule, condition: Condition) {
         let action = if rule.block_unscanned { rule.action() } else { Action::Audit };
         self.wrong(rule, action, condition);
     }
 
-    fn wrong(&mut self, rule: &Rule, action: Action, condition: Condition) {
-        let violation = self.violation(rule, action, condition);
-        self.found.push(Found { at: None, violation });
+    fn wrong(&mut self, rule: &'w Rule, action: Action, condition: Condition) {
+        let exemptions = self.covering();
+        let mut exempt = false;
+        for exemption in &exemptions {
+            if !exemption.exempts_evidence() || !exemption.is_for(rule.name()) {
+                continue;
+            }
+            self.clock.term(exemption);
+            if exemption.holds(self.clock.now) {
+                exempt = true;
+                let condition = Some(condition.as_str());
+                self.applied.push(Applied { condition, ..self.applied(rule, exemption) });
+            }
+        }
+        self.covering = Some(exemptions);
+        if !exempt {
+            let violation = self.violation(rule, action, condition);
+            self.found.push(Found { at: None, violation });
+        }
+    }
+
+    fn applied(&self, rule: &Rule, exemption: &Exemption) -> Applied {
+        Applied {
+            name: Arc::clone(exemption.name()),
+            owner: exemption.owner().to_owned(),
+            reason: exemption.reason().to_owned(),
+            ticket: exemption.ticket().map(str::to_owned),
+            until: exemption.until(),
+            rule: Arc::clone(rule.name()),
+            subject: self.looked.digest,
+            platform: self.looked.platform.cloned(),
+            condition: None,
+            worst: Worst::default(),
+        }
     }
 
     fn violation(&self, rule: &Rule, action: Action, condition: Condition) -> Violation {
@@ -263,8 +398,7 @@ impl Weighing<'_, '_> {
             deciding: false,
             subject: self.looked.digest,
             platform: self.looked.platform.cloned(),
-            findings: Vec::new(),
-            total: 0,
+            worst: Worst::default(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! A finding as a format states it in, one checked `Finding` out.
 
+use time::OffsetDateTime;
+
 use super::rating::Ratings;
-use super::{Finding, FindingsError, FixState, MAX_ID, MAX_LIST, MAX_TEXT, bounded};
+use super::{
+    Analysis, Epss, Finding, FindingsError, FixState, MAX_ID, MAX_LIST, MAX_TEXT, bounded,
+};
 
 /// A finding as a format states it: nothing is trimmed, bounded or derived yet.
 #[derive(Debug, Default)]
@@ -15,6 +19,11 @@ pub(super) struct Draft {
     /// Each may be a list with commas, as Trivy writes it: `25.0.2, 24.0.9`.
     pub(super) fixed: Vec<String>,
     pub(super) fix_state: FixState,
+    pub(super) known_exploited: Option<bool>,
+    pub(super) epss: Option<Epss>,
+    pub(super) published: Option<OffsetDateTime>,
+    pub(super) first_seen: Option<OffsetDateTime>,
+    pub(super) analysis: Analysis,
 }
 
 impl Draft {
@@ -36,8 +45,19 @@ impl Draft {
             installed: text("bytes of installed version", self.installed)?,
             fix_state: if fixed.is_empty() { self.fix_state } else { FixState::Fixed },
             fixed,
+            known_exploited: self.known_exploited,
+            epss: self.epss,
+            published: self.published.map(whole_seconds),
+            first_seen: self.first_seen.map(whole_seconds),
+            analysis: self.analysis,
         })
     }
+}
+
+/// Dates are kept in whole seconds, in UTC.
+fn whole_seconds(at: OffsetDateTime) -> OffsetDateTime {
+    let at = at.checked_to_offset(time::UtcOffset::UTC).unwrap_or(at);
+    at.replace_nanosecond(0).unwrap_or(at)
 }
 
 /// An identifier without the space around it; `None` if nothing is left.

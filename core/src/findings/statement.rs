@@ -46,7 +46,8 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
     let name = bounded("bytes of subject name", name, MAX_TEXT)?;
     let report = trivy::read(document(report)?)?;
     let created_at = report.created_at.clone();
-    let Findings { scanner, scanned_at, list } = report.into_findings()?;
+    let findings = report.into_findings()?;
+    let scanned_at = findings.scanned_at;
     let statement = json!({
         "_type": STATEMENT_V1,
         "subject": [{ "name": name, "digest": { "sha256": subject.hex() } }],
@@ -54,9 +55,9 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
         "predicate": {
             "scanner": {
                 "uri": TRIVY_URI,
-                "version": scanner.version,
+                "version": findings.scanner.version,
                 "db": {},
-                "result": list.iter().map(result).collect::<Vec<_>>(),
+                "result": findings.iter().map(|f| result(&f.to_finding())).collect::<Vec<_>>(),
             },
             "metadata": { "scanStartedOn": created_at, "scanFinishedOn": created_at },
         },
@@ -65,7 +66,9 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
     if bytes.len() > MAX_REPORT {
         return Err(too_large);
     }
-    Ok(Statement { bytes, predicate_type: VULNS_V0_2, scanner, scanned_at, findings: list.len() })
+    let count = findings.len();
+    let scanner = findings.scanner;
+    Ok(Statement { bytes, predicate_type: VULNS_V0_2, scanner, scanned_at, findings: count })
 }
 
 /// A finding as a result of the predicate.

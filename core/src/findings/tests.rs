@@ -84,7 +84,11 @@ fn without(mut document: Value, pointer: &str) -> Value {
 #[track_caller]
 fn check(read: Result<Findings, FindingsError>, expected: Value) {
     let findings = read.unwrap();
-    assert_eq!(serde_json::to_value(&findings.list).unwrap(), json!([expected]));
+    assert_eq!(
+        serde_json::to_value(findings.iter().map(FindingRef::to_finding).collect::<Vec<_>>())
+            .unwrap(),
+        json!([expected])
+    );
 }
 
 #[track_caller]

@@ -170,6 +170,7 @@ impl Vulnerability {
             installed: self.installed_version,
             fixed: self.fixed_version.into_iter().collect(),
             fix_state: fix_state(self.status.as_deref().unwrap_or_default()),
+            ..Draft::default()
         }
     }
 }

@@ -111,6 +111,7 @@ impl Entry {
             installed: facts.installed_version,
             fixed: facts.fixed_version.0,
             fix_state: fix_state(facts.fix_state.as_deref().unwrap_or_default()),
+            ..Draft::default()
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::node::{self, Node, Place};
 use super::reader::{Fields, Reader, quoted};
 use super::{
-    Evaluation, Ids, MAX_FILE, MAX_PROBLEMS, MAX_RULE_NAME, MAX_RULES, MAX_TEXT, Policy,
+    Evaluation, Ids, MAX_FILE, MAX_PROBLEMS, MAX_RULE_NAME, MAX_RULES, MAX_TEXT, Parts, Policy,
     PolicyErrors, Problem, Rule, Source, shadow,
 };
 use crate::decide::Action;
@@ -243,6 +243,8 @@ impl Reading {
         if evaluation == Evaluation::FirstMatch {
             shadow::warn(&self.rules, &mut warnings);
         }
-        Ok(Policy::new(revision.into(), evaluation, self.rules, self.ids, warnings))
+        let parts =
+            Parts { evaluation, rules: self.rules, ids: self.ids, warnings, ..Parts::default() };
+        Ok(Policy::new(revision.into(), parts))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::labels::Selector;
 use super::prefix::Prefix;
 use crate::decide::Context;
-use crate::image::Reference;
+use crate::image::{Digest, Reference};
 
 /// What a rule can look at to see whether it is about a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -39,6 +39,8 @@ pub enum Field {
     Registry,
     /// The registry host and the path: `docker.io/library/nginx`.
     Repository,
+    /// Whether someone says why the image must run.
+    BreakGlass,
 }
 
 impl Field {
@@ -60,6 +62,7 @@ impl Field {
             Self::Image => "image",
             Self::Registry => "registry",
             Self::Repository => "repository",
+            Self::BreakGlass => "break_glass",
         }
     }
 }
@@ -67,6 +70,7 @@ impl Field {
 /// An image and its context with the texts that matchers look at, made once for all rules.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
+    reference: &'a Reference,
     ctx: &'a Context,
     workload: String,
     registry: &'a str,
@@ -93,7 +97,24 @@ impl<'a> Target<'a> {
         } else {
             format!("{}/{}", ctx.workload_kind, ctx.workload)
         };
-        Self { ctx, workload, registry: image.registry(), repository, image: certain, tagged }
+        Self {
+            reference: image,
+            ctx,
+            workload,
+            registry: image.registry(),
+            repository,
+            image: certain,
+            tagged,
+        }
+    }
+
+    pub(crate) const fn reference(&self) -> &'a Reference {
+        self.reference
+    }
+
+    /// The digest that the image is named by, if it is.
+    pub(crate) const fn digest(&self) -> Option<Digest> {
+        self.reference.digest()
     }
 
     /// Whether any spelling of `field` passes: for what takes a container into a rule's scope.
@@ -118,6 +139,7 @@ impl<'a> Target<'a> {
             Field::Image => self.image.iter().any(|image| test(image)),
             Field::Registry => test(self.registry),
             Field::Repository => test(&self.repository),
+            Field::BreakGlass => test(&self.ctx.break_glass),
             Field::NamespaceLabels | Field::PodLabels => false,
         }
     }

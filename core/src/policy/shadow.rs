@@ -3,7 +3,7 @@
 //! Under `firstMatch` the rule that is fulfilled first decides. So a rule that only audits can let
 //! pass what another, fulfilled by a later vulnerability, would have denied.
 
-use super::{MAX_PROBLEMS, Problem, Rule};
+use super::{Limit, MAX_PROBLEMS, Problem, Rule};
 use crate::decide::Action;
 use crate::findings::Severity;
 
@@ -47,7 +47,7 @@ fn shadows(first: &Rule, later: &Rule) -> Option<&'static str> {
 }
 
 fn counts_findings(rule: &Rule) -> bool {
-    !rule.max_allowed.is_empty() || !rule.forbidden.is_empty()
+    !rule.limits.is_empty() || !rule.forbidden.is_empty()
 }
 
 /// Whether any vulnerability that fulfils a condition of `first` fulfils one of `later`, or one
@@ -57,9 +57,9 @@ fn is_covered(first: &Rule, later: &Rule) -> bool {
         .allowed
         .iter()
         .all(|a| first.allowed.iter().any(|b| a.key == b.key && b.until.is_none()));
-    let names_unknown = |rule: &Rule| rule.max_allowed.iter().any(|(l, _)| *l == Severity::Unknown);
-    let limits = first.max_allowed.iter().all(|(level, limit)| {
-        later.max_allowed.iter().any(|(other, at_most)| {
+    let names_unknown = |rule: &Rule| rule.limits.iter().any(|l| l.level == Severity::Unknown);
+    let limits = first.limits.iter().all(|Limit { level, max: limit, .. }| {
+        later.limits.iter().any(|Limit { level: other, max: at_most, .. }| {
             let counted = match (*level, *other) {
                 (Severity::Unknown, Severity::Unknown) => true,
                 (Severity::Unknown, _) => !names_unknown(later),

@@ -45,7 +45,8 @@ fn scoped(scope: &str) -> String {
 fn the_examples_are_read_without_warning() {
     let audit = good(include_str!("../../../examples/rules/audit-high.yaml"));
     assert_eq!(audit.warnings(), []);
-    assert_eq!(audit.rules()[0].max_allowed, [(Severity::Critical, 0), (Severity::High, 0)]);
+    let limits = |rule: &Rule| rule.limits.iter().map(|l| (l.level, l.max)).collect::<Vec<_>>();
+    assert_eq!(limits(&audit.rules()[0]), [(Severity::Critical, 0), (Severity::High, 0)]);
     let deny = good(include_str!("../../../examples/rules/deny-critical.yaml"));
     assert_eq!(deny.warnings(), []);
     assert_eq!(deny.evaluation(), Evaluation::DenyOverrides);
@@ -62,7 +63,8 @@ fn the_default_audits_high_and_critical_everywhere() {
     assert_eq!(policy.revision(), "default");
     let [rule] = policy.rules() else { panic!("not one rule") };
     assert_eq!((&**rule.name(), rule.action()), ("default", Action::Audit));
-    assert_eq!(rule.max_allowed, [(Severity::Critical, 0), (Severity::High, 0)]);
+    let limits: Vec<_> = rule.limits.iter().map(|l| (l.level, l.max)).collect();
+    assert_eq!(limits, [(Severity::Critical, 0), (Severity::High, 0)]);
     let image = "nginx".parse().unwrap();
     assert!(rule.scope.covers(&Target::new(&image, &Context::default())));
     assert!(policy.vary().is_empty());

@@ -68,7 +68,7 @@ impl Selection {
             return Evidence::Rejected(Rejection { reason: Reason::TooMany, report: None, detail });
         }
         if !self.verified.is_empty() {
-            return Evidence::Verified(newest_of_each(self.verified, self.now));
+            return Evidence::Verified(newest_of_each(self.verified, self.now).into());
         }
         self.rejected.into_iter().next().map_or(Evidence::Missing, Evidence::Rejected)
     }
@@ -114,7 +114,7 @@ mod tests {
         Report {
             digest: Digest::of(name.as_bytes()),
             signer: Arc::new(signer),
-            findings: Findings { scanner, scanned_at: at(hours), list: Vec::new() },
+            findings: Findings::new(scanner, at(hours), Vec::new()),
             notices: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_core::decide::{Action, Context, Notice, Violation};
 use portcullis_core::evidence::{Evidence, Report, Source, Subject};
-use portcullis_core::findings::{Finding, Findings, Severity};
+use portcullis_core::findings::{FindingRef, Findings, Severity};
 use portcullis_core::image::Reference;
 use portcullis_proto::v1;
 use time::OffsetDateTime;
@@ -70,6 +70,7 @@ fn context(context: v1::Context) -> Context {
         pod_labels: pod_labels.into_iter().collect(),
         service_account,
         container: String::new(),
+        break_glass: String::new(),
     }
 }
 
@@ -131,20 +132,21 @@ fn violation(violation: &Violation, image: &Reference) -> v1::Violation {
         message: violation.message(image),
         digest: violation.subject.map(|digest| digest.to_string()).unwrap_or_default(),
         platform: violation.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
-        findings: violation.findings.iter().map(|f| finding(f)).collect(),
-        findings_total: count(violation.total),
+        findings: violation.findings().map(finding).collect(),
+        findings_total: count(violation.total()),
         reason: violation.reason(),
     }
 }
 
-fn finding(finding: &Finding) -> v1::Finding {
+fn finding(finding: FindingRef<'_>) -> v1::Finding {
+    let stated = |text: Option<&str>| text.unwrap_or_default().to_owned();
     v1::Finding {
-        id: finding.id.to_string(),
-        aliases: finding.aliases.iter().map(ToString::to_string).collect(),
-        severity: severity(finding.severity).into(),
-        package: finding.package.as_deref().unwrap_or_default().to_owned(),
-        installed: finding.installed.as_deref().unwrap_or_default().to_owned(),
-        fixed: finding.fixed.iter().map(ToString::to_string).collect(),
+        id: finding.id().to_owned(),
+        aliases: finding.aliases().map(str::to_owned).collect(),
+        severity: severity(finding.severity()).into(),
+        package: stated(finding.package()),
+        installed: stated(finding.installed()),
+        fixed: finding.fixed().map(str::to_owned).collect(),
     }
 }
 
@@ -203,8 +205,8 @@ fn report(report: &Report) -> v1::Report {
 
 fn counts(findings: &Findings) -> v1::SeverityCounts {
     let mut counts = v1::SeverityCounts::default();
-    for finding in &findings.list {
-        let count = match finding.severity {
+    for finding in findings.iter() {
+        let count = match finding.severity() {
             Severity::Unknown => &mut counts.unknown,
             Severity::Negligible => &mut counts.negligible,
             Severity::Low => &mut counts.low,

@@ -50,7 +50,7 @@ impl World {
             return Some(Said::Unsigned);
         }
         Some(match verified(registry, authority, &repository, subject, report, NOW) {
-            Ok(report) => Said::Findings(findings::parse(&report).unwrap().list.len()),
+            Ok(report) => Said::Findings(findings::parse(&report).unwrap().len()),
             Err(error) => Said::Refused(error.reason()),
         })
     }

@@ -9,7 +9,7 @@ use super::spec::Spec;
 use super::{HOUR, NOW, after};
 use crate::decide::Action;
 use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Source, Subject};
-use crate::findings::{Finding, Findings, FixState, Scanner, Severity};
+use crate::findings::{Analysis, Finding, Findings, FixState, Scanner, Severity};
 use crate::image::Digest;
 use crate::signature::Signer;
 
@@ -39,6 +39,11 @@ fn findings() -> impl Strategy<Value = Finding> {
             installed: None,
             fixed: Vec::new(),
             fix_state: FixState::NotStated,
+            known_exploited: None,
+            epss: None,
+            published: None,
+            first_seen: None,
+            analysis: Analysis::Affected,
         },
     )
 }
@@ -64,11 +69,11 @@ fn reports() -> impl Strategy<Value = Arc<Report>> {
                 policy: "all".to_owned(),
                 signed_at: NOW,
             }),
-            findings: Findings {
-                scanner: Scanner { name: "s".to_owned(), version: None },
-                scanned_at: after(age),
+            findings: Findings::new(
+                Scanner { name: "s".to_owned(), version: None },
+                after(age),
                 list,
-            },
+            ),
             notices: Vec::new(),
         })
     })
@@ -79,7 +84,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let rejection =
         Rejection { reason: Reason::Unsigned, report: None, detail: "no signature".to_owned() };
     prop_oneof![
-        6 => prop::collection::vec(reports(), 0..4).prop_map(Evidence::Verified),
+        6 => prop::collection::vec(reports(), 0..4).prop_map(Evidence::verified),
         2 => Just(Evidence::Missing),
         1 => Just(Evidence::Rejected(rejection)),
         1 => Just(Evidence::Stale { age: Duration::from_secs(60) }),

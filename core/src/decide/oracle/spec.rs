@@ -84,7 +84,7 @@ impl Spec {
 
     pub(super) fn allows(&self, finding: &Finding, now: OffsetDateTime) -> bool {
         self.allowed.iter().any(|(id, hours)| {
-            finding.is(id) && hours.is_none_or(|hours| now < after(hours * HOUR))
+            super::is(finding, id) && hours.is_none_or(|hours| now < after(hours * HOUR))
         })
     }
 }

@@ -28,8 +28,8 @@ fn evidence_that_cannot_be_used_is_never_silent() {
         (Evidence::Rejected(rejection), "rejected"),
         (Evidence::Withheld, "withheld"),
         (Evidence::Stale { age: Duration::from_secs(7200) }, "unconfirmed"),
-        (Evidence::Verified(vec![old]), "stale"),
-        (Evidence::Verified(Vec::new()), "rejected"),
+        (Evidence::verified(vec![old]), "stale"),
+        (Evidence::verified(Vec::new()), "rejected"),
     ] {
         let decision = check(open, evidence.clone(), Audit, "r");
         assert_eq!(decision.violations[0].condition.as_str(), kind);
@@ -61,9 +61,9 @@ fn an_audit_for_the_evidence_does_not_hide_a_denial() {
     let old = report("trivy", NOW - time::Duration::days(2), findings("c"));
     let rules = "{name: z, action: audit, maxAllowed: {low: 0}, maxFindingsAge: 1d},
                  {name: a, action: deny, maxAllowed: {low: 0}}";
-    check(rules, Evidence::Verified(vec![old.clone()]), Deny, "a");
+    check(rules, Evidence::verified(vec![old.clone()]), Deny, "a");
     let milder = rules.replace("action: deny", "action: audit");
-    check(&milder, Evidence::Verified(vec![old]), Audit, "z");
+    check(&milder, Evidence::verified(vec![old]), Audit, "z");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn age_takes_away_the_right_to_say_clean_not_to_say_bad() {
     let rule = "{name: r, action: deny, maxAllowed: {critical: 0}, maxFindingsAge: 1d,
                  allowedVulnerabilities: [{id: CVE-1, until: 2026-03-01}]}";
     let old = |levels: &str| {
-        Evidence::Verified(vec![
+        Evidence::verified(vec![
             report("trivy", NOW - day * 2, findings(levels)),
             report("grype", NOW - day * 3, Vec::new()),
         ])
@@ -130,7 +130,7 @@ fn a_scan_of_the_future_is_not_believed_one_step_past_the_skew() {
     let policy = policy("{name: r, action: deny, blockUnscannedImages: true}");
     let skew = time::Duration::try_from(MAX_SKEW).unwrap();
     let at = |scanned_at| {
-        let evidence = Evidence::Verified(vec![report("trivy", scanned_at, Vec::new())]);
+        let evidence = Evidence::verified(vec![report("trivy", scanned_at, Vec::new())]);
         let decision = decided_at(&policy, &[subject("", evidence)], NOW);
         (decision.action, decision.changes_at)
     };
@@ -144,7 +144,7 @@ fn times_at_the_end_of_all_time_are_decided() {
     let policy = policy("{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1d}");
     for now in [datetime!(9999-12-31 23:59:59 UTC), datetime!(-9999-01-01 0:00 UTC), NOW] {
         for scanned_at in [datetime!(9999-12-31 23:59:59 UTC), datetime!(-9999-01-01 0:00 UTC)] {
-            let evidence = Evidence::Verified(vec![report("trivy", scanned_at, Vec::new())]);
+            let evidence = Evidence::verified(vec![report("trivy", scanned_at, Vec::new())]);
             let decision = decided_at(&policy, &[subject("", evidence)], now);
             let expected = if now == scanned_at { Allow } else { Deny };
             assert_eq!(decision.action, expected, "{scanned_at} at {now}");
@@ -189,7 +189,7 @@ fn two_scanners_that_see_one_vulnerability_see_one() {
     let mut other = finding("GHSA-0", Severity::High);
     other.aliases = vec!["CVE-0".into()];
     let both = |low: Severity, second: Finding| {
-        Evidence::Verified(vec![
+        Evidence::verified(vec![
             report("trivy", NOW, vec![finding("CVE-0", low)]),
             report("grype", NOW, vec![second]),
         ])
@@ -198,7 +198,10 @@ fn two_scanners_that_see_one_vulnerability_see_one() {
     let decision = check(one, both(Severity::Low, other.clone()), Deny, "r");
     // The stricter wins, and it is one: the limit of `low` holds.
     assert_eq!(decision.violations.len(), 1);
-    assert_eq!(decision.violations[0].findings[0].aliases, [Box::from("CVE-0")]);
+    assert_eq!(
+        decision.violations[0].findings().next().unwrap().aliases().collect::<Vec<_>>(),
+        ["CVE-0"]
+    );
     // What one scanner does not state, the other does.
     let low = "{name: r, action: deny, maxAllowed: {critical: 0, unknown: 0}}";
     check(low, both(Severity::Unknown, other.clone()), Allow, "");
@@ -221,19 +224,19 @@ fn a_shared_advisory_does_not_let_one_vulnerability_free_another() {
     let rule =
         "{name: r, action: deny, maxAllowed: {critical: 0}, allowedVulnerabilities: [CVE-1]}";
     for reports in [vec![a()], vec![a(), b()], vec![b(), a()]] {
-        check(rule, Evidence::Verified(reports), Deny, "r");
+        check(rule, Evidence::verified(reports), Deny, "r");
     }
     // Not by way of a finding that names the advisory alone, nor under the advisory's own name.
     let advisory = report("clair", NOW, vec![finding("RHSA-1", Severity::Low)]);
-    check(rule, Evidence::Verified(vec![a(), advisory, b()]), Deny, "r");
+    check(rule, Evidence::verified(vec![a(), advisory, b()]), Deny, "r");
     let named = |cve: &str, severity| report(cve, NOW, vec![alias("RHSA-1", cve, severity)]);
     let two = vec![named("CVE-9", Severity::Critical), named("CVE-1", Severity::Low)];
-    check(rule, Evidence::Verified(two), Deny, "r");
+    check(rule, Evidence::verified(two), Deny, "r");
 }
 
 #[test]
 fn a_finding_is_that_of_the_same_id_before_one_with_a_shared_alias() {
-    let evidence = Evidence::Verified(vec![
+    let evidence = Evidence::verified(vec![
         report(
             "trivy",
             NOW,
@@ -253,7 +256,7 @@ fn one_advisory_for_the_same_vulnerabilities_is_one() {
         vec![Finding { aliases, ..finding("GHSA-1", Severity::High) }]
     };
     let evidence =
-        Evidence::Verified(vec![report("trivy", NOW, both()), report("grype", NOW, both())]);
+        Evidence::verified(vec![report("trivy", NOW, both()), report("grype", NOW, both())]);
     check("{name: r, action: deny, maxAllowed: {high: 1}}", evidence, Allow, "");
 }
 
@@ -264,8 +267,8 @@ fn findings_of_one_name_are_merged_up_to_a_bound() {
             let of_scanner = |n| alias(&format!("{scanner}-{n}"), "RHSA-1", Severity::Low);
             report(scanner, NOW, (0..count).map(of_scanner).collect())
         };
-        let evidence = Evidence::Verified(vec![list("trivy"), list("grype")]);
-        check("{name: r, maxAllowed: {low: 0}}", evidence, Audit, "r").violations[0].total
+        let evidence = Evidence::verified(vec![list("trivy"), list("grype")]);
+        check("{name: r, maxAllowed: {low: 0}}", evidence, Audit, "r").violations[0].total()
     };
     assert_eq!(of(MAX_NAMESAKES), MAX_NAMESAKES);
     assert_eq!(of(MAX_NAMESAKES + 1), MAX_NAMESAKES + 2);
@@ -273,8 +276,9 @@ fn findings_of_one_name_are_merged_up_to_a_bound() {
 
 #[test]
 fn another_scanner_never_makes_fewer() {
-    let twice = vec![finding("CVE-0", Severity::High), finding("CVE-0", Severity::High)];
-    let evidence = Evidence::Verified(vec![
+    let elsewhere = Finding { installed: Some("3.0.0".into()), ..finding("CVE-0", Severity::High) };
+    let twice = vec![finding("CVE-0", Severity::High), elsewhere];
+    let evidence = Evidence::verified(vec![
         report("trivy", NOW, vec![finding("CVE-0", Severity::Low)]),
         report("grype", NOW, twice),
     ]);
@@ -283,7 +287,7 @@ fn another_scanner_never_makes_fewer() {
 
 #[test]
 fn an_old_report_of_several_is_left_out_and_said() {
-    let evidence = Evidence::Verified(vec![
+    let evidence = Evidence::verified(vec![
         report("trivy", NOW - time::Duration::days(2), findings("c")),
         report("grype", NOW, findings("h")),
     ]);
@@ -300,7 +304,7 @@ fn failed_checks_that_the_trust_policy_logs_are_said_up_to_their_bound() {
         let at = if early { NOW + time::Duration::DAY } else { NOW };
         let mut told = report("trivy", at, Vec::new());
         Arc::get_mut(&mut told).unwrap().notices = vec!["expired".to_owned(); count];
-        let evidence = Evidence::Verified(vec![told, report("grype", NOW, Vec::new())]);
+        let evidence = Evidence::verified(vec![told, report("grype", NOW, Vec::new())]);
         let decision = check("{name: r, action: deny, maxAllowed: {low: 0}}", evidence, Allow, "");
         let kind = "signature";
         let told: Vec<_> =
@@ -321,7 +325,7 @@ fn failed_checks_that_the_trust_policy_logs_are_said_up_to_their_bound() {
 
 #[test]
 fn an_early_report_of_several_is_left_out_and_said() {
-    let evidence = Evidence::Verified(vec![
+    let evidence = Evidence::verified(vec![
         report("trivy", NOW + time::Duration::DAY, Vec::new()),
         report("grype", NOW, findings("c")),
     ]);

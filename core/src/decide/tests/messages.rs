@@ -26,7 +26,7 @@ fn messages_say_what_is_wrong_and_the_way_out() {
     );
     says(
         "{name: r, blockUnscannedImages: true, maxFindingsAge: 36h}",
-        Evidence::Verified(vec![report("t", NOW - time::Duration::days(2), Vec::new())]),
+        Evidence::verified(vec![report("t", NOW - time::Duration::days(2), Vec::new())]),
         "reg.io/app:v1: The last vulnerability scan of the image is too old: it finished at \
          2026-02-27T12:00:00Z, more than 36h ago; rule: r",
     );
@@ -45,7 +45,7 @@ fn messages_are_one_bounded_line() {
     hostile.package = Some("x".repeat(100_000).into());
     hostile.fixed = vec!["é".repeat(50_000).into(); 3];
     let list = vec![hostile; 30];
-    let evidence = Evidence::Verified(vec![report("trivy", NOW, list)]);
+    let evidence = Evidence::verified(vec![report("trivy", NOW, list)]);
     let decision = check("{name: r, maxAllowed: {low: 0}}", evidence, Audit, "r");
     let message = decision.violations[0].message(&image());
     assert!(message.len() <= MAX_MESSAGE, "{}", message.len());

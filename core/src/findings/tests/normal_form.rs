@@ -8,7 +8,7 @@ fn ids(id: &str, aliases: &[&str]) -> Result<Findings, FindingsError> {
 
 #[track_caller]
 fn named(id: &str, aliases: &[&str], expected_id: &str, expected: &[&str]) {
-    let finding = ids(id, aliases).unwrap().list.remove(0);
+    let finding = ids(id, aliases).unwrap().get(0).unwrap().to_finding();
     assert_eq!(&*finding.id, expected_id);
     assert_eq!(finding.aliases.iter().map(|a| &**a).collect::<Vec<_>>(), expected);
 }
@@ -34,7 +34,8 @@ fn identifiers_lose_space_and_grype_s_suffix_and_keep_every_alias_once() {
 
 #[test]
 fn an_identifier_is_matched_by_any_of_its_names_in_any_case() {
-    let finding = ids("CVE-2022-48174-busybox", &["GHSA-1"]).unwrap().list.remove(0);
+    let findings = ids("CVE-2022-48174-busybox", &["GHSA-1"]).unwrap();
+    let finding = findings.get(0).unwrap();
     for name in ["CVE-2022-48174", "cve-2022-48174", "ghsa-1", "CVE-2022-48174-BUSYBOX"] {
         assert!(finding.is(name), "{name}");
     }
@@ -102,8 +103,8 @@ fn findings_are_refused_one_past_their_bound_over_all_results() {
         let head = format!("{{\"SchemaVersion\":2,\"CreatedAt\":\"{TIME}\"");
         read_as(TRIVY, None, &format!("{head},\"Results\":[{}]}}", targets.join(",")))
     };
-    assert_eq!(report(&[MAX_FINDINGS]).unwrap().list.len(), 1);
-    assert_eq!(report(&[MAX_FINDINGS - 1, 1]).unwrap().list.len(), 1);
+    assert_eq!(report(&[MAX_FINDINGS]).unwrap().len(), 1);
+    assert_eq!(report(&[MAX_FINDINGS - 1, 1]).unwrap().len(), 1);
     assert_eq!(refused(report(&[MAX_FINDINGS + 1]), "more findings"), Reason::TooLarge);
     assert_eq!(refused(report(&[MAX_FINDINGS, 1]), "more findings"), Reason::TooLarge);
 
@@ -112,7 +113,7 @@ fn findings_are_refused_one_past_their_bound_over_all_results() {
         let whole = vulns(json!("HERE")).to_string().replace("\"HERE\"", &found);
         read_as(IN_TOTO, None, &whole)
     };
-    assert_eq!(results(MAX_FINDINGS).unwrap().list.len(), 1);
+    assert_eq!(results(MAX_FINDINGS).unwrap().len(), 1);
     assert_eq!(refused(results(MAX_FINDINGS + 1), "more findings"), Reason::TooLarge);
 }
 
@@ -155,7 +156,7 @@ fn findings_are_walked_from_the_worst_in_one_order_and_each_once() {
     let mut turned = report.clone();
     turned["Results"][0]["Vulnerabilities"].as_array_mut().unwrap().reverse();
     let findings = read_trivy(&report).unwrap();
-    let ids: String = findings.list.iter().map(|f| &*f.id).collect();
+    let ids: String = findings.iter().map(|f| f.id()).collect();
     // The two F differ in the case of an alias, which is kept as it is written.
     assert_eq!(ids, "FFDABBEC");
     assert_eq!(findings, read_trivy(&turned).unwrap());
@@ -186,7 +187,7 @@ fn findings_that_differ_in_anything_have_one_order() {
         };
         let other = with(one.clone(), pointer, other);
         let findings = read_trivy(&trivy(json!([one, other]))).unwrap();
-        assert_eq!(findings.list.len(), 2, "{pointer}");
+        assert_eq!(findings.len(), 2, "{pointer}");
         assert_eq!(findings, read_trivy(&trivy(json!([other, one]))).unwrap(), "{pointer}");
     }
 }

@@ -11,7 +11,7 @@ fn round_trip(report: &Value) {
     let read = read_as(IN_TOTO, Some(made.predicate_type), text).unwrap();
     assert_eq!(read, direct);
     assert_eq!((&made.scanner, made.scanned_at), (&direct.scanner, direct.scanned_at));
-    assert_eq!(made.findings, direct.list.len());
+    assert_eq!(made.findings, direct.len());
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn an_unknown_severity_comes_from_the_highest_score_or_vector() {
     ] {
         let found = json!([{ "VulnerabilityID": "CVE-1", "Severity": severity, "CVSS": cvss }]);
         let findings = read_trivy(&trivy(found.clone())).unwrap();
-        assert_eq!(findings.list[0].severity.as_str(), expected, "{found}");
+        assert_eq!(findings.get(0).unwrap().severity().as_str(), expected, "{found}");
     }
     for score in [json!(10.1), json!(-1), json!("9")] {
         let cvss = json!({ "nvd": { "V3Score": score } });
@@ -74,7 +74,7 @@ fn the_status_says_whether_there_is_a_fix() {
     ] {
         let found = json!({ "VulnerabilityID": "X", "Status": status, "FixedVersion": fixed });
         let findings = read_trivy(&trivy(json!([found]))).unwrap();
-        assert_eq!(findings.list[0].fix_state, expected, "{status} {fixed}");
+        assert_eq!(findings.get(0).unwrap().fix_state(), expected, "{status} {fixed}");
     }
 }
 
@@ -94,7 +94,7 @@ fn a_report_that_did_not_look_is_not_clean() {
         report(json!({ "Family": "debian", "EOSL": false }), &["os-pkgs"]),
         without(report(json!(null), &["lang-pkgs"]), "/Metadata"),
     ] {
-        assert_eq!(read_trivy(&covered).unwrap().list, [], "{covered}");
+        assert!(read_trivy(&covered).unwrap().is_empty(), "{covered}");
     }
     for uncovered in [
         report(json!(null), &[]),

@@ -12,8 +12,8 @@ use crate::policy::node::{Kind, Node};
 use crate::policy::prefix::Prefix;
 use crate::policy::reader::{Fields, Reader, quoted};
 use crate::policy::{
-    Allowed, Forbidden, Ids, MAX_FINDINGS_AGE, MAX_ID, MAX_TEXT, MAX_VALUE, MAX_VALUES, Prefixes,
-    Rule,
+    Allowed, Forbidden, Ids, Limit, MAX_FINDINGS_AGE, MAX_ID, MAX_TEXT, MAX_VALUE, MAX_VALUES,
+    Population, Prefixes, Rule,
 };
 
 /// Reads everything of a rule that is not its name, action and scope.
@@ -26,7 +26,7 @@ pub(super) fn read(
 ) {
     let of = |name: &str| format!("`{name}` of {what}");
     if let Some(node) = fields.get("maxAllowed") {
-        rule.max_allowed = max_allowed(reader, node, &of("maxAllowed"));
+        rule.limits = max_allowed(reader, node, &of("maxAllowed"));
     }
     if let Some(node) = fields.get("forbiddenVulnerabilities") {
         let what = of("forbiddenVulnerabilities");
@@ -71,7 +71,7 @@ pub(super) fn read(
     }
 }
 
-fn max_allowed(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<(Severity, u32)> {
+fn max_allowed(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Limit> {
     let levels =
         [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Unknown];
     let Some(fields) = reader.fields(node, what, &levels.map(Severity::as_str)) else {
@@ -83,7 +83,8 @@ fn max_allowed(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<(Severit
         if let Some(node) = fields.get(level.as_str()) {
             named = true;
             let limit = reader.count(node, &format!("`{level}` in {what}"));
-            limits.extend(limit.map(|limit| (level, limit)));
+            let population = Population::All;
+            limits.extend(limit.map(|max| Limit { population, level, max }));
         }
     }
     if !named {

@@ -31,6 +31,7 @@ fn ctx() -> Context {
         pod_labels: labels("app=web"),
         service_account: "web-sa".to_owned(),
         container: "main".to_owned(),
+        ..Context::default()
     }
 }
 

@@ -80,7 +80,7 @@ async fn each_kind_of_evidence_lives_as_long_as_it_may() {
         Rejection { reason: Reason::Unsigned, report: None, detail: "no signature".to_owned() };
     let cause = Cause { kind: CauseKind::Denied, detail: "status 403".to_owned() };
     for (evidence, seconds) in [
-        (Evidence::Verified(Vec::new()), 300),
+        (Evidence::Verified(Vec::new().into()), 300),
         (Evidence::Missing, 200),
         (Evidence::Rejected(rejection), 200),
         (Evidence::Unavailable(cause), 100),

@@ -1,0 +1,53 @@
+//! A denial and a reason why the image must run in, the denial lifted where policy permits it.
+
+use std::sync::Arc;
+
+use super::{Action, Context, Decision, Lifted, Notice, NoticeKind, printable};
+use crate::policy::{Policy, Target};
+
+/// The longest justification that is kept, in bytes.
+pub const MAX_JUSTIFICATION: usize = 1024;
+
+/// Lifts a denial if `ctx` says why and one break-glass entry permits it for every rule that denies.
+pub(super) fn lift(
+    mut decision: Decision,
+    policy: &Policy,
+    target: &Target<'_>,
+    ctx: &Context,
+) -> Decision {
+    if ctx.break_glass.is_empty() || decision.action != Action::Deny {
+        return decision;
+    }
+    let denying = || decision.violations.iter().filter(|v| v.action == Action::Deny);
+    let entry = policy
+        .break_glass()
+        .iter()
+        .find(|entry| denying().all(|violation| entry.lifts(&violation.rule, target)));
+    match entry {
+        Some(entry) => {
+            decision.action = Action::Audit;
+            decision.break_glass = Some(Lifted {
+                name: Arc::clone(entry.name()),
+                justification: printable(&ctx.break_glass, MAX_JUSTIFICATION),
+            });
+        }
+        None => {
+            let kind = NoticeKind::BreakGlassRefused;
+            decision.notices.push(Notice { rule: None, subject: None, platform: None, kind });
+        }
+    }
+    decision
+}
+
+impl Decision {
+    /// The decision as it is without break-glass: for whoever cannot record that it was used.
+    #[must_use]
+    pub fn without_break_glass(mut self) -> Self {
+        if self.break_glass.take().is_some() {
+            self.action = Action::Deny;
+            let kind = NoticeKind::BreakGlassRefused;
+            self.notices.push(Notice { rule: None, subject: None, platform: None, kind });
+        }
+        self
+    }
+}
