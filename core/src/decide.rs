@@ -167,6 +167,20 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// A violation by something else than findings, which does not decide.
+    #[must_use]
+    pub fn new(rule: Arc<str>, action: Action, condition: Condition) -> Self {
+        Self {
+            rule,
+            action,
+            condition,
+            deciding: false,
+            subject: None,
+            platform: None,
+            worst: walk::Worst::default(),
+        }
+    }
+
     /// The findings that count for the condition, worst first, at most [`TOP_FINDINGS`].
     pub fn findings(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {
         self.worst.iter()

@@ -392,13 +392,9 @@ impl<'w> Weighing<'w, '_> {
 
     fn violation(&self, rule: &Rule, action: Action, condition: Condition) -> Violation {
         Violation {
-            rule: Arc::clone(rule.name()),
-            action,
-            condition,
-            deciding: false,
             subject: self.looked.digest,
             platform: self.looked.platform.cloned(),
-            worst: Worst::default(),
+            ..Violation::new(Arc::clone(rule.name()), action, condition)
         }
     }
 

@@ -42,6 +42,7 @@ fn every_field_of_the_context_is_read() {
         pod_labels: pair("pod label").into_iter().collect(),
         service_account: "service account".to_owned(),
         container: String::new(),
+        break_glass: String::new(),
     };
     assert_eq!(context(request), expected);
     assert_eq!(context(v1::Context::default()), Context::default());
@@ -50,19 +51,15 @@ fn every_field_of_the_context_is_read() {
 /// An answer whose last violation is the deciding one.
 fn answer_with(violations: usize) -> Answer {
     let violation = |n: usize| Violation {
-        rule: format!("rule-{n}").into(),
-        action: Action::Deny,
-        condition: Condition::Unscanned,
         deciding: n + 1 == violations,
-        subject: None,
-        platform: None,
-        findings: Vec::new(),
-        total: 0,
+        ..Violation::new(format!("rule-{n}").into(), Action::Deny, Condition::Unscanned)
     };
     let decision = Decision {
         action: Action::Deny,
         rule: Some("rule".into()),
         violations: (0..violations).map(violation).collect(),
+        exemptions: Vec::new(),
+        break_glass: None,
         notices: Vec::new(),
         changes_at: None,
         policy_revision: "r".into(),
