@@ -50,9 +50,11 @@ fn every_field_of_the_context_is_read() {
 
 /// An answer whose last violation is the deciding one.
 fn answer_with(violations: usize) -> Answer {
-    let violation = |n: usize| Violation {
-        deciding: n + 1 == violations,
-        ..Violation::new(format!("rule-{n}").into(), Action::Deny, Condition::Unscanned)
+    let violation = |n: usize| {
+        let rule = format!("rule-{n}").into();
+        let mut violation = Violation::new(rule, Action::Deny, Condition::Unscanned);
+        violation.deciding = n + 1 == violations;
+        violation
     };
     let decision = Decision {
         action: Action::Deny,
