@@ -186,7 +186,7 @@ impl Policy {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let Parts {
             evaluation,
-            rules,
+            mut rules,
             mut narrowings,
             exemptions,
             break_glass,
@@ -196,6 +196,10 @@ impl Policy {
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
+        }
+        for rule in &mut rules {
+            rule.forbidden.sort_by_key(|forbidden| forbidden.key);
+            rule.allowed.sort_by_key(|allowed| allowed.key);
         }
         let active = rules.iter().filter(|rule| rule.enabled);
         let scopes = active.clone().map(|rule| &rule.scope);
