@@ -3,6 +3,7 @@
 mod node;
 mod prefix;
 mod labels;
+mod lineage;
 mod scope;
 mod glob;
 mod narrow;
