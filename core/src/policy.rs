@@ -8,6 +8,7 @@ mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod index;
 mod reader;
 mod document;
 mod shadow;
@@ -152,6 +153,8 @@ pub struct Policy {
     ids: Ids,
     warnings: Vec<Problem>,
     vary: Vec<Field>,
+    /// Which of the above can be about a target.
+    indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
     serial: u64,
 }
@@ -214,6 +217,7 @@ impl Policy {
         if !break_glass.is_empty() {
             fields.insert(Field::BreakGlass);
         }
+        let indexes = index::Indexes::new(&rules, &exemptions, &break_glass);
         Self {
             revision,
             evaluation,
@@ -225,6 +229,7 @@ impl Policy {
             ids,
             warnings,
             vary: fields.into_iter().collect(),
+            indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }
