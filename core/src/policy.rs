@@ -3,10 +3,12 @@
 mod node;
 mod prefix;
 mod labels;
+mod lineage;
 mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod index;
 mod fields;
 mod reader;
 mod document;
@@ -152,6 +154,8 @@ pub struct Policy {
     ids: Ids,
     warnings: Vec<Problem>,
     vary: Vec<Field>,
+    /// Which of the above can be about a target.
+    indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
     serial: u64,
 }
@@ -218,6 +222,7 @@ impl Policy {
         if !break_glass.is_empty() {
             fields.insert(Field::BreakGlass);
         }
+        let indexes = index::Indexes::new(&rules, &exemptions, &break_glass);
         Self {
             revision,
             evaluation,
@@ -229,6 +234,7 @@ impl Policy {
             ids,
             warnings,
             vary: fields.into_iter().collect(),
+            indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -98,7 +98,11 @@ fn rules_for<'p>(
     }
     let mut rules = SmallVec::new();
     let mut in_scope = false;
-    for rule in policy.rules().iter().filter(|r| r.is_enabled() && r.scope.covers(target)) {
+    let mut found: SmallVec<[&Rule; 16]> = SmallVec::new();
+    policy.rules_in_scope(target, |rule| found.push(rule));
+    // In the order of the policy, in which they lie side by side.
+    found.sort_unstable_by_key(|rule| std::ptr::from_ref(*rule));
+    for rule in found {
         in_scope = true;
         if target.is_in(&rule.unsupported) {
             note(Some(rule), NoticeKind::UnsupportedRegistry);
@@ -346,7 +350,7 @@ impl<'w> Weighing<'w, '_> {
 
     fn wrong(&mut self, rule: &'w Rule, action: Action, condition: Condition) {
         let mut exempt = false;
-        for exemption in self.covering.of(rule, None).filter(|e| e.exempts_evidence()) {
+        for exemption in self.covering.of_evidence(rule) {
             self.clock.term(exemption);
             if exemption.holds(self.clock.now) {
                 exempt = true;

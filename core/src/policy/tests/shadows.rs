@@ -39,6 +39,15 @@ fn an_audit_rule_that_can_shadow_a_denial_is_named() {
     let apart =
         pair(&format!("{critical}, {}", namespace("x")), &format!("{high}, {}", namespace("y")));
     shadowed(&apart, &[]);
+    // A workload is also what it belongs to.
+    let workload = |operator: &str, value: &str| {
+        format!("scope: {{match: [{{field: workload, operator: {operator}, values: [{value}]}}]}}")
+    };
+    let web = format!("{critical}, {}", workload("equals", "Deployment/web"));
+    let its_own = format!("{high}, {}", workload("equals", "ReplicaSet/web-7"));
+    shadowed(&pair(&web, &its_own), &[("a", "d")]);
+    let others = format!("{high}, {}", workload("notEquals", "Deployment/web"));
+    shadowed(&pair(&web, &others), &[]);
     let together = pair(&format!("{critical}, {}", namespace("x")), high);
     shadowed(&together, &[("a", "d")]);
     shadowed(&pair(&format!("{critical}, enabled: false"), high), &[]);
