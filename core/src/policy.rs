@@ -8,6 +8,7 @@ mod glob;
 mod narrow;
 mod exemption;
 mod fields;
+mod schema;
 mod reader;
 mod document;
 mod doubts;
@@ -29,6 +30,7 @@ pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
+pub use self::schema::schema;
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
