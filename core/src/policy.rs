@@ -10,8 +10,10 @@ mod narrow;
 mod exemption;
 mod index;
 mod fields;
+mod schema;
 mod reader;
 mod document;
+mod doubts;
 mod shadow;
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,6 +32,7 @@ pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
+pub use self::schema::schema;
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -153,6 +156,8 @@ pub struct Policy {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    /// Warnings that depend on the time.
+    timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
     /// Which of the above can be about a target.
     indexes: index::Indexes,
@@ -171,6 +176,7 @@ struct Parts {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    timed: Vec<doubts::Timed>,
 }
 
 impl Policy {
@@ -198,6 +204,7 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
@@ -233,6 +240,7 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
             vary: fields.into_iter().collect(),
             indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
@@ -262,10 +270,18 @@ impl Policy {
         &self.rules
     }
 
-    /// What is allowed but probably not meant, at most [`MAX_PROBLEMS`].
+    /// What is allowed but probably not meant, whatever the time, at most [`MAX_PROBLEMS`].
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// What is allowed but probably not meant at `now`: [`Policy::warnings`], and then exemptions and
+    /// allowed vulnerabilities that have ended, or end within 14 days; at most [`MAX_PROBLEMS`].
+    #[must_use]
+    pub fn warnings_at(&self, now: OffsetDateTime) -> Vec<Problem> {
+        let timed = self.timed.iter().filter_map(|timed| timed.at(now));
+        self.warnings.iter().cloned().chain(timed).take(MAX_PROBLEMS).collect()
     }
 
     /// The fields that any enabled rule looks at, in the order of [`Field`]: two containers of one

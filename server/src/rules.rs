@@ -217,7 +217,7 @@ impl Rules {
             rules = policy.rules().len(),
             "policy is in force"
         );
-        for warning in policy.warnings() {
+        for warning in policy.warnings_at(clock.now()) {
             tracing::warn!("{warning}");
         }
         for warning in self.trust().warnings() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use portcullis_core::policy::{self, Problem};
 use portcullis_server::rules::rule_sources;
+use time::OffsetDateTime;
 
 use crate::args::Output;
 use crate::render;
@@ -13,6 +14,8 @@ use crate::render;
 pub(crate) enum Command {
     /// Check rule files: faults are shown with line and column. Exit status: 0 usable, 1 not.
     Check(CheckArgs),
+    /// Print the JSON Schema of rule files, by which editors complete and check them.
+    Schema,
 }
 
 #[derive(clap::Args)]
@@ -42,7 +45,16 @@ pub(crate) struct Verdict {
 }
 
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Check(CheckArgs { files, output }) = command;
+    match command {
+        Command::Check(args) => check(args),
+        Command::Schema => {
+            render::json_document(&policy::schema())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(CheckArgs { files, output }: CheckArgs) -> anyhow::Result<ExitCode> {
     let sources = rule_sources(&files)?;
     anyhow::ensure!(!sources.is_empty(), "there is no `.yaml` or `.yml` file in what was named");
     let verdict = match policy::parse(&sources) {
@@ -51,7 +63,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             rules: policy.rules().len(),
             revision: Some(policy.revision().to_owned()),
             errors: Vec::new(),
-            warnings: policy.warnings().to_vec(),
+            warnings: policy.warnings_at(OffsetDateTime::now_utc()),
         },
         Err(errors) => Verdict {
             usable: false,
