@@ -1,5 +1,7 @@
 //! A decision in, the record of it out.
 
+mod grounds;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +12,10 @@ use crate::evidence::{Evidence, Report, Subject};
 use crate::findings::Scanner;
 use crate::image::{Digest, Platform, Reference};
 
-/// The most violations that an event lists, the most notices, and the most manifests.
+use self::grounds::{break_glass_record, criteria, exemption_record};
+pub use self::grounds::{BreakGlassRecord, Criteria, ExemptionRecord};
+
+/// The most violations that an event lists, the most exemptions, notices and manifests.
 pub const MAX_LISTED: usize = 100;
 /// The longest name in an event, in bytes.
 pub const MAX_NAME: usize = 512;
@@ -71,6 +76,13 @@ pub struct Event {
     pub violations: Vec<ViolationRecord>,
     /// How many violations there were.
     pub violations_total: usize,
+    /// The exemptions that were applied, at most [`MAX_LISTED`].
+    pub exemptions: Vec<ExemptionRecord>,
+    /// How many exemptions were applied.
+    pub exemptions_total: usize,
+    /// Why the image must run, as someone said, and whether that lifted a denial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlassRecord>,
     /// What passed and should not pass in silence, at most [`MAX_LISTED`].
     pub notices: Vec<NoticeRecord>,
     /// How many notices there were.
@@ -94,6 +106,9 @@ pub struct ViolationRecord {
     pub action: Action,
     /// The word for the condition.
     pub condition: &'static str,
+    /// What the rule asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<Criteria>,
     /// Whether this is the one that decided.
     pub deciding: bool,
     /// The manifest.
@@ -200,6 +215,9 @@ impl Event {
             reason: decision.deciding().map(|violation| violation.message(image)),
             violations: listed(violations, |violation| violation_record(violation, image)),
             violations_total: decision.violations.len(),
+            exemptions: listed(&decision.exemptions, exemption_record),
+            exemptions_total: decision.exemptions.len(),
+            break_glass: break_glass_record(ctx, decision),
             notices: listed(&decision.notices, notice_record),
             notices_total: decision.notices.len(),
             evidence: listed(subjects, evidence_record),
@@ -235,6 +253,7 @@ fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord
         rule: name(&violation.rule),
         action: violation.action,
         condition: violation.condition.as_str(),
+        criteria: criteria(&violation.condition),
         deciding: violation.deciding,
         subject: violation.subject,
         platform: violation.platform.as_ref().map(platform),
