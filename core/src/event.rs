@@ -12,8 +12,8 @@ use crate::evidence::{Evidence, Report, Subject};
 use crate::findings::Scanner;
 use crate::image::{Digest, Platform, Reference};
 
-use self::grounds::{break_glass_record, criteria, exemption_record};
 pub use self::grounds::{BreakGlassRecord, Criteria, ExemptionRecord};
+use self::grounds::{break_glass_record, criteria, exemption_record};
 
 /// The most violations that an event lists, the most exemptions, notices and manifests.
 pub const MAX_LISTED: usize = 100;

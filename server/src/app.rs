@@ -22,7 +22,7 @@ use crate::access::AccessScopes;
 use crate::admin::{Admin, Readiness};
 use crate::check::Decider;
 use crate::config::Config;
-use crate::events::{EventFile, Recorded};
+use crate::events::{EventFile, Record, Recorded};
 use crate::evidence::collect::Collect;
 use crate::evidence::memory::Memory;
 use crate::grpc::deadline::DeadlineLayer;
@@ -172,7 +172,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError
     Ok((listener, address))
 }
 
-type EventQueue = tokio::sync::mpsc::Sender<portcullis_core::event::Event>;
+type EventQueue = tokio::sync::mpsc::Sender<Record>;
 type Writer = std::thread::JoinHandle<()>;
 
 fn event_file(

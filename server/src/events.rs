@@ -1,17 +1,22 @@
 //! A checker in, the same with a record of every decision out.
 //!
 //! Every answer makes one event for each container. Events go through a bounded queue to a writer of
-//! its own: a slow or full disk never slows an answer, and what is dropped is counted.
+//! its own: a slow or full disk never slows an answer, and what is dropped is counted. Only where
+//! break-glass lifts a denial, the answer waits until that is on disk ([`glass`]).
 
-use std::io::Write as _;
-use std::path::PathBuf;
+mod glass;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_core::decide::Action;
 use portcullis_core::event::{Call, Event};
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::check::{Answer, Check, CheckError, Decided, Question};
@@ -22,10 +27,25 @@ pub const QUEUE: usize = 10_000;
 /// The most events that are written at once.
 const BATCH: usize = 256;
 
+/// An event on its way to the file.
+#[derive(Debug)]
+pub struct Record {
+    event: Event,
+    /// Who waits until it is on disk.
+    awaited: Option<oneshot::Sender<()>>,
+}
+
+impl Record {
+    /// Whether it was awaited by someone who has given up, and says what did not happen.
+    fn is_void(&self) -> bool {
+        self.awaited.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
 /// Records what `inner` answers, and counts it.
 pub struct Recorded<C> {
     inner: C,
-    queue: Option<mpsc::Sender<Event>>,
+    queue: Option<mpsc::Sender<Record>>,
     ids: Ids,
     metrics: Arc<Metrics>,
 }
@@ -43,13 +63,13 @@ impl Ids {
     }
 }
 
-impl<C: Check> Recorded<C> {
+impl<C> Recorded<C> {
     /// Records into `queue`, if there is one, and into the log. Events are named after the time
     /// `start`, which tells one run of the service from another, and a running number.
     #[must_use]
     pub fn new(
         inner: C,
-        queue: Option<mpsc::Sender<Event>>,
+        queue: Option<mpsc::Sender<Record>>,
         start: OffsetDateTime,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -57,14 +77,22 @@ impl<C: Check> Recorded<C> {
         Self { inner, queue, ids, metrics }
     }
 
+    fn event(&self, decided: &Decided, time: OffsetDateTime) -> Event {
+        let Decided { context, image, subjects, decision, took } = decided;
+        let id = self.ids.next();
+        Event::new(Call { id: &id, time, took: *took }, image, subjects, context, decision)
+    }
+
+    /// Records all but the lifted denials, of which there is a record already.
     fn record(&self, answer: &Answer) {
         for decided in &answer.decided {
             let action = decided.decision.action;
             self.metrics.decision(action.as_str());
-            let id = self.ids.next();
-            let call = Call { id: &id, time: answer.evaluated_at, took: decided.took };
-            let Decided { context, image, subjects, decision, .. } = decided;
-            let event = Event::new(call, image, subjects, context, decision);
+            self.metrics.exemptions_applied(decided.decision.exemptions.len());
+            if decided.decision.break_glass.is_some() {
+                continue;
+            }
+            let event = self.event(decided, answer.evaluated_at);
             if action != Action::Allow {
                 tracing::info!(
                     id = event.id,
@@ -78,7 +106,7 @@ impl<C: Check> Recorded<C> {
                 );
             }
             if let Some(queue) = &self.queue
-                && queue.try_send(event).is_err()
+                && queue.try_send(Record { event, awaited: None }).is_err()
             {
                 self.metrics.event_dropped();
             }
@@ -90,6 +118,7 @@ impl<C: Check> Check for Recorded<C> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let answer = self.inner.check(question, deadline).await?;
+        let answer = self.record_first(answer, deadline).await;
         self.record(&answer);
         self.metrics.answered(asked.elapsed());
         Ok(answer)
@@ -99,8 +128,12 @@ impl<C: Check> Check for Recorded<C> {
 /// Appends events to a file as JSON lines until the queue is closed and empty.
 pub struct EventFile {
     path: PathBuf,
-    file: std::fs::File,
-    queue: mpsc::Receiver<Event>,
+    file: File,
+    /// Whether the last line in the file lacks its end, because writing failed within it.
+    torn: bool,
+    /// Whether it is known that the name of the file is on disk.
+    named: bool,
+    queue: mpsc::Receiver<Record>,
     metrics: Arc<Metrics>,
 }
 
@@ -109,41 +142,102 @@ impl EventFile {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(
-        path: PathBuf,
-        metrics: Arc<Metrics>,
-    ) -> std::io::Result<(Self, mpsc::Sender<Event>)> {
-        let file = std::fs::File::options().create(true).append(true).open(&path)?;
+    pub fn open(path: PathBuf, metrics: Arc<Metrics>) -> io::Result<(Self, mpsc::Sender<Record>)> {
+        let file = append(&path)?;
         let (sender, queue) = mpsc::channel(QUEUE);
-        Ok((Self { path, file, queue, metrics }, sender))
+        Ok((Self { path, file, torn: false, named: false, queue, metrics }, sender))
     }
 
     /// Writes until the queue is closed. Runs on a thread of its own, because disks block.
     pub fn run(mut self) {
-        let mut events = Vec::with_capacity(BATCH);
+        let mut records = Vec::with_capacity(BATCH);
         let mut failing = false;
-        while self.queue.blocking_recv_many(&mut events, BATCH) > 0 {
-            let written = self.write(&events);
+        while self.queue.blocking_recv_many(&mut records, BATCH) > 0 {
+            records.retain(|record| !record.is_void());
+            let written = self.write(&records);
             if let Err(error) = &written {
-                events.iter().for_each(|_| self.metrics.event_dropped());
+                // Who awaits an event hears that it was not written, and acts upon that.
+                let lost = records.iter().filter(|record| record.awaited.is_none());
+                lost.for_each(|_| self.metrics.event_dropped());
                 if !failing {
                     tracing::error!(%error, path = %self.path.display(), "events cannot be written");
                 }
             }
             failing = written.is_err();
-            events.clear();
+            let records = records.drain(..);
+            if !failing {
+                self.confirm(records.filter_map(|record| record.awaited).collect());
+            }
         }
     }
 
-    fn write(&mut self, events: &[Event]) -> std::io::Result<()> {
+    fn write(&mut self, records: &[Record]) -> io::Result<()> {
+        self.follow()?;
         let mut lines = Vec::new();
-        for event in events {
-            serde_json::to_writer(&mut lines, event)?;
+        if self.torn {
             lines.push(b'\n');
         }
-        self.file.write_all(&lines)?;
+        for record in records {
+            serde_json::to_writer(&mut lines, &record.event)?;
+            lines.push(b'\n');
+        }
+        let mut left = lines.as_slice();
+        while !left.is_empty() {
+            let length = match self.file.write(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                written => written?,
+            };
+            let (written, rest) = left.split_at_checked(length).unwrap_or((left, &[]));
+            self.torn = written.last().map_or(self.torn, |last| *last != b'\n');
+            left = rest;
+        }
         self.file.flush()
     }
+
+    /// Takes up another file where the one that is open is no longer at its path: it was rotated,
+    /// or somebody took it away, and nobody would read what is written into it.
+    fn follow(&mut self) -> io::Result<()> {
+        let own = self.file.metadata()?;
+        let there = std::fs::metadata(&self.path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
+            return Ok(());
+        }
+        self.file = append(&self.path)?;
+        (self.torn, self.named) = (false, false);
+        Ok(())
+    }
+
+    /// Tells those who wait that their events are on disk.
+    fn confirm(&mut self, awaited: Vec<oneshot::Sender<()>>) {
+        if awaited.is_empty() {
+            return;
+        }
+        match self.sync() {
+            // Who has given up meanwhile does not hear it.
+            Ok(()) => awaited.into_iter().for_each(|awaited| drop(awaited.send(()))),
+            Err(error) => {
+                let path = self.path.display();
+                tracing::error!(%error, %path, "events cannot be kept on disk");
+            }
+        }
+    }
+
+    /// Waits until what was written would survive a crash of the machine. Fails for a pipe and a
+    /// device, which keep nothing.
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.named {
+            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            self.named = true;
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
 }
 
 #[cfg(test)]
@@ -196,7 +290,7 @@ mod tests {
         let answer = recorded.check(question(&["a", "b", "c"]), Instant::now()).await.unwrap();
         assert_eq!(answer.decided.len(), 3);
         assert_eq!(dropped(&metrics), "1");
-        let mut next = || events.try_recv().unwrap();
+        let mut next = || events.try_recv().unwrap().event;
         let (a, b) = (next(), next());
         assert_eq!((a.container.as_str(), b.container.as_str()), ("a", "b"));
         recorded.check(question(&["d"]), Instant::now()).await.unwrap();

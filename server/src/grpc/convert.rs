@@ -162,10 +162,7 @@ fn exemption(applied: &Applied) -> v1::AppliedExemption {
 }
 
 fn break_glass(lifted: &Lifted) -> v1::BreakGlass {
-    v1::BreakGlass {
-        name: lifted.name.to_string(),
-        justification: lifted.justification.clone(),
-    }
+    v1::BreakGlass { name: lifted.name.to_string(), justification: lifted.justification.clone() }
 }
 
 fn digest(digest: Option<Digest>) -> String {
