@@ -7,7 +7,7 @@
 mod glass;
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,25 +174,11 @@ impl EventFile {
     fn write(&mut self, records: &[Record]) -> io::Result<()> {
         self.follow()?;
         let mut lines = Vec::new();
-        if self.torn {
-            lines.push(b'\n');
-        }
         for record in records {
             serde_json::to_writer(&mut lines, &record.event)?;
             lines.push(b'\n');
         }
-        let mut left = lines.as_slice();
-        while !left.is_empty() {
-            let length = match self.file.write(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                written => written?,
-            };
-            let (written, rest) = left.split_at_checked(length).unwrap_or((left, &[]));
-            self.torn = written.last().map_or(self.torn, |last| *last != b'\n');
-            left = rest;
-        }
-        self.file.flush()
+        write_lines(&mut self.file, &mut self.torn, &lines)
     }
 
     /// Takes up another file where the one that is open is no longer at its path: it was rotated,
@@ -214,8 +200,10 @@ impl EventFile {
             return;
         }
         match self.sync() {
-            // Who has given up meanwhile does not hear it.
-            Ok(()) => awaited.into_iter().for_each(|awaited| drop(awaited.send(()))),
+            Ok(()) => awaited.into_iter().for_each(|awaited| {
+                // Who has given up meanwhile does not hear it.
+                let _ = awaited.send(());
+            }),
             Err(error) => {
                 let path = self.path.display();
                 tracing::error!(%error, %path, "events cannot be kept on disk");
@@ -238,6 +226,26 @@ impl EventFile {
 
 fn append(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
+}
+
+/// Writes `lines` on a line of their own, and keeps in `torn` whether the last one has no end.
+fn write_lines(file: &mut impl Write, torn: &mut bool, lines: &[u8]) -> io::Result<()> {
+    if *torn && !lines.is_empty() {
+        file.write_all(b"\n")?;
+        *torn = false;
+    }
+    let mut left = lines;
+    while !left.is_empty() {
+        let length = match file.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            written => written?,
+        };
+        let (written, rest) = left.split_at_checked(length).unwrap_or((left, &[]));
+        *torn = written.last().map_or(*torn, |last| *last != b'\n');
+        left = rest;
+    }
+    file.flush()
 }
 
 #[cfg(test)]
@@ -298,6 +306,35 @@ mod tests {
         let start = NOW.unix_timestamp_nanos();
         let ids = [a.id, b.id, next().id];
         assert_eq!(ids, [1, 2, 4].map(|number| format!("{start:x}-{number}")));
+    }
+
+    /// Takes so many bytes, and then no more.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = (self.1 - self.0.len()).min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.extend(&bytes[..room]);
+            Ok(room)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_after_one_that_was_torn_is_whole() {
+        for (room, expected) in [(0, "c\n"), (1, "a\nc\n"), (2, "a\nc\n"), (3, "a\nb\nc\n")] {
+            let (mut file, mut torn) = (Full(Vec::new(), room), false);
+            assert!(write_lines(&mut file, &mut torn, b"a\nb\n").is_err());
+            file.1 = usize::MAX;
+            write_lines(&mut file, &mut torn, b"c\n").unwrap();
+            assert_eq!(String::from_utf8(file.0).unwrap(), expected);
+        }
     }
 
     #[tokio::test]

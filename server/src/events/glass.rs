@@ -101,3 +101,6 @@ fn tell(event: &Event) {
         "break-glass lifted a denial"
     );
 }
+
+#[cfg(test)]
+mod tests;
