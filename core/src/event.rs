@@ -7,13 +7,15 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::decide::{Action, Context, Decision, Notice, NoticeKind, Violation, instant, printable};
+use crate::decide::{
+    Action, Context, Decision, MAX_JUSTIFICATION, Notice, NoticeKind, Violation, instant, printable,
+};
 use crate::evidence::{Evidence, Report, Subject};
 use crate::findings::Scanner;
 use crate::image::{Digest, Platform, Reference};
 
-pub use self::grounds::{BreakGlassRecord, Criteria, ExemptionRecord};
-use self::grounds::{break_glass_record, criteria, exemption_record};
+pub use self::grounds::{Criteria, ExemptionRecord};
+use self::grounds::{criteria, exemption_record};
 
 /// The most violations that an event lists, the most exemptions, notices and manifests.
 pub const MAX_LISTED: usize = 100;
@@ -64,6 +66,9 @@ pub struct Event {
     pub service_account: String,
     /// Container within the pod.
     pub container: String,
+    /// Why the image must run, as whoever asked says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub justification: String,
     /// The image, normalised.
     pub image: String,
     /// Digest of what the image names; `None` where it could not be found out.
@@ -80,9 +85,9 @@ pub struct Event {
     pub exemptions: Vec<ExemptionRecord>,
     /// How many exemptions were applied.
     pub exemptions_total: usize,
-    /// Why the image must run, as someone said, and whether that lifted a denial.
+    /// Name of the policy's break-glass entry by which a denial was lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub break_glass: Option<BreakGlassRecord>,
+    pub break_glass: Option<String>,
     /// What passed and should not pass in silence, at most [`MAX_LISTED`].
     pub notices: Vec<NoticeRecord>,
     /// How many notices there were.
@@ -209,6 +214,7 @@ impl Event {
             pod: name(&ctx.pod),
             service_account: name(&ctx.service_account),
             container: name(&ctx.container),
+            justification: printable(&ctx.break_glass, MAX_JUSTIFICATION),
             image: image.to_string(),
             digest: named.and_then(|subject| subject.digest).or(image.digest()),
             rule: decision.rule.as_deref().map(name),
@@ -217,7 +223,7 @@ impl Event {
             violations_total: decision.violations.len(),
             exemptions: listed(&decision.exemptions, exemption_record),
             exemptions_total: decision.exemptions.len(),
-            break_glass: break_glass_record(ctx, decision),
+            break_glass: decision.break_glass.as_ref().map(|lifted| name(&lifted.name)),
             notices: listed(&decision.notices, notice_record),
             notices_total: decision.notices.len(),
             evidence: listed(subjects, evidence_record),

@@ -1,11 +1,11 @@
-//! What a decision rests on besides reports in, the records of it out: the criteria of rules,
-//! exemptions and break-glass.
+//! What a decision rests on besides reports in, the records of it out: the criteria of rules, and
+//! exemptions.
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{detail, name, platform};
-use crate::decide::{Applied, Condition, Context, Decision, MAX_JUSTIFICATION, printable};
+use crate::decide::{Applied, Condition};
 use crate::findings::Severity;
 use crate::image::{Digest, Platform};
 
@@ -63,15 +63,6 @@ pub struct ExemptionRecord {
     pub total: usize,
 }
 
-/// What came of a reason why an image must run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BreakGlassRecord {
-    /// Name of the policy's break-glass entry by which a denial was lifted; `None` where none was.
-    pub name: Option<String>,
-    /// The reason that was given, at most [`MAX_JUSTIFICATION`] bytes.
-    pub justification: String,
-}
-
 pub(super) fn criteria(condition: &Condition) -> Option<Criteria> {
     match condition {
         Condition::MaxAllowed { level, limit, .. } => {
@@ -105,11 +96,4 @@ pub(super) fn exemption_record(applied: &Applied) -> ExemptionRecord {
         ids: applied.findings().map(|finding| name(finding.id())).collect(),
         total: applied.total(),
     }
-}
-
-pub(super) fn break_glass_record(ctx: &Context, decision: &Decision) -> Option<BreakGlassRecord> {
-    (!ctx.break_glass.is_empty()).then(|| BreakGlassRecord {
-        name: decision.break_glass.as_ref().map(|lifted| name(&lifted.name)),
-        justification: printable(&ctx.break_glass, MAX_JUSTIFICATION),
-    })
 }

@@ -88,11 +88,10 @@ fn is_refused(decided: &Decided) -> bool {
 }
 
 fn tell(event: &Event) {
-    let used = event.break_glass.as_ref();
     tracing::warn!(
         id = event.id,
-        break_glass = used.and_then(|used| used.name.as_deref()),
-        justification = used.map(|used| used.justification.as_str()),
+        break_glass = event.break_glass,
+        justification = event.justification,
         image = event.image,
         rule = event.rule,
         cluster = event.cluster,

@@ -9,12 +9,6 @@ use serde_json::Value;
 
 use crate::world::*;
 
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    assert!(text.is_empty() || text.ends_with('\n'));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[tokio::test]
 async fn every_container_has_one_event_when_the_service_has_stopped() {
     let mut site = Site::new().await;
