@@ -9,26 +9,26 @@ const QUOTED: usize = 80;
 
 /// Notes the problems of one file.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
-    pub(super) file: &'a str,
-    pub(super) problems: &'a mut Vec<Problem>,
+pub(crate) struct Reader<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) problems: &'a mut Vec<Problem>,
 }
 
 /// The entries of a mapping whose fields are all known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'n> {
-    pub(super) place: Place,
+pub(crate) struct Fields<'n> {
+    pub(crate) place: Place,
     entries: &'n [(Key, Node)],
 }
 
 impl<'n> Fields<'n> {
-    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 }
 
 impl Reader<'_> {
-    pub(super) fn note(&mut self, place: Place, message: String) {
+    pub(crate) fn note(&mut self, place: Place, message: String) {
         if self.problems.len() < MAX_PROBLEMS {
             let (line, column) = (place.line, place.column);
             self.problems.push(Problem { file: self.file.to_owned(), line, column, message });
@@ -37,7 +37,7 @@ impl Reader<'_> {
 
     fn unexpected(&mut self, node: &Node, what: &str, expected: &str) {
         let cure = match node.kind {
-            Kind::Int(_) | Kind::Float | Kind::Bool(_) if expected == "a text" => {
+            Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) if expected == "a text" => {
                 ": write it in quotes"
             }
             _ => "",
@@ -47,7 +47,7 @@ impl Reader<'_> {
     }
 
     /// A mapping; each field that is not in `known` is a problem.
-    pub(super) fn fields<'n>(
+    pub(crate) fn fields<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -72,7 +72,7 @@ impl Reader<'_> {
     }
 
     /// A mapping from free names to texts.
-    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
         match &node.kind {
             Kind::Map(entries) if entries.len() > MAX_VALUES => {
                 let count = entries.len();
@@ -88,7 +88,7 @@ impl Reader<'_> {
     }
 
     /// A list of at most `limit` items.
-    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> &'n [Node] {
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> &'n [Node] {
         match &node.kind {
             Kind::List(items) if items.len() > limit => {
                 let count = items.len();
@@ -105,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// A text of 1 to `limit` bytes without white space around it or control characters in it.
-    pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> Option<&'n str> {
         let Kind::Text(text) = &node.kind else {
             self.unexpected(node, what, "a text");
             return None;
@@ -125,7 +125,7 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
         if let Kind::Bool(value) = node.kind {
             return Some(value);
         }
@@ -134,7 +134,7 @@ impl Reader<'_> {
     }
 
     /// A whole number from 0 to `u32::MAX`.
-    pub(super) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
+    pub(crate) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
         if let Kind::Int(value) = node.kind {
             if let Ok(value) = u32::try_from(value) {
                 return Some(value);
@@ -148,7 +148,7 @@ impl Reader<'_> {
     }
 
     /// One of `words`.
-    pub(super) fn word<T: Copy>(
+    pub(crate) fn word<T: Copy>(
         &mut self,
         node: &Node,
         what: &str,
@@ -170,7 +170,7 @@ impl Reader<'_> {
 }
 
 /// A foreign text in backticks, cut and without control characters.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text, QUOTED))
 }
 
