@@ -1,5 +1,7 @@
 //! Results in, text for people or JSON for programs out.
 
+pub(crate) mod rules;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::Output;
-use crate::command::rules::Verdict;
+use crate::command::rules::check::Verdict;
 
 /// Width in a pipe of what stands beside the images, in columns.
 const BESIDE_IMAGE: u16 = 130;
