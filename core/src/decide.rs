@@ -8,6 +8,7 @@
 
 mod subject;
 mod merge;
+mod memo;
 mod profile;
 mod walk;
 mod weigh;
@@ -26,8 +27,10 @@ use crate::image::{Digest, Platform, Reference};
 use crate::policy::{Exemption, Policy, Population, Target};
 
 pub use self::glass::MAX_JUSTIFICATION;
+pub(crate) use self::memo::Memo;
 pub(crate) use self::message::instant;
 pub use self::message::printable;
+pub(crate) use self::profile::Profiles;
 
 /// The most findings that a violation names.
 pub const TOP_FINDINGS: usize = 20;

@@ -33,6 +33,24 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
+impl Node {
+    /// Whether it is a list without items.
+    pub(super) const fn is_empty_list(&self) -> bool {
+        matches!(&self.kind, Kind::List(items) if items.is_empty())
+    }
+
+    /// The text of a mapping's field.
+    pub(super) fn text_at(&self, name: &str) -> Option<&str> {
+        let Kind::Map(entries) = &self.kind else {
+            return None;
+        };
+        match entries.iter().find(|(key, _)| key.name == name) {
+            Some((_, Self { kind: Kind::Text(text), .. })) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Kind {
     Null,

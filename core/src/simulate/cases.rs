@@ -4,6 +4,7 @@
 
 mod document;
 mod evidence;
+mod fields;
 mod finding;
 mod reading;
 

@@ -1,35 +1,24 @@
 //! A file of cases in, cases or every problem out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use super::evidence::{self, Surroundings};
 use super::reading::{texts, time};
-use super::{Case, Expected, ExpectedViolation, MAX_CASE_NAME, MAX_CASES, Open};
+use super::{Case, Expected, ExpectedViolation, MAX_CASE_NAME, MAX_CASES, Open, fields};
 use crate::decide::{Action, Context};
 use crate::image::Reference;
+use crate::policy::fields::METADATA;
 use crate::policy::node::{self, Kind, Node, Place};
 use crate::policy::reader::{Fields, Reader, quoted};
 use crate::policy::{MAX_FILE, MAX_RULE_NAME, MAX_TEXT, MAX_VALUE, MAX_VALUES, Problem, Source};
 
-const API_VERSION: &str = "portcullis.dev/v1";
-const KIND: &str = "Cases";
-const CASE_FIELDS: [&str; 6] = ["name", "image", "context", "time", "evidence", "expect"];
-const CONTEXT_FIELDS: [&str; 10] = [
-    "cloud",
-    "cluster",
-    "namespace",
-    "namespaceLabels",
-    "workload",
-    "pod",
-    "podLabels",
-    "serviceAccount",
-    "container",
-    "breakGlass",
-];
-const EXPECT_FIELDS: [&str; 7] =
-    ["action", "rule", "violations", "exemptions", "notices", "breakGlass", "messageContains"];
+pub(super) const API_VERSION: &str = "portcullis.dev/v1";
+pub(super) const KIND: &str = "Cases";
+pub(super) const ACTIONS: [(&str, Action); 3] =
+    [("allow", Action::Allow), ("audit", Action::Audit), ("deny", Action::Deny)];
 /// The words for conditions, as in [`crate::decide::Condition::as_str`].
 pub(super) const CONDITIONS: [&str; 12] = [
     "max_allowed",
@@ -52,7 +41,10 @@ pub(super) fn parse(
     open: &mut Open<'_>,
 ) -> Result<Vec<Case>, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut reader = Reader { file: &source.file, problems: &mut problems };
+    let name: Arc<str> = source.file.as_str().into();
+    // Nothing is doubtful in a case.
+    let mut warnings = Vec::new();
+    let mut reader = Reader { file: &name, problems: &mut problems, warnings: &mut warnings };
     let mut file = File { now, open, names: HashMap::new(), cases: Vec::new() };
     if source.text.len() > MAX_FILE {
         let length = source.text.len();
@@ -89,30 +81,32 @@ struct File<'a, 'o> {
 
 impl File<'_, '_> {
     fn document(&mut self, reader: &mut Reader<'_>, node: &Node) {
-        let known = ["apiVersion", "kind", "metadata", "spec"];
-        let Some(fields) = reader.fields(node, "the document", &known) else {
+        let Some(fields) = reader.fields(node, "the document", &fields::DOCUMENT) else {
             return;
         };
-        let version = header(reader, &fields, "apiVersion", API_VERSION);
-        let kind = header(reader, &fields, "kind", KIND);
-        if !version || !kind {
+        let mut header = |name: &str, value: &'static str| {
+            let node = fields.get(name)?;
+            reader.word(node, &format!("`{name}`"), &[(value, ())])
+        };
+        let (version, kind) = (header("apiVersion", API_VERSION), header("kind", KIND));
+        if version.is_none() || kind.is_none() {
             return;
         }
         if let Some(metadata) = fields.get("metadata")
-            && let Some(metadata) = reader.fields(metadata, "`metadata`", &["name"])
+            && let Some(metadata) = reader.fields(metadata, "`metadata`", &METADATA)
             && let Some(name) = metadata.get("name")
         {
             reader.text(name, "`metadata.name`", MAX_TEXT);
         }
-        let Some(spec) = required(reader, &fields, "the document", "spec") else {
+        let Some(spec) = fields.get("spec") else {
             return;
         };
-        let Some(spec) = reader.fields(spec, "`spec`", &["time", "cases"]) else {
+        let Some(spec) = reader.fields(spec, "`spec`", &fields::SPEC) else {
             return;
         };
         let own = spec.get("time").and_then(|node| time(reader, node, "`time` of `spec`"));
         let now = own.unwrap_or(self.now);
-        let Some(cases) = required(reader, &spec, "`spec`", "cases") else {
+        let Some(cases) = spec.get("cases") else {
             return;
         };
         for node in reader.list(cases, "`cases`", MAX_CASES) {
@@ -130,18 +124,17 @@ impl File<'_, '_> {
     }
 
     fn case(&mut self, reader: &mut Reader<'_>, node: &Node, now: OffsetDateTime) -> Option<Case> {
-        let fields = reader.fields(node, "the case", &CASE_FIELDS)?;
+        let fields = reader.fields(node, "the case", &fields::CASE)?;
         let name = self.name(reader, &fields);
         // A case without a good name is read on for its other problems, and not kept.
         let what = name.as_ref().map_or("the case".to_owned(), |name| format!("case `{name}`"));
-        let image = required(reader, &fields, &what, "image")
-            .and_then(|node| image(reader, node, &format!("`image` of {what}")));
+        let image =
+            fields.get("image").and_then(|node| image(reader, node, &format!("`image` of {what}")));
         let context = fields.get("context").map(|node| context(reader, node, &what));
         let time = fields.get("time").map(|node| time(reader, node, &format!("`time` of {what}")));
         let time = time.unwrap_or(Some(now));
-        let expected = required(reader, &fields, &what, "expect")
-            .and_then(|node| expected(reader, node, &what));
-        let node_of_evidence = required(reader, &fields, &what, "evidence");
+        let expected = fields.get("expect").and_then(|node| expected(reader, node, &what));
+        let node_of_evidence = fields.get("evidence");
         let (name, image, time) = (name?, image?, time?);
         let surroundings = Surroundings { image: &image, now: time, what: &what };
         let subjects = evidence::subjects(reader, node_of_evidence?, surroundings, self.open);
@@ -151,7 +144,7 @@ impl File<'_, '_> {
     }
 
     fn name(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<String> {
-        let node = required(reader, fields, "the case", "name")?;
+        let node = fields.get("name")?;
         let name = reader.text(node, "`name` of the case", MAX_CASE_NAME)?;
         if let Some(Place { line, column }) = self.names.get(name) {
             let message = format!(
@@ -164,31 +157,6 @@ impl File<'_, '_> {
         self.names.insert(name.to_owned(), node.place);
         Some(name.to_owned())
     }
-}
-
-fn header(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str, value: &str) -> bool {
-    match fields.get(name) {
-        Some(node) => reader.word(node, &format!("`{name}`"), &[(value, ())]).is_some(),
-        None => {
-            let message = format!("the document has no `{name}`: write `{name}: {value}`");
-            reader.note(fields.place, message);
-            false
-        }
-    }
-}
-
-/// The field `name` of `what`; it is a problem if there is none.
-pub(super) fn required<'n>(
-    reader: &mut Reader<'_>,
-    fields: &Fields<'n>,
-    what: &str,
-    name: &str,
-) -> Option<&'n Node> {
-    let node = fields.get(name);
-    if node.is_none() {
-        reader.note(fields.place, format!("{what} has no `{name}`: add it"));
-    }
-    node
 }
 
 fn image(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Reference> {
@@ -205,7 +173,8 @@ fn image(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Reference> 
 
 fn context(reader: &mut Reader<'_>, node: &Node, what: &str) -> Context {
     let mut ctx = Context::default();
-    let Some(fields) = reader.fields(node, &format!("`context` of {what}"), &CONTEXT_FIELDS) else {
+    let Some(fields) = reader.fields(node, &format!("`context` of {what}"), &fields::CONTEXT)
+    else {
         return ctx;
     };
     let mut text = |fields: &Fields<'_>, name: &str| {
@@ -233,7 +202,7 @@ fn context(reader: &mut Reader<'_>, node: &Node, what: &str) -> Context {
         }
     }
     if let Some(node) = fields.get("cloud")
-        && let Some(cloud) = reader.fields(node, "`cloud`", &["provider", "account", "region"])
+        && let Some(cloud) = reader.fields(node, "`cloud`", &fields::CLOUD)
     {
         let mut text = |name: &str| {
             let node = cloud.get(name)?;
@@ -265,10 +234,10 @@ fn labels(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str) -> BTreeMap<
 
 fn expected(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Expected> {
     let whole = format!("`expect` of {what}");
-    let fields = reader.fields(node, &whole, &EXPECT_FIELDS)?;
-    let words = [("allow", Action::Allow), ("audit", Action::Audit), ("deny", Action::Deny)];
-    let action = required(reader, &fields, &whole, "action")
-        .and_then(|node| reader.word(node, &format!("`action` in {whole}"), &words));
+    let fields = reader.fields(node, &whole, &fields::EXPECT)?;
+    let action = fields
+        .get("action")
+        .and_then(|node| reader.word(node, &format!("`action` in {whole}"), &ACTIONS));
     let rule = name_of_rule(reader, &fields, &whole);
     let violations = fields.get("violations").map(|node| {
         let items = reader.list(node, &format!("`violations` in {whole}"), MAX_VALUES);
@@ -296,11 +265,11 @@ fn name_of_rule(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) -> Opt
 
 fn violation(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<ExpectedViolation> {
     let whole = format!("a violation in {what}");
-    let fields = reader.fields(node, &whole, &["rule", "condition", "count"])?;
-    let rule = required(reader, &fields, &whole, "rule")
-        .and_then(|_| name_of_rule(reader, &fields, &whole));
+    let fields = reader.fields(node, &whole, &fields::VIOLATION)?;
+    let rule = fields.get("rule").and_then(|_| name_of_rule(reader, &fields, &whole));
     let words = CONDITIONS.map(|word| (word, word));
-    let condition = required(reader, &fields, &whole, "condition")
+    let condition = fields
+        .get("condition")
         .and_then(|node| reader.word(node, &format!("`condition` of {whole}"), &words));
     let count = match fields.get("count") {
         Some(node) => {

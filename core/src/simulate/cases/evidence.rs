@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::document::required;
 use super::finding::{finding, statement};
 use super::reading::{duration, instant};
-use super::{MAX_CASE_FINDINGS, MAX_PLATFORMS, Open};
+use super::{MAX_CASE_FINDINGS, MAX_PLATFORMS, Open, fields};
 use crate::evidence::{
     Cause, CauseKind, Evidence, Reason, Rejection, Report, Reports, Source, Statements, Subject,
 };
@@ -19,8 +18,9 @@ use crate::policy::reader::{Fields, Reader, quoted};
 use crate::policy::{MAX_TEXT, MAX_VALUE, MAX_VALUES};
 use crate::simulate;
 
-const EVIDENCE_FIELDS: [&str; 7] =
-    ["digest", "status", "reason", "age", "reports", "vex", "platforms"];
+/// The words for what is known where there is no report to be believed.
+pub(super) const STATUS: [&str; 6] =
+    ["missing", "rejected", "withheld", "stale", "unavailable", "unsupported"];
 /// Said where the case does not say it.
 const SIMULATED: &str = "simulated";
 /// How long ago evidence that is stale was confirmed, if the case does not say it.
@@ -92,7 +92,7 @@ impl Reading<'_, '_, '_> {
             evidence = self.status(node, word, None);
         } else {
             let what = format!("`evidence` of {}", self.around.what);
-            if let Some(fields) = self.reader.fields(node, &what, &EVIDENCE_FIELDS) {
+            if let Some(fields) = self.reader.fields(node, &what, &fields::EVIDENCE) {
                 digest = self.digest(&fields).unwrap_or(digest);
                 evidence = self.evidence(&fields, digest);
             }
@@ -157,9 +157,7 @@ impl Reading<'_, '_, '_> {
 
     /// A word for what is known, with what the other fields add to it.
     fn status(&mut self, node: &Node, word: &str, more: Option<&Fields<'_>>) -> Evidence {
-        const WORDS: [&str; 6] =
-            ["missing", "rejected", "withheld", "stale", "unavailable", "unsupported"];
-        let known = WORDS.map(|word| (word, word));
+        let known = STATUS.map(|word| (word, word));
         if self.reader.word(node, "the status of the evidence", &known).is_none() {
             return Evidence::Missing;
         }
@@ -191,8 +189,7 @@ impl Reading<'_, '_, '_> {
 
     fn report(&mut self, node: &Node, seed: &str) -> Option<Report> {
         let what = format!("a report of {}", self.around.what);
-        let known = ["report", "scanner", "scannedAt", "findings"];
-        let fields = self.reader.fields(node, &what, &known)?;
+        let fields = self.reader.fields(node, &what, &fields::REPORT)?;
         let digest = Digest::of(seed.as_bytes());
         let scanned_at = fields.get("scannedAt").map(|node| {
             instant(self.reader, node, &format!("`scannedAt` of {what}"), self.around.now)
@@ -216,7 +213,12 @@ impl Reading<'_, '_, '_> {
         };
         let scanner = Scanner { name: scanner.to_owned(), version: None };
         let mut list = Vec::new();
-        if let Some(node) = required(self.reader, &fields, &what, "findings") {
+        let node = fields.get("findings");
+        if node.is_none() {
+            let message = format!("{what} has no `findings`: write `[]` if nothing was found");
+            self.reader.note(fields.place, message);
+        }
+        if let Some(node) = node {
             for item in self.reader.list(node, "`findings`", MAX_CASE_FINDINGS) {
                 list.extend(finding(self.reader, item, self.around.now));
             }
@@ -250,13 +252,12 @@ impl Reading<'_, '_, '_> {
     }
 
     fn vex(&mut self, node: &Node, seed: &str) -> Option<Statements> {
-        let known = ["author", "statements"];
-        let fields = self.reader.fields(node, "a VEX document", &known)?;
+        let fields = self.reader.fields(node, "a VEX document", &fields::VEX)?;
         let author = match fields.get("author") {
             Some(node) => self.reader.text(node, "`author` of a VEX document", MAX_TEXT)?,
             None => SIMULATED,
         };
-        let items = required(self.reader, &fields, "a VEX document", "statements")?;
+        let items = fields.get("statements")?;
         let items = self.reader.list(items, "`statements`", MAX_VALUES);
         let statements =
             items.iter().filter_map(|item| statement(self.reader, item, self.around.now)).collect();

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::document::required;
+use super::fields;
 use super::reading::{instant, number, texts};
 use crate::findings::vex::{self, Status};
 use crate::findings::{Analysis, Epss, Finding, FixState, MAX_LIST, Score, Severity};
@@ -10,22 +10,36 @@ use crate::policy::MAX_TEXT;
 use crate::policy::node::Node;
 use crate::policy::reader::{Fields, Reader};
 
-const FINDING_FIELDS: [&str; 14] = [
-    "id",
-    "aliases",
-    "severity",
-    "score",
-    "package",
-    "purl",
-    "installed",
-    "fixed",
-    "fixState",
-    "knownExploited",
-    "epss",
-    "published",
-    "firstSeen",
-    "analysis",
+pub(super) const FIX_STATES: [(&str, FixState); 4] = [
+    ("fixed", FixState::Fixed),
+    ("notFixed", FixState::NotFixed),
+    ("wontFix", FixState::WontFix),
+    ("notStated", FixState::NotStated),
 ];
+pub(super) const ANALYSES: [(&str, Analysis); 3] = [
+    ("affected", Analysis::Affected),
+    ("notAffected", Analysis::NotAffected),
+    ("fixed", Analysis::Fixed),
+];
+pub(super) const VEX_STATUSES: [(&str, Status); 4] = [
+    ("affected", Status::Affected),
+    ("notAffected", Status::NotAffected),
+    ("fixed", Status::Fixed),
+    ("underInvestigation", Status::UnderInvestigation),
+];
+const SEVERITIES: [Severity; 6] = [
+    Severity::Critical,
+    Severity::High,
+    Severity::Medium,
+    Severity::Low,
+    Severity::Negligible,
+    Severity::Unknown,
+];
+
+/// The words for severities.
+pub(super) fn severities() -> [&'static str; 6] {
+    SEVERITIES.map(Severity::as_str)
+}
 
 /// A finding in the short form.
 pub(super) fn finding(
@@ -34,16 +48,13 @@ pub(super) fn finding(
     now: OffsetDateTime,
 ) -> Option<Finding> {
     let before = reader.problems.len();
-    let fields = reader.fields(node, "a finding", &FINDING_FIELDS)?;
+    let fields = reader.fields(node, "a finding", &fields::FINDING)?;
     let mut text = |name: &str| -> Option<Box<str>> {
         let node = fields.get(name)?;
         reader.text(node, &format!("`{name}` of a finding"), MAX_TEXT).map(Into::into)
     };
     let id = text("id");
     let (package, purl, installed) = (text("package"), text("purl"), text("installed"));
-    if id.is_none() && fields.get("id").is_none() {
-        reader.note(fields.place, "a finding has no `id`: add it".to_owned());
-    }
     let mut list = |name: &str| -> Vec<Box<str>> {
         let Some(node) = fields.get(name) else { return Vec::new() };
         let found = texts(reader, node, &format!("`{name}` of a finding"), MAX_LIST);
@@ -87,33 +98,21 @@ pub(super) fn finding(
 }
 
 fn severity(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Severity {
-    use Severity::{Critical, High, Low, Medium, Negligible, Unknown};
-    let words = [Critical, High, Medium, Low, Negligible, Unknown].map(|s| (s.as_str(), s));
+    let words = SEVERITIES.map(|s| (s.as_str(), s));
     let node = fields.get("severity");
     let word = node.and_then(|n| reader.word(n, "`severity` of a finding", &words));
-    word.unwrap_or(Unknown)
+    word.unwrap_or(Severity::Unknown)
 }
 
 fn fix_state(reader: &mut Reader<'_>, fields: &Fields<'_>) -> FixState {
-    let words = [
-        ("fixed", FixState::Fixed),
-        ("notFixed", FixState::NotFixed),
-        ("wontFix", FixState::WontFix),
-        ("notStated", FixState::NotStated),
-    ];
     let node = fields.get("fixState");
-    let word = node.and_then(|n| reader.word(n, "`fixState` of a finding", &words));
+    let word = node.and_then(|n| reader.word(n, "`fixState` of a finding", &FIX_STATES));
     word.unwrap_or_default()
 }
 
 fn analysis(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Analysis {
-    let words = [
-        ("affected", Analysis::Affected),
-        ("notAffected", Analysis::NotAffected),
-        ("fixed", Analysis::Fixed),
-    ];
     let node = fields.get("analysis");
-    let word = node.and_then(|n| reader.word(n, "`analysis` of a finding", &words));
+    let word = node.and_then(|n| reader.word(n, "`analysis` of a finding", &ANALYSES));
     word.unwrap_or_default()
 }
 
@@ -124,25 +123,16 @@ pub(super) fn statement(
     now: OffsetDateTime,
 ) -> Option<vex::Statement> {
     let what = "a VEX statement";
-    let known = ["vulnerability", "status", "packages", "issuedAt"];
-    let fields = reader.fields(node, what, &known)?;
-    let words = [
-        ("affected", Status::Affected),
-        ("notAffected", Status::NotAffected),
-        ("fixed", Status::Fixed),
-        ("underInvestigation", Status::UnderInvestigation),
-    ];
-    let status = required(reader, &fields, what, "status")
-        .and_then(|node| reader.word(node, "`status` of a VEX statement", &words));
+    let fields = reader.fields(node, what, &fields::STATEMENT)?;
+    let status = fields
+        .get("status")
+        .and_then(|node| reader.word(node, "`status` of a VEX statement", &VEX_STATUSES));
     let mut list = |node: &Node, name: &str| -> Vec<Box<str>> {
         let found = texts(reader, node, &format!("`{name}` of {what}"), MAX_LIST);
         found.into_iter().map(Into::into).collect()
     };
     let packages = fields.get("packages").map(|n| list(n, "packages")).unwrap_or_default();
     let ids = fields.get("vulnerability").map(|n| list(n, "vulnerability"));
-    if fields.get("vulnerability").is_none() {
-        required(reader, &fields, what, "vulnerability");
-    }
     let issued_at = match fields.get("issuedAt") {
         Some(node) => instant(reader, node, "`issuedAt`", now)?,
         None => now,
