@@ -1,6 +1,7 @@
 //! Results in, text for people or JSON for programs out.
 
 mod exceptions;
+pub(crate) mod rules;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::Output;
-use crate::command::rules::Verdict;
+use crate::command::rules::check::Verdict;
 
 /// Width in a pipe of what stands beside the images, in columns.
 const BESIDE_IMAGE: u16 = 130;

@@ -1,14 +1,14 @@
 //! Rule documents in, one compiled policy out: or every problem of every file, with its place.
 
-mod node;
+pub(crate) mod node;
 mod prefix;
 mod labels;
 mod scope;
 mod glob;
 mod narrow;
 mod exemption;
-mod fields;
-mod reader;
+pub(crate) mod fields;
+pub(crate) mod reader;
 mod document;
 mod doubts;
 mod shadow;

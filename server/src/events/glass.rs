@@ -6,10 +6,9 @@ use futures_util::future::try_join_all;
 use portcullis_core::decide::NoticeKind;
 use portcullis_core::event::Event;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Record, Recorded};
+use super::Recorded;
 use crate::check::{Answer, Decided};
 
 /// How much of the caller's time is kept for the answer, but at most a quarter of what is left.
@@ -39,14 +38,15 @@ impl<C> Recorded<C> {
         if count == 0 {
             return answer;
         }
-        let events: Vec<_> = lifted().map(|d| self.event(d, answer.evaluated_at)).collect();
+        let event = |decided| (self.event(decided, answer.evaluated_at), decided);
+        let events: Vec<_> = lifted().map(event).collect();
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         let until = now + left.saturating_sub(RESERVE.min(left / 4));
-        match self.write_first(events.clone(), until).await {
+        match self.write_first(&events, until).await {
             Ok(()) => {
                 self.metrics.break_glass("used", count);
-                events.iter().for_each(tell);
+                events.iter().for_each(|(event, _)| tell(event));
             }
             Err(error) => {
                 self.metrics.break_glass("not_recorded", count);
@@ -59,17 +59,19 @@ impl<C> Recorded<C> {
         answer
     }
 
-    async fn write_first(&self, events: Vec<Event>, until: Instant) -> Result<(), Unrecorded> {
+    async fn write_first(
+        &self,
+        events: &[(Event, &Decided)],
+        until: Instant,
+    ) -> Result<(), Unrecorded> {
         let queue = self.queue.as_ref().ok_or(Unrecorded::NoFile)?;
         let mut written = Vec::with_capacity(events.len());
-        for event in events {
-            let (awaited, receiver) = oneshot::channel();
-            let record = Record { event, awaited: Some(awaited) };
-            queue.try_send(record).map_err(|error| match error {
+        for (event, decided) in events {
+            let pushed = queue.push_awaited(event.clone(), &decided.subjects);
+            written.push(pushed.map_err(|error| match error {
                 TrySendError::Full(_) => Unrecorded::Full,
                 TrySendError::Closed(_) => Unrecorded::Failed,
-            })?;
-            written.push(receiver);
+            })?);
         }
         match timeout_at(until, try_join_all(written)).await {
             Err(_elapsed) => Err(Unrecorded::Late),

@@ -10,11 +10,11 @@ use portcullis_core::policy::Policy;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::check::{Check, CheckError, Question};
 use crate::events::EventFile;
+use crate::events::queue::{Entry, Queue};
 use crate::metrics::Metrics;
 
 const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
@@ -161,16 +161,16 @@ async fn without_an_event_file_no_denial_is_lifted() {
 #[tokio::test]
 async fn where_too_many_events_wait_no_denial_is_lifted() {
     // One of both fits.
-    let (queue, mut records) = mpsc::channel(1);
+    let (queue, mut entries) = Queue::new(1);
     let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
     assert_eq!(ask(&recorded, WHY, PATIENCE).await, Action::Deny);
-    assert!(records.try_recv().unwrap().is_void());
+    assert!(entries.try_recv().unwrap().is_void());
 }
 
 #[tokio::test]
 async fn where_the_writer_is_gone_no_denial_is_lifted() {
-    let (queue, records) = mpsc::channel(10);
-    drop(records);
+    let (queue, entries) = Queue::new(10);
+    drop(entries);
     let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
     assert_eq!(ask(&recorded, WHY, PATIENCE).await, Action::Deny);
 }
@@ -179,7 +179,7 @@ async fn where_the_writer_is_gone_no_denial_is_lifted() {
 async fn a_disk_that_hangs_lifts_no_denial_and_leaves_time_for_the_answer() {
     for (patience, left) in [(1_000, 50), (100, 25)] {
         let patience = Duration::from_millis(patience);
-        let (queue, mut records) = mpsc::channel(10);
+        let (queue, mut entries) = Queue::new(10);
         let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
         let asked = Instant::now();
         assert_eq!(ask(&recorded, WHY, patience).await, Action::Deny);
@@ -187,18 +187,18 @@ async fn a_disk_that_hangs_lifts_no_denial_and_leaves_time_for_the_answer() {
         // The clock of timers has whole milliseconds.
         assert!(asked.elapsed() - expected <= Duration::from_millis(1), "{:?}", asked.elapsed());
         // What did not happen is not to be written; what did is.
-        let mut record = || records.try_recv().unwrap();
         for _ in 0..2 {
-            let lifted = record();
+            let lifted = entries.try_recv().unwrap();
             assert!(lifted.is_void());
-            assert_eq!(lifted.event.action, Action::Audit);
+            assert!(matches!(lifted, Entry::Awaited(event, _) if event.action == Action::Audit));
         }
         for _ in 0..2 {
-            let refused = record();
-            assert!(!refused.is_void());
-            assert_eq!(refused.event.action, Action::Deny);
-            assert_eq!(refused.event.notices[0].kind, "break_glass_refused");
-            assert_eq!((refused.event.break_glass, &*refused.event.justification), (None, WHY));
+            let Entry::Decision(refused) = entries.try_recv().unwrap() else {
+                panic!("not a decision")
+            };
+            assert_eq!(refused.action, Action::Deny);
+            assert_eq!(refused.notices[0].kind, "break_glass_refused");
+            assert_eq!((refused.break_glass, &*refused.justification), (None, WHY));
         }
     }
 }
