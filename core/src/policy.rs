@@ -1,6 +1,6 @@
 //! Rule documents in, one compiled policy out: or every problem of every file, with its place.
 
-mod node;
+pub(crate) mod node;
 mod prefix;
 mod labels;
 mod lineage;
@@ -9,9 +9,9 @@ mod glob;
 mod narrow;
 mod exemption;
 mod index;
-mod fields;
+pub(crate) mod fields;
 mod schema;
-mod reader;
+pub(crate) mod reader;
 mod document;
 mod doubts;
 mod shadow;

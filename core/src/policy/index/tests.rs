@@ -370,7 +370,9 @@ fn an_exemption_is_kept_under_so_many_vulnerabilities_at_most() {
 
 #[test]
 fn break_glass_is_looked_up_too() {
-    let entry = |name: &str, scope| BreakGlass { name: name.into(), scope, rules: None };
+    let place = || ("".into(), Place::default());
+    let entry =
+        |name: &str, scope| BreakGlass { name: name.into(), scope, rules: None, place: place() };
     let shop = matched(vec![equals(Field::Namespace, &["shop"])]);
     let entries = vec![entry("everywhere", Scope::default()), entry("shop", shop)];
     let policy = Policy::new("test".into(), Parts { break_glass: entries, ..Parts::default() });
