@@ -7,6 +7,7 @@ mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod fields;
 mod reader;
 mod document;
 mod shadow;
@@ -26,7 +27,7 @@ use crate::image::Digest;
 pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub use self::narrow::Population;
-pub(crate) use self::narrow::{Limit, Narrowing};
+pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -38,7 +39,7 @@ pub const MAX_RULES: usize = 10_000;
 pub const MAX_EXEMPTIONS: usize = 10_000;
 /// The most values of one list in a rule.
 pub const MAX_VALUES: usize = 10_000;
-/// The longest name of a rule, in bytes (RFC 1123 label).
+/// The longest name of a rule, an exemption or a break-glass entry, in bytes (RFC 1123 label).
 pub const MAX_RULE_NAME: usize = 63;
 /// The longest value of a matcher, in bytes: that of an image reference.
 pub const MAX_VALUE: usize = crate::image::MAX_REFERENCE;
@@ -46,7 +47,7 @@ pub const MAX_VALUE: usize = crate::image::MAX_REFERENCE;
 pub const MAX_ID: usize = 128;
 /// The longest description, reason or label, in bytes.
 pub const MAX_TEXT: usize = 1024;
-/// The longest `maxFindingsAge`: ten years.
+/// The longest `maxFindingsAge`, and the longest grace period: ten years.
 pub const MAX_FINDINGS_AGE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// The most problems that are reported before reading stops, and the most warnings.
 pub const MAX_PROBLEMS: usize = 100;
