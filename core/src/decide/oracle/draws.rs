@@ -119,37 +119,30 @@ pub(super) struct Tree<T> {
     current: Draws,
     /// The simplest choices that failed.
     failing: Vec<u32>,
-    /// Which of [`EDITS`] comes next, and where.
+    /// Which edit comes next, and where.
     edit: (usize, usize),
     /// Whether any edit of this round made it simpler.
     progress: bool,
 }
 
-/// A way to simplify a list of choices at a place; `None` if that is as it was.
-type Edit = fn(&[u32], usize) -> Option<Vec<u32>>;
+/// The most choices that are left out at once, and the other edits after these.
+const MAX_LEFT_OUT: usize = 64;
+const OTHER_EDITS: usize = 3;
 
-const EDITS: [Edit; 10] = [
-    without::<64>,
-    without::<32>,
-    without::<16>,
-    without::<8>,
-    without::<4>,
-    without::<2>,
-    without::<1>,
-    |choices, at| set(choices, at, 0),
-    |choices, at| set(choices, at, choices[at] / 2),
-    |choices, at| set(choices, at, choices[at].saturating_sub(1)),
-];
-
-fn without<const N: usize>(choices: &[u32], at: usize) -> Option<Vec<u32>> {
-    let rest = choices.get(at + N..)?;
-    Some([&choices[..at], rest].concat())
-}
-
-fn set(choices: &[u32], at: usize, choice: u32) -> Option<Vec<u32>> {
+/// Simpler choices by one edit at one place; `None` if they are as they were.
+fn simpler(choices: &[u32], edit: usize, at: usize) -> Option<Vec<u32>> {
+    if let Some(left_out) = MAX_LEFT_OUT.checked_sub(edit).filter(|n| *n > 0) {
+        let rest = choices.get(at + left_out..)?;
+        return Some([&choices[..at], rest].concat());
+    }
+    let choice = match edit - MAX_LEFT_OUT {
+        0 => 0,
+        1 => choices[at] / 2,
+        _ => choices[at].saturating_sub(1),
+    };
     let mut simpler = choices.to_vec();
     simpler[at] = choice;
-    (choices[at] != choice).then_some(simpler)
+    (choice != choices[at]).then_some(simpler)
 }
 
 impl<T> Tree<T> {
@@ -157,7 +150,7 @@ impl<T> Tree<T> {
     fn next(&mut self) -> bool {
         loop {
             let (edit, at) = self.edit;
-            if edit == EDITS.len() {
+            if edit == MAX_LEFT_OUT + OTHER_EDITS {
                 if !std::mem::take(&mut self.progress) {
                     self.current = Draws::again(self.failing.clone());
                     return false;
@@ -167,7 +160,7 @@ impl<T> Tree<T> {
                 self.edit = (edit + 1, 0);
             } else {
                 self.edit.1 += 1;
-                if let Some(simpler) = EDITS[edit](&self.failing, at) {
+                if let Some(simpler) = simpler(&self.failing, edit, at) {
                     self.current = Draws::again(simpler);
                     return true;
                 }

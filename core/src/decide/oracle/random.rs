@@ -55,6 +55,8 @@ const PATTERNS: [&str; 8] = [
 ];
 const PACKAGES: [&str; 5] =
     ["pkg:deb/*/a", "pkg:deb/**", "pkg:*/b", "pkg:npm/**", "pkg:deb/debian/*"];
+/// Names of rules that are not in the order of the file.
+const NAMES: [&str; 5] = ["r2", "r4", "r1", "r0", "r3"];
 const AGES: [i64; 3] = [1, 24, 48];
 
 /// A question at any time, or around an instant at which something begins or ends.
@@ -118,22 +120,26 @@ fn labels(draws: &mut Draws) -> BTreeMap<String, String> {
 }
 
 fn document(draws: &mut Draws) -> Document {
-    // Names that are not in the order of the file.
-    let mut names: Vec<_> = (0..draws.below(5)).map(|n| format!("r{n}")).collect();
-    draws.shuffle(&mut names);
-    let mut others: Vec<_> = (0..12).map(|n| format!("e{n}")).collect();
-    draws.shuffle(&mut others);
-    let mut exemptions = |draws: &mut Draws, max, rules: Option<&[String]>| {
-        draws.list(max, 1, |draws| exemption(draws, others.pop().unwrap(), rules))
-    };
-    let rules = names.iter().map(|name| {
-        let exemptions = if draws.one_in(3) { exemptions(draws, 2, None) } else { Vec::new() };
-        Rule { exemptions, ..rule(draws, name.clone()) }
+    let mut names = NAMES.iter();
+    let mut own = 0;
+    let rules = draws.list(NAMES.len(), 2, |draws| {
+        let mut rule = rule(draws, (*names.next().unwrap()).to_owned());
+        if draws.one_in(3) {
+            rule.exemptions = draws.list(2, 1, |draws| {
+                own += 1;
+                exemption(draws, format!("own{own}"), &[])
+            });
+        }
+        rule
     });
-    let rules = rules.collect();
+    let names: Vec<_> = rules.iter().map(|rule| rule.name.clone()).collect();
+    let mut number = 10;
     Document {
         rules,
-        exemptions: exemptions(draws, 3, Some(&names)),
+        exemptions: draws.list(3, 1, |draws| {
+            number -= 1;
+            exemption(draws, format!("e{number}"), &names)
+        }),
         deny_overrides: draws.one_in(2),
         allowed_images: draws.maybe(20, |draws| draws.some(&PATTERNS)).unwrap_or_default(),
         break_glass: break_glass(draws, &names),
@@ -141,13 +147,15 @@ fn document(draws: &mut Draws) -> Document {
 }
 
 fn rule(draws: &mut Draws, name: String) -> Rule {
+    let limits = [limits(draws, 2), limits(draws, 4), limits(draws, 4)];
+    let has_limits = limits.iter().flatten().any(Option::is_some);
     Rule {
         name,
         enabled: !draws.one_in(10),
         action: draws.pick(&[Action::Audit, Action::Deny]),
         scope: if draws.one_in(3) { scope(draws) } else { Scope::default() },
-        limits: [limits(draws, 2), limits(draws, 4), limits(draws, 4)],
-        count: if draws.one_in(2) { count(draws) } else { Count::default() },
+        limits,
+        count: if has_limits && draws.one_in(2) { count(draws) } else { Count::default() },
         forbidden: draws.list(2, 1, |draws| draws.pick(&IDS)),
         allowed: draws.list(2, 1, |draws| (draws.pick(&IDS), draws.maybe(2, when))),
         allowed_images: draws.maybe(8, |draws| draws.some(&PATTERNS)).unwrap_or_default(),
@@ -191,7 +199,7 @@ fn when(draws: &mut Draws) -> When {
     }
 }
 
-pub(super) fn exemption(draws: &mut Draws, name: String, rules: Option<&[String]>) -> Exemption {
+pub(super) fn exemption(draws: &mut Draws, name: String, rules: &[String]) -> Exemption {
     let from = draws.maybe(3, when);
     // It ends after it begins.
     let until = draws.maybe(3, when);
@@ -200,7 +208,7 @@ pub(super) fn exemption(draws: &mut Draws, name: String, rules: Option<&[String]
     matchers.extend(draws.list(2, 1, exempt));
     Exemption {
         name,
-        rules: rules.and_then(|rules| named(draws, rules)),
+        rules: named(draws, rules),
         matchers,
         from,
         until,
@@ -312,7 +320,7 @@ fn matcher(draws: &mut Draws, field: &'static str, operators: &[&'static str]) -
         ("image" | "repository", "endsWith") => &["app", "team/app", "/app", "-evil/app", "nginx"],
         ("image" | "repository", "contains") => &["team", "/app", "reg.io", "evil"],
         ("image", "startsWith") => {
-            &[PREFIXES[0], PREFIXES[1], "reg.io/team/app:v", "nginx:", PREFIXES[4]]
+            &[PREFIXES[0], PREFIXES[1], "reg.io/team/app:v", "nginx:l", PREFIXES[4]]
         }
         ("repository", "startsWith") => &PREFIXES,
         ("image", _) => &IMAGES,

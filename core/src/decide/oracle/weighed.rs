@@ -173,9 +173,9 @@ impl Weighed {
                     });
                 }
             };
-        for id in &rule.forbidden {
+        for id in forbidden(rule) {
             let named = present.iter().filter(|(_, f)| is(f, id)).copied().collect();
-            fulfils(named, 0, &mut |_| Condition::Forbidden { id: (*id).to_owned() });
+            fulfils(named, 0, &mut |_| Condition::Forbidden { id: id.to_owned() });
         }
         for (number, level) in LEVELS.into_iter().enumerate() {
             for (limits, population) in rule.limits.iter().zip(Population::ALL) {
@@ -279,6 +279,18 @@ fn holds(operator: &str, values: &[String], text: &str) -> bool {
         "endsWith" => text.ends_with(value),
         _ => text.contains(value),
     })
+}
+
+/// Each forbidden vulnerability once, as it was written first, in their order.
+fn forbidden(rule: &Rule) -> Vec<&'static str> {
+    let mut ids: Vec<&str> = Vec::new();
+    for id in &rule.forbidden {
+        if !ids.iter().any(|other| other.eq_ignore_ascii_case(id)) {
+            ids.push(id);
+        }
+    }
+    ids.sort_unstable();
+    ids
 }
 
 fn allows(rule: &Rule, finding: &Finding, now: OffsetDateTime) -> bool {
