@@ -146,7 +146,7 @@ struct Component {
     name: Option<String>,
     version: Option<String>,
     purl: Option<String>,
-    components: Option<Capped<Component, MAX_COMPONENTS>>,
+    components: Option<Capped<Self, MAX_COMPONENTS>>,
 }
 
 /// What is known of an affected package.

@@ -32,7 +32,7 @@ pub enum FindingsError {
     NotAReport(String),
     /// A VEX document that cannot be used. Nothing is cleared by it.
     #[error("the VEX document cannot be used")]
-    Vex(#[source] Box<FindingsError>),
+    Vex(#[source] Box<Self>),
     /// A signed envelope where the report itself is expected.
     #[error("the report is a DSSE envelope: expected the statement itself, signed by its manifest")]
     Envelope,

@@ -99,7 +99,7 @@ fn check(read: Result<Findings, FindingsError>, expected: Value) {
 }
 
 #[track_caller]
-fn refused(read: Result<Findings, FindingsError>, message: &str) -> Reason {
+fn refused<T: fmt::Debug>(read: Result<T, FindingsError>, message: &str) -> Reason {
     let error = read.unwrap_err();
     let mut chain = error.to_string();
     let mut source = std::error::Error::source(&error);
