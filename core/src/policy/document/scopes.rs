@@ -1,7 +1,5 @@
 //! The `scope` of a rule in, its compiled matchers out.
 
-use std::collections::HashSet;
-
 use super::values::texts;
 use crate::image::Reference;
 use crate::policy::doubts;
@@ -153,8 +151,8 @@ pub(super) fn test(
         }
     }
     match operator {
-        Operator::Equals => Test::Equals(texts.into_iter().collect::<HashSet<_>>()),
-        Operator::NotEquals => Test::NotEquals(texts.into_iter().collect::<HashSet<_>>()),
+        Operator::Equals => Test::Equals(texts.into_iter().collect()),
+        Operator::NotEquals => Test::NotEquals(texts.into_iter().collect()),
         Operator::StartsWith => Test::StartsWith(texts),
         Operator::EndsWith => Test::EndsWith(texts),
         Operator::Contains => Test::Contains(texts),
