@@ -1,15 +1,17 @@
 //! Rule documents in, one compiled policy out: or every problem of every file, with its place.
 
-mod node;
+pub(crate) mod node;
 mod prefix;
 mod labels;
+mod lineage;
 mod scope;
 mod glob;
 mod narrow;
 mod exemption;
-mod fields;
+mod index;
+pub(crate) mod fields;
 mod schema;
-mod reader;
+pub(crate) mod reader;
 mod document;
 mod doubts;
 mod shadow;
@@ -157,6 +159,8 @@ pub struct Policy {
     /// Warnings that depend on the time.
     timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
+    /// Which of the above can be about a target.
+    indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
     serial: u64,
 }
@@ -193,7 +197,7 @@ impl Policy {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let Parts {
             evaluation,
-            rules,
+            mut rules,
             mut narrowings,
             exemptions,
             break_glass,
@@ -204,6 +208,10 @@ impl Policy {
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
+        }
+        for rule in &mut rules {
+            rule.forbidden.sort_by_key(|forbidden| forbidden.key);
+            rule.allowed.sort_by_key(|allowed| allowed.key);
         }
         let active = rules.iter().filter(|rule| rule.enabled);
         let scopes = active.clone().map(|rule| &rule.scope);
@@ -221,6 +229,7 @@ impl Policy {
         if !break_glass.is_empty() {
             fields.insert(Field::BreakGlass);
         }
+        let indexes = index::Indexes::new(&rules, &exemptions, &break_glass);
         Self {
             revision,
             evaluation,
@@ -233,6 +242,7 @@ impl Policy {
             warnings,
             timed,
             vary: fields.into_iter().collect(),
+            indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }
