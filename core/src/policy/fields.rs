@@ -68,10 +68,10 @@ pub(crate) enum Shape {
     /// Free names with the values of labels.
     Labels,
     /// From so many to so many items.
-    List(&'static Shape, usize, usize),
+    List(&'static Self, usize, usize),
     Map(&'static Mapping),
     /// The one or the other.
-    Either(&'static Shape, &'static Shape),
+    Either(&'static Self, &'static Self),
 }
 
 impl Mapping {
