@@ -101,6 +101,9 @@ fn cloud(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Vec<Matcher> {
     matchers
 }
 
+/// The texts of a list, each with its node.
+pub(super) type Values<'n> = Vec<(&'n Node, &'n str)>;
+
 /// The field, the operator and the values of a matcher.
 pub(super) fn matcher<'n, F: Copy>(
     reader: &mut Reader<'_>,
@@ -109,7 +112,7 @@ pub(super) fn matcher<'n, F: Copy>(
     mapping: &Mapping,
     known: &[(&'static str, F)],
     operators: &[(&'static str, Operator)],
-) -> Option<(F, Operator, Vec<(&'n Node, &'n str)>)> {
+) -> Option<(F, Operator, Values<'n>)> {
     let fields = reader.fields(node, what, mapping)?;
     let field = fields.get("field");
     let field = field.and_then(|n| reader.word(n, &format!("`field` of {what}"), known));
