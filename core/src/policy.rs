@@ -1,15 +1,19 @@
 //! Rule documents in, one compiled policy out: or every problem of every file, with its place.
 
-mod node;
+pub(crate) mod node;
 mod prefix;
 mod labels;
+mod lineage;
 mod scope;
 mod glob;
 mod narrow;
 mod exemption;
-mod fields;
-mod reader;
+mod index;
+pub(crate) mod fields;
+mod schema;
+pub(crate) mod reader;
 mod document;
+mod doubts;
 mod shadow;
 
 use std::collections::{BTreeSet, HashMap};
@@ -28,6 +32,7 @@ pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
+pub use self::schema::schema;
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -151,7 +156,11 @@ pub struct Policy {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    /// Warnings that depend on the time.
+    timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
+    /// Which of the above can be about a target.
+    indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
     serial: u64,
 }
@@ -167,6 +176,7 @@ struct Parts {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    timed: Vec<doubts::Timed>,
 }
 
 impl Policy {
@@ -187,16 +197,21 @@ impl Policy {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let Parts {
             evaluation,
-            rules,
+            mut rules,
             mut narrowings,
             exemptions,
             break_glass,
             allowed_images,
             ids,
             warnings,
+            timed,
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
+        }
+        for rule in &mut rules {
+            rule.forbidden.sort_by_key(|forbidden| forbidden.key);
+            rule.allowed.sort_by_key(|allowed| allowed.key);
         }
         let active = rules.iter().filter(|rule| rule.enabled);
         let scopes = active.clone().map(|rule| &rule.scope);
@@ -214,6 +229,7 @@ impl Policy {
         if !break_glass.is_empty() {
             fields.insert(Field::BreakGlass);
         }
+        let indexes = index::Indexes::new(&rules, &exemptions, &break_glass);
         Self {
             revision,
             evaluation,
@@ -224,7 +240,9 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
             vary: fields.into_iter().collect(),
+            indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -252,10 +270,18 @@ impl Policy {
         &self.rules
     }
 
-    /// What is allowed but probably not meant, at most [`MAX_PROBLEMS`].
+    /// What is allowed but probably not meant, whatever the time, at most [`MAX_PROBLEMS`].
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// What is allowed but probably not meant at `now`: [`Policy::warnings`], and then exemptions and
+    /// allowed vulnerabilities that have ended, or end within 14 days; at most [`MAX_PROBLEMS`].
+    #[must_use]
+    pub fn warnings_at(&self, now: OffsetDateTime) -> Vec<Problem> {
+        let timed = self.timed.iter().filter_map(|timed| timed.at(now));
+        self.warnings.iter().cloned().chain(timed).take(MAX_PROBLEMS).collect()
     }
 
     /// The fields that any enabled rule looks at, in the order of [`Field`]: two containers of one

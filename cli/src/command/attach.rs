@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let registry = registry(&image, &args)?;
     let deadline = Instant::now() + LIMIT;
     let subject = subject(&registry, &image, &args, deadline).await?;
-    let statement = statement::from_report(&report, &image.name(), subject.digest)
+    let statement = statement::from_report(&report, image.name(), subject.digest)
         .with_context(|| format!("failed to use `{}`", args.report.display()))?;
     let attached = Attacher { registry, image, deadline }
         .attach(&statement, &subject, &key, args.format.into())

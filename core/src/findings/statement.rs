@@ -2,16 +2,19 @@
 //!
 //! This is what is attached to an image and signed where a scanner does not do so itself.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::in_toto::STATEMENT_V1;
 use super::vulns::TRIVY_URI;
 use super::{
-    Finding, Findings, FindingsError, FixState, MAX_REPORT, MAX_TEXT, Scanner, Score, VULNS_V0_2,
-    bounded, document, trivy,
+    Finding, Findings, FindingsError, FixState, Input, MAX_REPORT, MAX_TEXT, Scanner, Score,
+    VULNS_V0_2, bounded, document, read, trivy,
 };
 use crate::image::Digest;
+use crate::referrers::IN_TOTO;
 
 /// An in-toto statement v1 with a vulns v0.2 predicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,18 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
     let count = findings.len();
     let scanner = findings.scanner;
     Ok(Statement { bytes, predicate_type: VULNS_V0_2, scanner, scanned_at, findings: count })
+}
+
+/// What a scanner's report file says that nobody signed: for simulation alone, never for a decision
+/// of the service. It takes what [`from_report`] takes.
+pub(crate) fn read_unverified(
+    report: &[u8],
+    name: &str,
+    subject: Digest,
+) -> Result<Findings, FindingsError> {
+    let statement = from_report(report, name, subject)?;
+    let annotations = &BTreeMap::new();
+    read(&Input { bytes: &statement.bytes, media_type: IN_TOTO, subject, annotations })
 }
 
 /// A finding as a result of the predicate.

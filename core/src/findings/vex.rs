@@ -42,6 +42,10 @@ pub enum Status {
 }
 
 impl Status {
+    /// Each of them.
+    pub const ALL: [Self; 4] =
+        [Self::Affected, Self::NotAffected, Self::Fixed, Self::UnderInvestigation];
+
     /// The word for it, as OpenVEX has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

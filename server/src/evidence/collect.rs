@@ -150,7 +150,7 @@ impl Collect {
         let read = move || {
             let verified = signature::verify(
                 &Request {
-                    scope: &question.image.name(),
+                    scope: question.image.name(),
                     subject: question.digest,
                     report: report.as_artifact(),
                     signature: signature.as_artifact(),
