@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::case::Case;
+use super::lineage::workloads;
 use super::spec::{Matcher, Requirement, Scope};
 use crate::image::Reference;
 
@@ -66,13 +67,12 @@ fn texts(field: &str, case: &Case) -> (Vec<String>, Vec<String>) {
     let text = match field {
         "cluster" => ctx.cluster.clone(),
         "namespace" => ctx.namespace.clone(),
-        "workload" if ctx.workload_kind.is_empty() && ctx.workload.is_empty() => String::new(),
-        "workload" => format!("{}/{}", ctx.workload_kind, ctx.workload),
+        "workload" => return (workloads(ctx), Vec::new()),
         "pod" => ctx.pod.clone(),
         "serviceAccount" => ctx.service_account.clone(),
         "container" => ctx.container.clone(),
         "registry" => image.registry().to_owned(),
-        "repository" => image.name(),
+        "repository" => image.name().to_owned(),
         _ => {
             let (name, whole) = (image.name(), image.to_string());
             return match (image.tag(), image.digest()) {
@@ -89,7 +89,7 @@ fn texts(field: &str, case: &Case) -> (Vec<String>, Vec<String>) {
 /// A whole name as containerd spells it.
 fn normal(field: &str, value: &str) -> String {
     let reference: Reference = value.parse().unwrap();
-    if field == "image" { reference.to_string() } else { reference.name() }
+    if field == "image" { reference.to_string() } else { reference.name().to_owned() }
 }
 
 /// Whether a name begins with a host, a path or a tag, on path boundaries.
@@ -132,7 +132,7 @@ pub(super) fn fits(pattern: &str, image: &Reference) -> bool {
     match (path.contains('@'), path.contains(':'), image.tag(), image.digest()) {
         (true, _, _, Some(digest)) => glob(pattern, &format!("{name}@{digest}")),
         (false, true, Some(tag), None) => glob(pattern, &format!("{name}:{tag}")),
-        (false, false, ..) => glob(pattern, &name),
+        (false, false, ..) => glob(pattern, name),
         _ => false,
     }
 }
