@@ -1,6 +1,6 @@
 //! A second, naive decision that reads like the design, and the proof that both agree (CASES T093).
 //!
-//! It shares no code with the engine: only what goes in and what comes out. `rules` is what is written,
+//! It shares no code with the engine: only what goes in and what comes out. `spec` is what is written,
 //! `about` says which rules and exemptions are about a container, `merged` what the reports found, and
 //! `weighed` what one rule says of one manifest.
 
@@ -8,6 +8,7 @@ mod about;
 mod answer;
 mod case;
 mod draws;
+mod lineage;
 mod merged;
 mod properties;
 mod random;
@@ -89,7 +90,7 @@ fn rules<'c>(case: &'c Case, notices: &mut Vec<Notice>) -> Vec<&'c spec::Rule> {
     let mut left = Vec::new();
     for rule in in_scope {
         let registries = &rule.unsupported;
-        if registries.iter().any(|registry| about::begins(&case.image.name(), registry)) {
+        if registries.iter().any(|registry| about::begins(case.image.name(), registry)) {
             note(Some(rule), NoticeKind::UnsupportedRegistry);
         } else if let Some(kind) = allowed(&rule.allowed_images) {
             note(Some(rule), kind);

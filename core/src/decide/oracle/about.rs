@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::case::Case;
+use super::lineage::workloads;
 use super::spec::{Matcher, Requirement, Scope};
 use crate::image::Reference;
 
@@ -66,8 +67,7 @@ fn texts(field: &str, case: &Case) -> (Vec<String>, Vec<String>) {
     let text = match field {
         "cluster" => ctx.cluster.clone(),
         "namespace" => ctx.namespace.clone(),
-        "workload" if ctx.workload_kind.is_empty() && ctx.workload.is_empty() => String::new(),
-        "workload" => format!("{}/{}", ctx.workload_kind, ctx.workload),
+        "workload" => return (workloads(ctx), Vec::new()),
         "pod" => ctx.pod.clone(),
         "serviceAccount" => ctx.service_account.clone(),
         "container" => ctx.container.clone(),
@@ -132,7 +132,7 @@ pub(super) fn fits(pattern: &str, image: &Reference) -> bool {
     match (path.contains('@'), path.contains(':'), image.tag(), image.digest()) {
         (true, _, _, Some(digest)) => glob(pattern, &format!("{name}@{digest}")),
         (false, true, Some(tag), None) => glob(pattern, &format!("{name}:{tag}")),
-        (false, false, ..) => glob(pattern, &name),
+        (false, false, ..) => glob(pattern, name),
         _ => false,
     }
 }

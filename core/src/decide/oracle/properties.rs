@@ -10,13 +10,14 @@ use super::answer::{Answer, Fault, are_alike};
 use super::case::Case;
 use super::draws::{Draws, Random};
 use super::merged::merged;
-use super::oracle;
-use super::random::{case, exemption, time_of};
+use super::random::{case, context, exemption, time_of};
 use super::spec::Exemption;
 use super::weighed::{covers, exempts};
-use crate::decide::Condition;
+use super::{believed, oracle};
+use crate::decide::{Condition, Context, NoticeKind};
 use crate::evidence::{Evidence, Reports};
 use crate::findings::Findings;
+use crate::policy::Field;
 use std::sync::Arc;
 
 /// Questions of each property where nobody asks for more.
@@ -36,6 +37,18 @@ fn case_and_later(draws: &mut Draws) -> (Case, OffsetDateTime) {
     (case, later)
 }
 
+/// A question, and times at which it is asked again, with and without some exemptions.
+fn case_again(draws: &mut Draws) -> (Case, Vec<(OffsetDateTime, bool)>) {
+    let case = case(draws);
+    let times = (0..6).map(|_| (time_of(draws, &case), draws.one_in(3))).collect();
+    (case, times)
+}
+
+/// A question, and another context.
+fn case_elsewhere(draws: &mut Draws) -> (Case, Context) {
+    (case(draws), context(draws))
+}
+
 /// A question, and the same in another order of rules, exemptions, reports and manifests.
 fn shuffled(draws: &mut Draws) -> (Case, Case) {
     let case = case(draws);
@@ -46,7 +59,10 @@ fn shuffled(draws: &mut Draws) -> (Case, Case) {
     for subject in &mut other.subjects {
         if let Evidence::Verified(reports) = &*subject.evidence {
             let (mut list, mut vex) = (reports.to_vec(), reports.vex().to_vec());
-            draws.shuffle(&mut list);
+            // Where all are from the future, the first is named.
+            if !believed(subject, case.now).is_empty() {
+                draws.shuffle(&mut list);
+            }
             draws.shuffle(&mut vex);
             subject.evidence = Arc::new(Evidence::verified(Reports::new(list, vex)));
         }
@@ -91,6 +107,26 @@ fn without_a_finding(draws: &mut Draws) -> (Case, Case) {
         subject.evidence = Arc::new(Evidence::verified(reports));
     }
     (case, other)
+}
+
+/// One context in `fields`, and another in all others.
+fn mixed(one: &Context, other: &Context, fields: &[Field]) -> Context {
+    let is_of = |field| if fields.contains(&field) { one } else { other }.clone();
+    Context {
+        provider: is_of(Field::Provider).provider,
+        account: is_of(Field::Account).account,
+        region: is_of(Field::Region).region,
+        cluster: is_of(Field::Cluster).cluster,
+        namespace: is_of(Field::Namespace).namespace,
+        namespace_labels: is_of(Field::NamespaceLabels).namespace_labels,
+        workload_kind: is_of(Field::Workload).workload_kind,
+        workload: is_of(Field::Workload).workload,
+        pod: is_of(Field::Pod).pod,
+        pod_labels: is_of(Field::PodLabels).pod_labels,
+        service_account: is_of(Field::ServiceAccount).service_account,
+        container: is_of(Field::Container).container,
+        break_glass: is_of(Field::BreakGlass).break_glass,
+    }
 }
 
 fn with(case: &Case, exemptions: &[&Exemption]) -> Case {
@@ -166,6 +202,33 @@ proptest! {
         // What begins or ends in between is in the next answer.
         let next = Case { now: end, ..case.clone() };
         prop_assert!(Answer::of(&next.decision()) == oracle(&next), "the next answer is wrong");
+    }
+
+    #[test]
+    fn what_is_kept_beside_reports_changes_no_answer((case, times) in Random(case_again)) {
+        let mut other = case.clone();
+        other.document.exemptions.clear();
+        other.document.rules.reverse();
+        let (policy, other_policy) = (case.policy(), other.policy());
+        for (now, is_other) in times {
+            let (case, policy) =
+                if is_other { (&other, &other_policy) } else { (&case, &policy) };
+            let answer = Answer::of(&case.decision_at(policy, now));
+            prop_assert!(answer == oracle(&Case { now, ..case.clone() }), "{answer:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn an_answer_depends_on_nothing_that_it_does_not_vary_by((case, ctx) in Random(case_elsewhere)) {
+        let policy = case.policy();
+        let mut here = case.decision_at(&policy, case.now);
+        let elsewhere = Case { ctx: mixed(&case.ctx, &ctx, policy.vary()), ..case.clone() };
+        let mut there = elsewhere.decision_at(&policy, case.now);
+        for decision in [&mut here, &mut there] {
+            // It is told of whether or not the policy knows break-glass.
+            decision.notices.retain(|notice| notice.kind != NoticeKind::BreakGlassRefused);
+        }
+        prop_assert!(here == there, "it is another with {:?}: {there:?}", elsewhere.ctx);
     }
 
     #[test]

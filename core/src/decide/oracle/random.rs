@@ -20,9 +20,22 @@ const ACCOUNTS: [&str; 2] = ["", "acc"];
 const REGIONS: [&str; 2] = ["", "eu"];
 const CLUSTERS: [&str; 3] = ["", "prod-1", "test-1"];
 const NAMESPACES: [&str; 4] = ["", "web", "web-dev", "db"];
-const KINDS: [&str; 3] = ["", "Deployment", "StatefulSet"];
-const WORKLOADS: [&str; 3] = ["", "web", "db"];
-const PODS: [&str; 3] = ["", "web-1", "db-1"];
+const KINDS: [&str; 8] =
+    ["", "Deployment", "ReplicaSet", "Pod", "StatefulSet", "DaemonSet", "Job", "CronJob"];
+/// Names of workloads and pods; not all of what follows a `-` is what Kubernetes puts there.
+const WORKLOADS: [&str; 8] =
+    ["", "web", "web-6d4b75cb6d", "web-abcde", "web-29000000", "web-2900000", "db", "-2"];
+const PODS: [&str; 8] = [
+    "",
+    "web-6d4b75cb6d-hx2k4",
+    "web-29000000-hx2k4",
+    "web-hx2k4",
+    "web-0",
+    "web-07",
+    "web-6d4b75cb6d",
+    "db-22222",
+];
+const HASHES: [&str; 3] = ["6d4b75cb6d", "hx2k4", ""];
 const ACCOUNTS_OF_SERVICES: [&str; 2] = ["", "default"];
 const CONTAINERS: [&str; 3] = ["", "app", "sidecar"];
 const KEYS: [&str; 2] = ["team", "tier"];
@@ -93,7 +106,7 @@ fn image(draws: &mut Draws) -> crate::image::Reference {
     text.parse().unwrap()
 }
 
-fn context(draws: &mut Draws) -> Context {
+pub(super) fn context(draws: &mut Draws) -> Context {
     let mut text = |among: &[&str]| draws.pick(among).to_owned();
     let mut ctx = Context {
         provider: text(&PROVIDERS),
@@ -110,6 +123,9 @@ fn context(draws: &mut Draws) -> Context {
         ..Context::default()
     };
     ctx.pod_labels = labels(draws);
+    if draws.one_in(3) {
+        ctx.pod_labels.insert("pod-template-hash".to_owned(), draws.pick(&HASHES).to_owned());
+    }
     ctx.namespace_labels = labels(draws);
     ctx
 }
@@ -301,9 +317,18 @@ fn matcher(draws: &mut Draws, field: &'static str, operators: &[&'static str]) -
         ("pod", _) if whole => &PODS[1..],
         ("serviceAccount", _) => &ACCOUNTS_OF_SERVICES[1..],
         ("container", _) => &CONTAINERS[1..],
-        ("workload", _) if whole => &["Deployment/web", "StatefulSet/db", "Deployment/db"],
-        ("workload", "startsWith") => &["Deployment/", "Deployment/w", "Stateful"],
-        ("workload", _) => &["/web", "t/d", "db"],
+        ("workload", _) if whole => &[
+            "Deployment/web",
+            "ReplicaSet/web-6d4b75cb6d",
+            "StatefulSet/web",
+            "DaemonSet/web",
+            "Job/web-29000000",
+            "CronJob/web",
+            "Pod/web-0",
+            "Deployment/db",
+        ],
+        ("workload", "startsWith") => &["Deployment/", "Deployment/w", "Stateful", "Pod/web-"],
+        ("workload", _) => &["/web", "t/web", "db", "-6d4b75cb6d", "Set/"],
         ("namespace" | "cluster" | "pod", _) => &["web", "db", "-1", "-dev", "prod"],
         ("image", _) if operators.len() == 4 => {
             let own =

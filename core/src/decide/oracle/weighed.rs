@@ -223,10 +223,11 @@ fn top(placed: &[Placed<'_>]) -> Vec<Finding> {
     placed.iter().take(TOP_FINDINGS).map(|(_, finding)| (*finding).clone()).collect()
 }
 
-/// Why reports are not believed: all are from the future, or there are none.
+/// Why reports are not believed: all are from the future, of which the first is named, or there are
+/// none.
 fn rejected(manifest: &Manifest) -> Rejection {
     let Evidence::Verified(reports) = &*manifest.evidence else { unreachable!() };
-    let first = reports.iter().min_by_key(|report| (report.findings.scanned_at, report.digest));
+    let first = reports.first();
     let detail = match first {
         Some(report) => {
             let at = rfc3339(report.findings.scanned_at);
