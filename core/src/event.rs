@@ -10,14 +10,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::decide::{
-    Action, Context, Decision, MAX_JUSTIFICATION, Notice, NoticeKind, Violation, instant, printable,
+    Action, Context, Decision, MAX_JUSTIFICATION, Notice, NoticeKind, instant, printable,
 };
 use crate::evidence::{Evidence, Report, Subject};
 use crate::findings::Scanner;
 use crate::image::{Digest, Platform, Reference};
 
-pub use self::grounds::{Criteria, ExemptionRecord};
-use self::grounds::{criteria, exemption_record};
+pub use self::grounds::{Criteria, ExemptionRecord, ViolationRecord};
+use self::grounds::{exemption_record, violation_record};
 pub use self::line::{Line, ReportLine, VexLine};
 
 /// The most violations that an event lists, the most exemptions, notices and manifests.
@@ -115,33 +115,6 @@ pub struct Event {
     pub policy_revision: String,
     /// How long the answer took, in microseconds.
     pub duration_us: u64,
-}
-
-/// A violation in an event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ViolationRecord {
-    /// Name of the rule.
-    pub rule: String,
-    /// What the rule does about it.
-    pub action: Action,
-    /// The word for the condition.
-    pub condition: &'static str,
-    /// What the rule asks for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub criteria: Option<Criteria>,
-    /// Whether this is the one that decided.
-    pub deciding: bool,
-    /// The manifest.
-    pub subject: Option<Digest>,
-    /// Its platform, for a manifest of an index.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// Identifiers of the worst findings that count for it.
-    pub ids: Vec<String>,
-    /// How many findings count for it.
-    pub total: usize,
-    /// What is wrong, with the criteria that were used.
-    pub message: String,
 }
 
 /// A notice in an event.
@@ -312,21 +285,6 @@ fn platform(platform: &Platform) -> Platform {
         os: name(&platform.os),
         architecture: name(&platform.architecture),
         variant: platform.variant.as_deref().map(name),
-    }
-}
-
-fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord {
-    ViolationRecord {
-        rule: name(&violation.rule),
-        action: violation.action,
-        condition: violation.condition.as_str(),
-        criteria: criteria(&violation.condition),
-        deciding: violation.deciding,
-        subject: violation.subject,
-        platform: violation.platform.as_ref().map(platform),
-        ids: violation.findings().map(|finding| name(finding.id())).collect(),
-        total: violation.total(),
-        message: violation.message(image),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events of decisions, as a sink reads them.
 
+use super::grounds::criteria;
 use super::*;
 use crate::decide::{Applied, Condition, Lifted, decide};
 use crate::evidence::{Reason, Rejection, Source};
