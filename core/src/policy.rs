@@ -10,6 +10,7 @@ mod exemption;
 pub(crate) mod fields;
 pub(crate) mod reader;
 mod document;
+mod doubts;
 mod shadow;
 
 use std::collections::{BTreeSet, HashMap};
@@ -151,6 +152,8 @@ pub struct Policy {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    /// Warnings that depend on the time.
+    timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
     /// Names this compiled policy among all that this process made.
     serial: u64,
@@ -167,6 +170,7 @@ struct Parts {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    timed: Vec<doubts::Timed>,
 }
 
 impl Policy {
@@ -194,6 +198,7 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
@@ -228,6 +233,7 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
             vary: fields.into_iter().collect(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
@@ -256,10 +262,18 @@ impl Policy {
         &self.rules
     }
 
-    /// What is allowed but probably not meant, at most [`MAX_PROBLEMS`].
+    /// What is allowed but probably not meant, whatever the time, at most [`MAX_PROBLEMS`].
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// What is allowed but probably not meant at `now`: [`Policy::warnings`], and then exemptions and
+    /// allowed vulnerabilities that have ended, or end within 14 days; at most [`MAX_PROBLEMS`].
+    #[must_use]
+    pub fn warnings_at(&self, now: OffsetDateTime) -> Vec<Problem> {
+        let timed = self.timed.iter().filter_map(|timed| timed.at(now));
+        self.warnings.iter().cloned().chain(timed).take(MAX_PROBLEMS).collect()
     }
 
     /// The fields that any enabled rule looks at, in the order of [`Field`]: two containers of one

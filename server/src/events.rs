@@ -1,9 +1,11 @@
 //! A checker in, the same with a record of every decision out.
 //!
 //! Every answer makes one event for each container. Events go through a bounded queue to a writer of
-//! its own: a slow or full disk never slows an answer, and what is dropped is counted.
+//! its own: a slow or full disk never slows an answer, and what is dropped is counted. Only where
+//! break-glass lifts a denial, the answer waits until that is on disk ([`glass`]).
 
 mod file;
+mod glass;
 mod queue;
 
 use std::sync::Arc;
@@ -41,7 +43,7 @@ impl Ids {
     }
 }
 
-impl<C: Check> Recorded<C> {
+impl<C> Recorded<C> {
     /// Records into `queue`, if there is one, and into the log. Events are named after the time
     /// `start`, which tells one run of the service from another, and a running number.
     #[must_use]
@@ -55,14 +57,22 @@ impl<C: Check> Recorded<C> {
         Self { inner, queue, ids, metrics }
     }
 
+    fn event(&self, decided: &Decided, time: OffsetDateTime) -> Event {
+        let Decided { context, image, subjects, decision, took } = decided;
+        let id = self.ids.next();
+        Event::new(Call { id: &id, time, took: *took }, image, subjects, context, decision)
+    }
+
+    /// Records all but the lifted denials, of which there is a record already.
     fn record(&self, answer: &Answer) {
         for decided in &answer.decided {
             let action = decided.decision.action;
             self.metrics.decision(action.as_str());
-            let id = self.ids.next();
-            let call = Call { id: &id, time: answer.evaluated_at, took: decided.took };
-            let Decided { context, image, subjects, decision, .. } = decided;
-            let event = Event::new(call, image, subjects, context, decision);
+            self.metrics.exemptions_applied(decided.decision.exemptions.len());
+            if decided.decision.break_glass.is_some() {
+                continue;
+            }
+            let event = self.event(decided, answer.evaluated_at);
             if action != Action::Allow {
                 tracing::info!(
                     id = event.id,
@@ -76,7 +86,7 @@ impl<C: Check> Recorded<C> {
                 );
             }
             if let Some(queue) = &self.queue
-                && !queue.push(event, subjects)
+                && !queue.push(event, &decided.subjects)
             {
                 self.metrics.event_dropped();
             }
@@ -88,6 +98,7 @@ impl<C: Check> Check for Recorded<C> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let answer = self.inner.check(question, deadline).await?;
+        let answer = self.record_first(answer, deadline).await;
         self.record(&answer);
         self.metrics.answered(asked.elapsed());
         Ok(answer)
@@ -103,7 +114,6 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::events::queue::Entry;
 
     const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
 
@@ -145,10 +155,7 @@ mod tests {
         let answer = recorded.check(question(&["a", "b", "c"]), Instant::now()).await.unwrap();
         assert_eq!(answer.decided.len(), 3);
         assert_eq!(dropped(&metrics), "1");
-        let mut next = || match events.try_recv().unwrap() {
-            Entry::Decision(event) => event,
-            other => panic!("not a decision: {other:?}"),
-        };
+        let mut next = || events.try_recv().unwrap().into_event().unwrap();
         let (a, b) = (next(), next());
         assert_eq!((a.container.as_str(), b.container.as_str()), ("a", "b"));
         recorded.check(question(&["d"]), Instant::now()).await.unwrap();

@@ -14,6 +14,7 @@ use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy, PolicyErrors, Source};
 use portcullis_core::ports::Clock;
 use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::chain;
@@ -126,6 +127,7 @@ impl Rules {
         let mut seen = (None, None);
         self.announce(&clock, &metrics);
         loop {
+            self.count_exemptions(clock.now(), &metrics);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
@@ -207,6 +209,25 @@ impl Rules {
             }
         }
         Some(now)
+    }
+
+    /// Counts the exemptions in force, those that are still to begin and those that have ended.
+    fn count_exemptions(&self, now: OffsetDateTime, metrics: &Metrics) {
+        let policy = self.policy();
+        let (mut pending, mut active, mut expired) = (0_usize, 0_usize, 0_usize);
+        for exemption in policy.exemptions() {
+            let state = if exemption.holds(now) {
+                &mut active
+            } else if exemption.until().is_some_and(|until| until <= now) {
+                &mut expired
+            } else {
+                &mut pending
+            };
+            *state += 1;
+        }
+        metrics.exemptions("pending", pending);
+        metrics.exemptions("active", active);
+        metrics.exemptions("expired", expired);
     }
 
     fn announce(&self, clock: &Arc<dyn Clock>, metrics: &Metrics) {

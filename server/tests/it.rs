@@ -41,3 +41,9 @@ mod admin;
 #[cfg(test)]
 #[path = "it/events.rs"]
 mod events;
+#[cfg(test)]
+#[path = "it/exemptions.rs"]
+mod exemptions;
+#[cfg(test)]
+#[path = "it/break_glass.rs"]
+mod break_glass;

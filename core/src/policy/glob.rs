@@ -40,6 +40,15 @@ impl Glob {
         (wildcards <= MAX_WILDCARDS).then_some(Self { tokens })
     }
 
+    /// A text that fits.
+    pub(super) fn example(&self) -> String {
+        let part = |token: &Token| match token {
+            Token::Text(text) => text.to_string(),
+            Token::Segment | Token::Anything => "x".to_owned(),
+        };
+        self.tokens.iter().map(part).collect()
+    }
+
     /// Whether all of `text` fits.
     pub(crate) fn matches(&self, text: &str) -> bool {
         // Every place of the text, in bytes, that what was read of the pattern can end at.

@@ -39,13 +39,12 @@ impl Node {
         matches!(&self.kind, Kind::List(items) if items.is_empty())
     }
 
-    /// The text of a mapping's field.
-    pub(super) fn text_at(&self, name: &str) -> Option<&str> {
-        let Kind::Map(entries) = &self.kind else {
-            return None;
-        };
-        match entries.iter().find(|(key, _)| key.name == name) {
-            Some((_, Self { kind: Kind::Text(text), .. })) => Some(text),
+    /// What a mapping has under a name.
+    pub(super) fn field(&self, name: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(entries) => {
+                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+            }
             _ => None,
         }
     }

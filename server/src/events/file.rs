@@ -1,14 +1,16 @@
 //! Lines that wait in, a file of JSON lines out.
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_core::event::Line;
 use portcullis_core::simulate::recorded::MAX_LINE;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::queue::{Entry, QUEUE, Queue, Written};
+use super::queue::{Held, QUEUE, Queue, Record, Written};
 use crate::metrics::Metrics;
 
 /// The most lines that are written at once.
@@ -19,12 +21,14 @@ const ENOUGH: usize = 1024 * 1024;
 /// Appends events to a file as JSON lines until the queue is closed and empty.
 pub struct EventFile {
     path: PathBuf,
-    file: std::fs::File,
+    file: File,
+    /// Whether the last line in the file lacks its end, because writing failed within it.
+    torn: bool,
+    /// Whether it is known that the name of the file is on disk.
+    named: bool,
     /// How long the file is at least, if nobody cut it.
     length: u64,
-    /// Whether the last line may have no end.
-    torn: bool,
-    queue: mpsc::Receiver<Entry>,
+    queue: mpsc::Receiver<Record>,
     written: Written,
     metrics: Arc<Metrics>,
 }
@@ -35,24 +39,25 @@ impl EventFile {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: PathBuf, metrics: Arc<Metrics>) -> io::Result<(Self, Queue)> {
-        let file = std::fs::File::options().create(true).append(true).open(&path)?;
+        let file = append(&path)?;
         let length = file.metadata()?.len();
-        let (queue, entries) = Queue::new(QUEUE);
-        let written = queue.written();
-        let file = Self { path, file, length, torn: false, queue: entries, written, metrics };
-        Ok((file, queue))
+        let (queue, records) = Queue::new(QUEUE);
+        let (torn, named, written) = (false, false, queue.written());
+        Ok((Self { path, file, torn, named, length, queue: records, written, metrics }, queue))
     }
 
     /// Writes until the queue is closed. Runs on a thread of its own, because disks block.
     pub fn run(mut self) {
-        let mut entries = Vec::with_capacity(BATCH);
+        let mut records = Vec::with_capacity(BATCH);
         let mut failing = false;
-        while self.queue.blocking_recv_many(&mut entries, BATCH) > 0 {
+        while self.queue.blocking_recv_many(&mut records, BATCH) > 0 {
             let mut failed = None;
             let mut batch = Batch::default();
-            for entry in entries.drain(..) {
-                if let Err(error) = batch.add(&entry) {
-                    self.unwritable(&entry, &error);
+            for record in records.drain(..).filter(|record| !record.is_void()) {
+                if let Err(error) = batch.add(record) {
+                    // A report stays known as written: it would be no shorter the next time.
+                    let path = self.path.display();
+                    tracing::warn!(%error, %path, limit = MAX_LINE, "a line cannot be written");
                 }
                 if batch.lines.len() >= ENOUGH {
                     failed = self.write(&mut batch).err().or(failed);
@@ -68,70 +73,133 @@ impl EventFile {
         }
     }
 
-    /// Writes a batch and empties it, or counts what is lost.
+    /// Writes a batch and empties it, and tells those who wait; or counts what is lost.
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let Batch { lines, decisions } = std::mem::take(batch);
-        let written = self.append(&lines);
-        if written.is_err() {
+        let Batch { lines, decisions, awaited, lost } = std::mem::take(batch);
+        (0..lost).for_each(|_| self.metrics.event_dropped());
+        if let Err(error) = self.append(&lines) {
             // How much of it is in the file is not known.
-            self.torn = true;
             self.written.forget();
+            // Who awaits an event hears that it was not written, and acts upon that.
             (0..decisions).for_each(|_| self.metrics.event_dropped());
+            return Err(error);
         }
-        written
+        self.confirm(awaited);
+        Ok(())
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        // Whoever rotates the file by cutting it takes the reports with it.
-        let now = self.file.metadata()?;
-        if now.is_file() && now.len() < self.length {
-            self.written.forget();
-            self.length = now.len();
-        }
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.torn = false;
-        }
-        self.file.write_all(lines)?;
-        self.file.flush()?;
+        self.follow()?;
+        write_lines(&mut self.file, &mut self.torn, lines)?;
         self.length = self.length.saturating_add(lines.len() as u64);
         Ok(())
     }
 
-    /// A line that cannot be written, wherever. A report stays known as written: it would be no
-    /// shorter the next time.
-    fn unwritable(&self, entry: &Entry, error: &serde_json::Error) {
-        if matches!(entry, Entry::Decision(_)) {
-            self.metrics.event_dropped();
+    /// Takes up another file where the one that is open is no longer at its path: it was rotated,
+    /// or somebody took it away, and nobody would read what is written into it.
+    fn follow(&mut self) -> io::Result<()> {
+        let own = self.file.metadata()?;
+        let there = std::fs::metadata(&self.path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
+            // Whoever rotates the file by cutting it takes the reports with it.
+            if own.is_file() && own.len() < self.length {
+                self.written.forget();
+                self.length = own.len();
+            }
+            return Ok(());
         }
-        let path = self.path.display();
-        tracing::warn!(%error, %path, limit = MAX_LINE, "a line cannot be written");
+        self.file = append(&self.path)?;
+        self.length = self.file.metadata()?.len();
+        self.written.forget();
+        (self.torn, self.named) = (false, false);
+        Ok(())
     }
+
+    /// Tells those who wait that their events are on disk.
+    fn confirm(&mut self, awaited: Vec<oneshot::Sender<()>>) {
+        if awaited.is_empty() {
+            return;
+        }
+        match self.sync() {
+            Ok(()) => awaited.into_iter().for_each(|awaited| {
+                // Who has given up meanwhile does not hear it.
+                let _ = awaited.send(());
+            }),
+            Err(error) => {
+                let path = self.path.display();
+                tracing::error!(%error, %path, "events cannot be kept on disk");
+            }
+        }
+    }
+
+    /// Waits until what was written would survive a crash of the machine. Fails for a pipe and a
+    /// device, which keep nothing.
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.named {
+            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            self.named = true;
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// Writes `lines` on a line of their own, and keeps in `torn` whether the last one has no end.
+fn write_lines(file: &mut impl Write, torn: &mut bool, lines: &[u8]) -> io::Result<()> {
+    if *torn && !lines.is_empty() {
+        file.write_all(b"\n")?;
+        *torn = false;
+    }
+    let mut left = lines;
+    while !left.is_empty() {
+        let length = match file.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            written => written?,
+        };
+        let (written, rest) = left.split_at_checked(length).unwrap_or((left, &[]));
+        *torn = written.last().map_or(*torn, |last| *last != b'\n');
+        left = rest;
+    }
+    file.flush()
 }
 
 /// Lines that are written together.
 #[derive(Debug, Default)]
 struct Batch {
     lines: Vec<u8>,
+    /// How many of them are decisions that nobody awaits.
     decisions: usize,
+    /// Who waits until they are on disk.
+    awaited: Vec<oneshot::Sender<()>>,
+    /// How many decisions that nobody awaits are too long for a line.
+    lost: usize,
 }
 
 impl Batch {
-    /// Adds the line of `entry`, unless it is longer than [`MAX_LINE`].
-    fn add(&mut self, entry: &Entry) -> Result<(), serde_json::Error> {
+    /// Adds the line of `record`, unless it is longer than [`MAX_LINE`].
+    fn add(&mut self, record: Record) -> Result<(), serde_json::Error> {
         let before = self.lines.len();
-        let line = match entry {
-            Entry::Decision(event) => Line::Decision(event),
-            Entry::Report(report) => Line::from(&**report),
-            Entry::Vex(document) => Line::from(&**document),
+        let line = match &record.held {
+            Held::Decision(event) => Line::Decision(event),
+            Held::Report(report) => Line::from(&**report),
+            Held::Vex(document) => Line::from(&**document),
         };
+        let unawaited = matches!(record.held, Held::Decision(_)) && record.awaited.is_none();
         let mut bounded = Bounded { lines: &mut self.lines, room: MAX_LINE };
         if let Err(error) = serde_json::to_writer(&mut bounded, &line) {
             self.lines.truncate(before);
+            self.lost += usize::from(unawaited);
             return Err(error);
         }
         self.lines.push(b'\n');
-        self.decisions += usize::from(matches!(entry, Entry::Decision(_)));
+        self.decisions += usize::from(unawaited);
+        self.awaited.extend(record.awaited);
         Ok(())
     }
 }
@@ -157,6 +225,35 @@ impl Write for Bounded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes so many bytes, and then no more.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = (self.1 - self.0.len()).min(bytes.len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.extend(&bytes[..room]);
+            Ok(room)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_after_one_that_was_torn_is_whole() {
+        for (room, expected) in [(0, "c\n"), (1, "a\nc\n"), (2, "a\nc\n"), (3, "a\nb\nc\n")] {
+            let (mut file, mut torn) = (Full(Vec::new(), room), false);
+            assert!(write_lines(&mut file, &mut torn, b"a\nb\n").is_err());
+            file.1 = usize::MAX;
+            write_lines(&mut file, &mut torn, b"c\n").unwrap();
+            assert_eq!(String::from_utf8(file.0).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn a_line_ends_at_its_bound() {

@@ -10,18 +10,6 @@ use serde_json::Value;
 
 use crate::world::*;
 
-/// All lines of a kind.
-fn lines_of(path: &Path, kind: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    assert!(text.is_empty() || text.ends_with('\n'));
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["kind"] == kind).collect()
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    lines_of(path, "decision")
-}
-
 #[tokio::test]
 async fn every_container_has_one_event_when_the_service_has_stopped() {
     let mut site = Site::new().await;
