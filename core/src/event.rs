@@ -16,8 +16,11 @@ use crate::decide::{
 use crate::evidence::Subject;
 use crate::image::{Digest, Platform, Reference};
 
+pub use self::evidence::{EvidenceRecord, ReportRecord};
+use self::evidence::{evidence_record, is_cut};
 pub use self::grounds::{Criteria, ExemptionRecord};
 use self::grounds::{criteria, exemption_record};
+pub use self::line::{Line, ReportLine, VexLine};
 
 /// The most violations that an event lists, the most exemptions, notices and manifests.
 pub const MAX_LISTED: usize = 100;
@@ -27,10 +30,6 @@ pub const MAX_NAME: usize = 512;
 pub const MAX_LABELS: usize = 256;
 /// The longest detail in an event, in bytes.
 const MAX_DETAIL: usize = 1024;
-
-pub use self::evidence::{EvidenceRecord, ReportRecord};
-use self::evidence::{evidence_record, is_cut};
-pub use self::line::{Line, ReportLine, VexLine};
 
 /// What the caller knows of a question and its answer.
 #[derive(Debug, Clone, Copy)]
@@ -205,7 +204,7 @@ impl Event {
             violations_total: decision.violations.len(),
             exemptions: listed(&decision.exemptions, exemption_record),
             exemptions_total: decision.exemptions.len(),
-            break_glass: decision.break_glass.as_ref().map(|lifted| name(&lifted.name)),
+            break_glass: decision.break_glass.as_ref().map(|lifted| self::name(&lifted.name)),
             notices: listed(&decision.notices, notice_record),
             notices_total: decision.notices.len(),
             evidence: listed(subjects, evidence_record),

@@ -3,11 +3,14 @@
 pub(crate) mod node;
 mod prefix;
 mod labels;
+mod lineage;
 mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod index;
 pub(crate) mod fields;
+mod schema;
 pub(crate) mod reader;
 mod document;
 mod doubts;
@@ -29,6 +32,7 @@ pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
+pub use self::schema::schema;
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -155,6 +159,8 @@ pub struct Policy {
     /// Warnings that depend on the time.
     timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
+    /// Which of the above can be about a target.
+    indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
     serial: u64,
 }
@@ -223,6 +229,7 @@ impl Policy {
         if !break_glass.is_empty() {
             fields.insert(Field::BreakGlass);
         }
+        let indexes = index::Indexes::new(&rules, &exemptions, &break_glass);
         Self {
             revision,
             evaluation,
@@ -235,6 +242,7 @@ impl Policy {
             warnings,
             timed,
             vary: fields.into_iter().collect(),
+            indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -114,6 +114,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::events::queue::Entry;
 
     const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
 
@@ -155,7 +156,10 @@ mod tests {
         let answer = recorded.check(question(&["a", "b", "c"]), Instant::now()).await.unwrap();
         assert_eq!(answer.decided.len(), 3);
         assert_eq!(dropped(&metrics), "1");
-        let mut next = || events.try_recv().unwrap().into_event().unwrap();
+        let mut next = || match events.try_recv().unwrap() {
+            Entry::Decision(event) => event,
+            other => panic!("not a decision: {other:?}"),
+        };
         let (a, b) = (next(), next());
         assert_eq!((a.container.as_str(), b.container.as_str()), ("a", "b"));
         recorded.check(question(&["d"]), Instant::now()).await.unwrap();

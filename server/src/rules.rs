@@ -3,6 +3,8 @@
 //! A file that cannot be used keeps what was there before, and says so in the log and in
 //! `portcullis_reloads_total`.
 
+mod upkeep;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +16,9 @@ use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy, PolicyErrors, Source};
 use portcullis_core::ports::Clock;
 use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use self::upkeep::Upkeep;
 use crate::chain::chain;
 use crate::metrics::Metrics;
 
@@ -124,10 +126,10 @@ impl Rules {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) {
-        let mut seen = (None, None);
+        let (mut seen, mut upkeep) = ((None, None), Upkeep::default());
         self.announce(&clock, &metrics);
         loop {
-            self.count_exemptions(clock.now(), &metrics);
+            upkeep.look(&self.policy(), clock.now(), &metrics);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
@@ -211,25 +213,6 @@ impl Rules {
         Some(now)
     }
 
-    /// Counts the exemptions in force, those that are still to begin and those that have ended.
-    fn count_exemptions(&self, now: OffsetDateTime, metrics: &Metrics) {
-        let policy = self.policy();
-        let (mut pending, mut active, mut expired) = (0_usize, 0_usize, 0_usize);
-        for exemption in policy.exemptions() {
-            let state = if exemption.holds(now) {
-                &mut active
-            } else if exemption.until().is_some_and(|until| until <= now) {
-                &mut expired
-            } else {
-                &mut pending
-            };
-            *state += 1;
-        }
-        metrics.exemptions("pending", pending);
-        metrics.exemptions("active", active);
-        metrics.exemptions("expired", expired);
-    }
-
     fn announce(&self, clock: &Arc<dyn Clock>, metrics: &Metrics) {
         let policy = self.policy();
         metrics.policy(policy.rules().len(), clock.now());
@@ -238,9 +221,6 @@ impl Rules {
             rules = policy.rules().len(),
             "policy is in force"
         );
-        for warning in policy.warnings() {
-            tracing::warn!("{warning}");
-        }
         for warning in self.trust().warnings() {
             tracing::warn!("{warning}");
         }

@@ -21,6 +21,9 @@ mod faults;
 #[path = "it/distrust.rs"]
 mod distrust;
 #[cfg(test)]
+#[path = "it/formats.rs"]
+mod formats;
+#[cfg(test)]
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]

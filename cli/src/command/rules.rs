@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use portcullis_core::policy::{self, Policy};
 use portcullis_server::rules::rule_sources;
 
+use crate::render;
+
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod test;
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     /// Decide recorded decisions again by old and by new rules, and show which would change. Exit
     /// status: 0 compared, 1 not.
     Diff(diff::Args),
+    /// Print the JSON Schema of rule files, by which editors complete and check them.
+    Schema,
 }
 
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -30,6 +34,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args),
         Command::Test(args) => test::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Schema => {
+            render::json_document(&policy::schema())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

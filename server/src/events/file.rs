@@ -10,7 +10,7 @@ use portcullis_core::event::Line;
 use portcullis_core::simulate::recorded::MAX_LINE;
 use tokio::sync::{mpsc, oneshot};
 
-use super::queue::{Held, QUEUE, Queue, Record, Written};
+use super::queue::{Entry, QUEUE, Queue, Written};
 use crate::metrics::Metrics;
 
 /// The most lines that are written at once.
@@ -22,13 +22,13 @@ const ENOUGH: usize = 1024 * 1024;
 pub struct EventFile {
     path: PathBuf,
     file: File,
-    /// Whether the last line in the file lacks its end, because writing failed within it.
+    /// How long the file is at least, if nobody cut it.
+    length: u64,
+    /// Whether the last line has no end, because writing failed within it.
     torn: bool,
     /// Whether it is known that the name of the file is on disk.
     named: bool,
-    /// How long the file is at least, if nobody cut it.
-    length: u64,
-    queue: mpsc::Receiver<Record>,
+    queue: mpsc::Receiver<Entry>,
     written: Written,
     metrics: Arc<Metrics>,
 }
@@ -39,25 +39,27 @@ impl EventFile {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: PathBuf, metrics: Arc<Metrics>) -> io::Result<(Self, Queue)> {
-        let file = append(&path)?;
+        let file = open(&path)?;
         let length = file.metadata()?.len();
-        let (queue, records) = Queue::new(QUEUE);
-        let (torn, named, written) = (false, false, queue.written());
-        Ok((Self { path, file, torn, named, length, queue: records, written, metrics }, queue))
+        let (queue, entries) = Queue::new(QUEUE);
+        let written = queue.written();
+        let (torn, named) = (false, false);
+        let file = Self { path, file, length, torn, named, queue: entries, written, metrics };
+        Ok((file, queue))
     }
 
     /// Writes until the queue is closed. Runs on a thread of its own, because disks block.
     pub fn run(mut self) {
-        let mut records = Vec::with_capacity(BATCH);
+        let mut entries = Vec::with_capacity(BATCH);
         let mut failing = false;
-        while self.queue.blocking_recv_many(&mut records, BATCH) > 0 {
+        while self.queue.blocking_recv_many(&mut entries, BATCH) > 0 {
             let mut failed = None;
             let mut batch = Batch::default();
-            for record in records.drain(..).filter(|record| !record.is_void()) {
-                if let Err(error) = batch.add(record) {
-                    // A report stays known as written: it would be no shorter the next time.
-                    let path = self.path.display();
-                    tracing::warn!(%error, %path, limit = MAX_LINE, "a line cannot be written");
+            for entry in entries.drain(..).filter(|entry| !entry.is_void()) {
+                if let Err(error) = batch.add(&entry) {
+                    self.unwritable(&entry, &error);
+                } else if let Entry::Awaited(_, awaited) = entry {
+                    batch.awaited.push(awaited);
                 }
                 if batch.lines.len() >= ENOUGH {
                     failed = self.write(&mut batch).err().or(failed);
@@ -73,19 +75,18 @@ impl EventFile {
         }
     }
 
-    /// Writes a batch and empties it, and tells those who wait; or counts what is lost.
+    /// Writes a batch and empties it, or counts what is lost. Who awaits a line hears of it.
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let Batch { lines, decisions, awaited, lost } = std::mem::take(batch);
-        (0..lost).for_each(|_| self.metrics.event_dropped());
-        if let Err(error) = self.append(&lines) {
+        let Batch { lines, decisions, awaited } = std::mem::take(batch);
+        let written = self.append(&lines);
+        if written.is_err() {
             // How much of it is in the file is not known.
             self.written.forget();
-            // Who awaits an event hears that it was not written, and acts upon that.
             (0..decisions).for_each(|_| self.metrics.event_dropped());
-            return Err(error);
+        } else if !awaited.is_empty() {
+            self.confirm(awaited);
         }
-        self.confirm(awaited);
-        Ok(())
+        written
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -108,18 +109,15 @@ impl EventFile {
             }
             return Ok(());
         }
-        self.file = append(&self.path)?;
-        self.length = self.file.metadata()?.len();
+        self.file = open(&self.path)?;
         self.written.forget();
+        self.length = self.file.metadata()?.len();
         (self.torn, self.named) = (false, false);
         Ok(())
     }
 
-    /// Tells those who wait that their events are on disk.
+    /// Tells those who wait that their events are on disk, if they are.
     fn confirm(&mut self, awaited: Vec<oneshot::Sender<()>>) {
-        if awaited.is_empty() {
-            return;
-        }
         match self.sync() {
             Ok(()) => awaited.into_iter().for_each(|awaited| {
                 // Who has given up meanwhile does not hear it.
@@ -143,13 +141,23 @@ impl EventFile {
         }
         Ok(())
     }
+
+    /// A line that cannot be written, wherever. A report stays known as written: it would be no
+    /// shorter the next time.
+    fn unwritable(&self, entry: &Entry, error: &serde_json::Error) {
+        if matches!(entry, Entry::Decision(_)) {
+            self.metrics.event_dropped();
+        }
+        let path = self.path.display();
+        tracing::warn!(%error, %path, limit = MAX_LINE, "a line cannot be written");
+    }
 }
 
-fn append(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }
 
-/// Writes `lines` on a line of their own, and keeps in `torn` whether the last one has no end.
+/// Writes `lines` on lines of their own, and keeps in `torn` whether the last one has no end.
 fn write_lines(file: &mut impl Write, torn: &mut bool, lines: &[u8]) -> io::Result<()> {
     if *torn && !lines.is_empty() {
         file.write_all(b"\n")?;
@@ -173,33 +181,28 @@ fn write_lines(file: &mut impl Write, torn: &mut bool, lines: &[u8]) -> io::Resu
 #[derive(Debug, Default)]
 struct Batch {
     lines: Vec<u8>,
-    /// How many of them are decisions that nobody awaits.
+    /// How many decisions are lost if they cannot be written.
     decisions: usize,
     /// Who waits until they are on disk.
     awaited: Vec<oneshot::Sender<()>>,
-    /// How many decisions that nobody awaits are too long for a line.
-    lost: usize,
 }
 
 impl Batch {
-    /// Adds the line of `record`, unless it is longer than [`MAX_LINE`].
-    fn add(&mut self, record: Record) -> Result<(), serde_json::Error> {
+    /// Adds the line of `entry`, unless it is longer than [`MAX_LINE`].
+    fn add(&mut self, entry: &Entry) -> Result<(), serde_json::Error> {
         let before = self.lines.len();
-        let line = match &record.held {
-            Held::Decision(event) => Line::Decision(event),
-            Held::Report(report) => Line::from(&**report),
-            Held::Vex(document) => Line::from(&**document),
+        let line = match entry {
+            Entry::Decision(event) | Entry::Awaited(event, _) => Line::Decision(event),
+            Entry::Report(report) => Line::from(&**report),
+            Entry::Vex(document) => Line::from(&**document),
         };
-        let unawaited = matches!(record.held, Held::Decision(_)) && record.awaited.is_none();
         let mut bounded = Bounded { lines: &mut self.lines, room: MAX_LINE };
         if let Err(error) = serde_json::to_writer(&mut bounded, &line) {
             self.lines.truncate(before);
-            self.lost += usize::from(unawaited);
             return Err(error);
         }
         self.lines.push(b'\n');
-        self.decisions += usize::from(unawaited);
-        self.awaited.extend(record.awaited);
+        self.decisions += usize::from(matches!(entry, Entry::Decision(_)));
         Ok(())
     }
 }
@@ -225,6 +228,17 @@ impl Write for Bounded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_ends_at_its_bound() {
+        let mut lines = b"before".to_vec();
+        let mut bounded = Bounded { lines: &mut lines, room: 4 };
+        // Each character is a byte, and there are two quotes.
+        assert!(serde_json::to_writer(&mut bounded, "ab").is_ok());
+        assert_eq!(lines, b"before\"ab\"");
+        let mut bounded = Bounded { lines: &mut lines, room: 4 };
+        assert!(serde_json::to_writer(&mut bounded, "abc").is_err());
+    }
 
     /// Takes so many bytes, and then no more.
     struct Full(Vec<u8>, usize);
@@ -253,16 +267,5 @@ mod tests {
             write_lines(&mut file, &mut torn, b"c\n").unwrap();
             assert_eq!(String::from_utf8(file.0).unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn a_line_ends_at_its_bound() {
-        let mut lines = b"before".to_vec();
-        let mut bounded = Bounded { lines: &mut lines, room: 4 };
-        // Each character is a byte, and there are two quotes.
-        assert!(serde_json::to_writer(&mut bounded, "ab").is_ok());
-        assert_eq!(lines, b"before\"ab\"");
-        let mut bounded = Bounded { lines: &mut lines, room: 4 };
-        assert!(serde_json::to_writer(&mut bounded, "abc").is_err());
     }
 }

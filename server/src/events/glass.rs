@@ -5,9 +5,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use portcullis_core::decide::NoticeKind;
 use portcullis_core::event::Event;
-use portcullis_core::evidence::Subject;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Recorded;
@@ -40,16 +38,15 @@ impl<C> Recorded<C> {
         if count == 0 {
             return answer;
         }
-        let events: Vec<_> = lifted().map(|d| self.event(d, answer.evaluated_at)).collect();
+        let event = |decided| (self.event(decided, answer.evaluated_at), decided);
+        let events: Vec<_> = lifted().map(event).collect();
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         let until = now + left.saturating_sub(RESERVE.min(left / 4));
-        let named = lifted().map(|decided| decided.subjects.as_slice());
-        let awaited = self.push_first(events.iter().cloned().zip(named));
-        match written_first(awaited, until).await {
+        match self.write_first(&events, until).await {
             Ok(()) => {
                 self.metrics.break_glass("used", count);
-                events.iter().for_each(tell);
+                events.iter().for_each(|(event, _)| tell(event));
             }
             Err(error) => {
                 self.metrics.break_glass("not_recorded", count);
@@ -62,29 +59,25 @@ impl<C> Recorded<C> {
         answer
     }
 
-    fn push_first<'a>(
+    async fn write_first(
         &self,
-        events: impl Iterator<Item = (Event, &'a [Subject])>,
-    ) -> Result<Vec<oneshot::Receiver<()>>, Unrecorded> {
+        events: &[(Event, &Decided)],
+        until: Instant,
+    ) -> Result<(), Unrecorded> {
         let queue = self.queue.as_ref().ok_or(Unrecorded::NoFile)?;
-        let pushed = events.map(|(event, subjects)| {
-            queue.push_awaited(event, subjects).map_err(|error| match error {
+        let mut written = Vec::with_capacity(events.len());
+        for (event, decided) in events {
+            let pushed = queue.push_awaited(event.clone(), &decided.subjects);
+            written.push(pushed.map_err(|error| match error {
                 TrySendError::Full(_) => Unrecorded::Full,
                 TrySendError::Closed(_) => Unrecorded::Failed,
-            })
-        });
-        pushed.collect()
-    }
-}
-
-async fn written_first(
-    awaited: Result<Vec<oneshot::Receiver<()>>, Unrecorded>,
-    until: Instant,
-) -> Result<(), Unrecorded> {
-    match timeout_at(until, try_join_all(awaited?)).await {
-        Err(_elapsed) => Err(Unrecorded::Late),
-        Ok(Err(_dropped)) => Err(Unrecorded::Failed),
-        Ok(Ok(_)) => Ok(()),
+            })?);
+        }
+        match timeout_at(until, try_join_all(written)).await {
+            Err(_elapsed) => Err(Unrecorded::Late),
+            Ok(Err(_dropped)) => Err(Unrecorded::Failed),
+            Ok(Ok(_)) => Ok(()),
+        }
     }
 }
 

@@ -16,42 +16,28 @@ pub const QUEUE: usize = 10_000;
 /// forgotten, and each is written once more.
 const MAX_WRITTEN: usize = 100_000;
 
-/// A line on its way to the file.
+/// One line that waits to be written.
 #[derive(Debug)]
-pub struct Record {
-    pub(super) held: Held,
-    /// Who waits until it is on disk.
-    pub(super) awaited: Option<oneshot::Sender<()>>,
-}
-
-/// What a line says.
-#[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum Entry {
     Decision(Box<Event>),
+    /// A decision that is given once its line is on disk, and not at all if nobody waits for that
+    /// any more.
+    Awaited(Box<Event>, oneshot::Sender<()>),
     Report(Arc<Report>),
     Vex(Arc<Statements>),
 }
 
-impl Record {
-    /// Whether it was awaited by someone who has given up, and says what did not happen.
+impl Entry {
+    /// Whether it says what did not happen.
     pub(super) fn is_void(&self) -> bool {
-        self.awaited.as_ref().is_some_and(oneshot::Sender::is_closed)
-    }
-
-    /// The event, if it is one.
-    #[cfg(test)]
-    pub(super) fn into_event(self) -> Option<Event> {
-        match self.held {
-            Held::Decision(event) => Some(*event),
-            Held::Report(_) | Held::Vex(_) => None,
-        }
+        matches!(self, Self::Awaited(_, awaited) if awaited.is_closed())
     }
 }
 
 /// Where events go.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    lines: mpsc::Sender<Record>,
+    lines: mpsc::Sender<Entry>,
     written: Written,
 }
 
@@ -81,9 +67,9 @@ impl Written {
 
 impl Queue {
     /// A queue of at most `room` lines, and its other end.
-    pub(super) fn new(room: usize) -> (Self, mpsc::Receiver<Record>) {
-        let (lines, records) = mpsc::channel(room);
-        (Self { lines, written: Written::default() }, records)
+    pub(super) fn new(room: usize) -> (Self, mpsc::Receiver<Entry>) {
+        let (lines, entries) = mpsc::channel(room);
+        (Self { lines, written: Written::default() }, entries)
     }
 
     pub(super) fn written(&self) -> Written {
@@ -93,44 +79,38 @@ impl Queue {
     /// Adds what `subjects` have that was not written yet, and then `event`. `false` if there is no
     /// room for the event. What it names and has no room is added with the next event that names it.
     pub(super) fn push(&self, event: Event, subjects: &[Subject]) -> bool {
-        self.add(event, subjects, None).is_ok()
+        self.named(subjects);
+        self.lines.try_send(Entry::Decision(Box::new(event))).is_ok()
     }
 
-    /// As [`Queue::push`], and gives what hears when the event is on disk.
+    /// As [`Queue::push`], and gives what tells when the event is on disk, or fails if it will not be.
     pub(super) fn push_awaited(
         &self,
         event: Event,
         subjects: &[Subject],
-    ) -> Result<oneshot::Receiver<()>, TrySendError<Record>> {
+    ) -> Result<oneshot::Receiver<()>, TrySendError<Entry>> {
+        self.named(subjects);
         let (awaited, receiver) = oneshot::channel();
-        self.add(event, subjects, Some(awaited))?;
+        self.lines.try_send(Entry::Awaited(Box::new(event), awaited))?;
         Ok(receiver)
     }
 
-    fn add(
-        &self,
-        event: Event,
-        subjects: &[Subject],
-        awaited: Option<oneshot::Sender<()>>,
-    ) -> Result<(), TrySendError<Record>> {
+    fn named(&self, subjects: &[Subject]) {
         for subject in subjects {
             let Evidence::Verified(reports) = &*subject.evidence else {
                 continue;
             };
             for report in reports.iter() {
-                self.attached(report.digest, || Held::Report(Arc::clone(report)));
+                self.attached(report.digest, || Entry::Report(Arc::clone(report)));
             }
             for document in reports.vex() {
-                self.attached(document.digest, || Held::Vex(Arc::clone(document)));
+                self.attached(document.digest, || Entry::Vex(Arc::clone(document)));
             }
         }
-        self.lines.try_send(Record { held: Held::Decision(Box::new(event)), awaited })
     }
 
-    fn attached(&self, digest: Digest, held: impl FnOnce() -> Held) {
-        if self.written.add(digest)
-            && self.lines.try_send(Record { held: held(), awaited: None }).is_err()
-        {
+    fn attached(&self, digest: Digest, entry: impl FnOnce() -> Entry) {
+        if self.written.add(digest) && self.lines.try_send(entry()).is_err() {
             self.written.remove(digest);
         }
     }

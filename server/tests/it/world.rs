@@ -303,17 +303,17 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     panic!("it never came: {what}");
 }
 
-/// The events in a file.
-#[track_caller]
-pub(crate) fn lines(path: &Path) -> Vec<Value> {
-    lines_of(path, "decision")
-}
-
-/// The lines of a kind in a file.
+/// The lines of a kind in an event file.
 #[track_caller]
 pub(crate) fn lines_of(path: &Path, kind: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["kind"] == kind).collect()
+}
+
+/// The events in an event file.
+#[track_caller]
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
+    lines_of(path, "decision")
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use portcullis_core::policy::{self, Problem};
 use portcullis_server::rules::rule_sources;
+use time::OffsetDateTime;
 
 use crate::args::Output;
 use crate::render;
@@ -45,7 +46,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             rules: policy.rules().len(),
             revision: Some(policy.revision().to_owned()),
             errors: Vec::new(),
-            warnings: policy.warnings().to_vec(),
+            warnings: policy.warnings_at(OffsetDateTime::now_utc()),
         },
         Err(errors) => Verdict {
             usable: false,

@@ -178,7 +178,7 @@ fn normalised(field: Field, operator: Operator, value: &str) -> Option<String> {
         Field::Repository if whole => {
             let last = value.rsplit('/').next()?;
             let image = value.parse::<Reference>().ok()?;
-            (!last.contains([':', '@'])).then(|| image.name())
+            (!last.contains([':', '@'])).then(|| image.name().to_owned())
         }
         Field::Registry if whole => prefix::host(value),
         Field::Registry => Some(value.to_ascii_lowercase()),

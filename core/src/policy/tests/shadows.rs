@@ -206,6 +206,13 @@ fn rules_that_are_about_other_containers_are_not_compared() {
     let label = |value: &str| format!("scope: {{podLabels: {{matchLabels: {{tier: {value}}}}}}}");
     assert_eq!(found(&label("web"), &label("db")), 0);
     assert_eq!(found(&label("web"), &label("web")), 1);
+    // A workload is also what it belongs to.
+    let workload = |operator: &str, value: &str| {
+        format!("scope: {{match: [{{field: workload, operator: {operator}, values: [{value}]}}]}}")
+    };
+    let web = workload("equals", "Deployment/web");
+    assert_eq!(found(&web, &workload("equals", "ReplicaSet/web-7")), 1);
+    assert_eq!(found(&web, &workload("notEquals", "Deployment/web")), 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use portcullis_core::decide::{Action, Condition, Context, Decision, Lifted, Violation};
+use portcullis_core::decide::{Action, Condition, Context, Decision, Lifted, Notice, Violation};
 use portcullis_core::policy::Policy;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -13,7 +13,8 @@ use time::macros::datetime;
 
 use super::*;
 use crate::check::{Check, CheckError, Question};
-use crate::events::{EventFile, Queue};
+use crate::events::EventFile;
+use crate::events::queue::{Entry, Queue};
 use crate::metrics::Metrics;
 
 const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
@@ -54,7 +55,12 @@ fn denial() -> Decision {
         violations: vec![violation],
         exemptions: Vec::new(),
         break_glass: None,
-        notices: Vec::new(),
+        notices: vec![Notice {
+            rule: None,
+            subject: None,
+            platform: None,
+            kind: NoticeKind::OutOfScope,
+        }],
         changes_at: None,
         policy_revision: "r".into(),
     }
@@ -160,16 +166,16 @@ async fn without_an_event_file_no_denial_is_lifted() {
 #[tokio::test]
 async fn where_too_many_events_wait_no_denial_is_lifted() {
     // One of both fits.
-    let (queue, mut records) = Queue::new(1);
+    let (queue, mut entries) = Queue::new(1);
     let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
     assert_eq!(ask(&recorded, WHY, PATIENCE).await, Action::Deny);
-    assert!(records.try_recv().unwrap().is_void());
+    assert!(entries.try_recv().unwrap().is_void());
 }
 
 #[tokio::test]
 async fn where_the_writer_is_gone_no_denial_is_lifted() {
-    let (queue, records) = Queue::new(10);
-    drop(records);
+    let (queue, entries) = Queue::new(10);
+    drop(entries);
     let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
     assert_eq!(ask(&recorded, WHY, PATIENCE).await, Action::Deny);
 }
@@ -178,7 +184,7 @@ async fn where_the_writer_is_gone_no_denial_is_lifted() {
 async fn a_disk_that_hangs_lifts_no_denial_and_leaves_time_for_the_answer() {
     for (patience, left) in [(1_000, 50), (100, 25)] {
         let patience = Duration::from_millis(patience);
-        let (queue, mut records) = Queue::new(10);
+        let (queue, mut entries) = Queue::new(10);
         let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
         let asked = Instant::now();
         assert_eq!(ask(&recorded, WHY, patience).await, Action::Deny);
@@ -186,21 +192,35 @@ async fn a_disk_that_hangs_lifts_no_denial_and_leaves_time_for_the_answer() {
         // The clock of timers has whole milliseconds.
         assert!(asked.elapsed() - expected <= Duration::from_millis(1), "{:?}", asked.elapsed());
         // What did not happen is not to be written; what did is.
-        let mut record = || records.try_recv().unwrap();
         for _ in 0..2 {
-            let lifted = record();
+            let lifted = entries.try_recv().unwrap();
             assert!(lifted.is_void());
-            assert_eq!(lifted.into_event().unwrap().action, Action::Audit);
+            assert!(matches!(lifted, Entry::Awaited(event, _) if event.action == Action::Audit));
         }
         for _ in 0..2 {
-            let refused = record();
-            assert!(!refused.is_void());
-            let event = refused.into_event().unwrap();
-            assert_eq!(event.action, Action::Deny);
-            assert_eq!(event.notices[0].kind, "break_glass_refused");
-            assert_eq!((event.break_glass, &*event.justification), (None, WHY));
+            let Entry::Decision(refused) = entries.try_recv().unwrap() else {
+                panic!("not a decision")
+            };
+            assert_eq!(refused.action, Action::Deny);
+            assert_eq!(refused.notices[0].kind, "break_glass_refused");
+            assert_eq!((refused.break_glass, &*refused.justification), (None, WHY));
         }
     }
+}
+
+/// The disk hung, and goes on: what nobody waits for is no longer true.
+#[tokio::test]
+async fn a_lifted_denial_that_was_given_up_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let (file, queue) = EventFile::open(path.clone(), Arc::default()).unwrap();
+    let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
+    assert_eq!(ask(&recorded, WHY, Duration::from_millis(1)).await, Action::Deny);
+    drop(recorded);
+    std::thread::spawn(move || file.run()).join().unwrap();
+    let events = lines(&path);
+    assert_eq!(events.len(), 2);
+    assert!(events.iter().all(|event| event["action"] == "deny"));
 }
 
 #[tokio::test]
