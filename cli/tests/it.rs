@@ -27,3 +27,6 @@ mod operations;
 #[cfg(test)]
 #[path = "it/traces.rs"]
 mod traces;
+#[cfg(test)]
+#[path = "it/simulate.rs"]
+mod simulate;

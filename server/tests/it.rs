@@ -50,3 +50,6 @@ mod exemptions;
 #[cfg(test)]
 #[path = "it/break_glass.rs"]
 mod break_glass;
+#[cfg(test)]
+#[path = "it/cases.rs"]
+mod cases;

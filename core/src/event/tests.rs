@@ -3,7 +3,7 @@
 use super::grounds::criteria;
 use super::*;
 use crate::decide::{Applied, Condition, Lifted, decide};
-use crate::evidence::{Reason, Rejection, Source};
+use crate::evidence::{Evidence, Reason, Rejection, Source};
 use crate::findings::Severity;
 use crate::policy::{self, Policy};
 use time::macros::datetime;

@@ -16,7 +16,7 @@ use super::{
     Scanner, Score, VULNS_V0_2, bounded, findings,
 };
 use crate::image::Digest;
-use crate::referrers::IN_TOTO;
+use crate::referrers::CREATED;
 
 /// An in-toto statement v1 with a vulns v0.2 predicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,15 +76,15 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
 }
 
 /// What a scanner's report file says that nobody signed: for simulation alone, never for a decision
-/// of the service. It takes what [`from_report`] takes.
+/// of the service. `made_at` is when the scan finished, where the report does not say it.
 pub(crate) fn read_unverified(
     report: &[u8],
-    name: &str,
-    subject: Digest,
+    made_at: OffsetDateTime,
 ) -> Result<Findings, FindingsError> {
-    let statement = from_report(report, name, subject)?;
-    let annotations = &BTreeMap::new();
-    findings(&Input { bytes: &statement.bytes, media_type: IN_TOTO, subject, annotations })
+    let annotations = &BTreeMap::from([(CREATED.to_owned(), written(made_at)?)]);
+    // It is attached to nothing, and so a statement about something is not read.
+    let subject = Digest::of(report);
+    findings(&Input { bytes: report, media_type: JSON, subject, annotations })
 }
 
 /// A time as RFC 3339 has it.
