@@ -27,7 +27,9 @@ use crate::policy::{Exemption, Policy, Population, Target};
 
 pub use self::glass::MAX_JUSTIFICATION;
 pub(crate) use self::message::instant;
-pub use self::message::printable;
+pub use self::message::{
+    MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings, printable,
+};
 
 /// The most findings that a violation names.
 pub const TOP_FINDINGS: usize = 20;

@@ -20,6 +20,8 @@ pub(super) struct Profile {
     named: Vec<(IdKey, u32)>,
     /// Those that no rule counts, in order, and why.
     cleared: Vec<(u32, ClearedBy)>,
+    /// When the newest scan finished.
+    pub(super) scanned_at: Option<OffsetDateTime>,
     /// When a VEX document that is not believed yet will be.
     pub(super) changes_at: Option<OffsetDateTime>,
 }
@@ -68,7 +70,13 @@ impl Profile {
             [report] => Source::One(Arc::clone(report)),
             _ => Source::Merged(merge::merge(reports)),
         };
-        let mut profile = Self { source, named: Vec::new(), cleared: Vec::new(), changes_at: None };
+        let mut profile = Self {
+            source,
+            named: Vec::new(),
+            cleared: Vec::new(),
+            scanned_at: reports.first().map(|report| report.findings.scanned_at),
+            changes_at: None,
+        };
         let mut named = Vec::new();
         let mut buffer = String::new();
         for (place, finding) in profile.places() {
