@@ -12,6 +12,7 @@ mod profile;
 mod walk;
 mod weigh;
 mod glass;
+mod recount;
 mod message;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) use self::message::instant;
 pub use self::message::{
     MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings, printable,
 };
+pub(crate) use self::recount::{Counted, recount};
 
 /// The most findings that a violation names.
 pub const TOP_FINDINGS: usize = 20;

@@ -7,6 +7,7 @@ mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod mismatch;
 mod reader;
 mod document;
 mod shadow;
@@ -24,9 +25,13 @@ use crate::findings::Severity;
 use crate::image::Digest;
 
 pub use self::exemption::{BreakGlass, Exemption};
+#[cfg(test)]
+pub(crate) use self::glob::Glob;
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
+pub(crate) use self::mismatch::Fit;
+pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};
 pub use self::narrow::Population;
-pub(crate) use self::narrow::{Limit, Narrowing};
+pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -427,5 +432,7 @@ pub mod fuzzing {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! A second, naive decision that reads like the design, and the proof that both agree (CASES T093).
 
+mod explained;
 mod random;
 mod spec;
 

@@ -229,7 +229,7 @@ fn ends_with(field: Field, text: &str, value: &str) -> bool {
 }
 
 impl Matcher {
-    fn matches(&self, target: &Target<'_>) -> bool {
+    pub(super) fn matches(&self, target: &Target<'_>) -> bool {
         let field = self.field;
         match &self.test {
             Test::Equals(values) => target.any(field, |text| values.contains(text)),
