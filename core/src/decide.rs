@@ -8,6 +8,7 @@
 
 mod subject;
 mod merge;
+mod memo;
 mod profile;
 mod walk;
 mod weigh;
@@ -27,10 +28,12 @@ use crate::image::{Digest, Platform, Reference};
 use crate::policy::{Exemption, Policy, Population, Target};
 
 pub use self::glass::MAX_JUSTIFICATION;
+pub(crate) use self::memo::Memo;
 pub(crate) use self::message::instant;
 pub use self::message::{
     MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings, printable,
 };
+pub(crate) use self::profile::Profiles;
 pub(crate) use self::recount::{Counted, recount};
 
 /// The most findings that a violation names.

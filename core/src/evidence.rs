@@ -6,9 +6,15 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::decide::{Memo, Profiles};
 use crate::findings::{Findings, Vex};
 use crate::image::{Digest, Platform};
 use crate::signature::Signer;
+
+/// The room that is counted for what decisions keep beside reports, in bytes.
+const MEMO_ROOM: usize = 2_048;
+/// The room that is counted for what they keep of each finding, in bytes: one name that rules have.
+const MEMO_PER_FINDING: usize = 8;
 
 /// One verified report on one digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,13 +65,14 @@ impl Statements {
 pub struct Reports {
     list: Vec<Arc<Report>>,
     vex: Vec<Arc<Statements>>,
+    memo: Memo<Profiles>,
 }
 
 impl Reports {
     /// Reports, and the VEX documents beside them.
     #[must_use]
-    pub const fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
-        Self { list, vex }
+    pub fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
+        Self { list, vex, memo: Memo::default() }
     }
 
     /// The VEX documents.
@@ -74,9 +81,18 @@ impl Reports {
         &self.vex
     }
 
+    /// What decisions keep beside the reports.
+    pub(crate) const fn memo(&self) -> &Memo<Profiles> {
+        &self.memo
+    }
+
+    /// With room for what decisions keep beside them.
     fn weight(&self) -> usize {
-        let reports = self.list.iter().map(|report| report.weight());
-        reports.chain(self.vex.iter().map(|vex| vex.weight())).sum()
+        let reports: usize = self.list.iter().map(|report| report.weight()).sum();
+        let vex: usize = self.vex.iter().map(|vex| vex.weight()).sum();
+        let merged = if self.list.len() > 1 { reports } else { 0 };
+        let findings: usize = self.list.iter().map(|report| report.findings.len()).sum();
+        reports + vex + merged + findings * MEMO_PER_FINDING + MEMO_ROOM
     }
 }
 

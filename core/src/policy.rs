@@ -8,6 +8,7 @@ mod glob;
 mod narrow;
 mod exemption;
 mod mismatch;
+mod fields;
 mod reader;
 mod document;
 mod shadow;
@@ -25,8 +26,6 @@ use crate::findings::Severity;
 use crate::image::Digest;
 
 pub use self::exemption::{BreakGlass, Exemption};
-#[cfg(test)]
-pub(crate) use self::glob::Glob;
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub(crate) use self::mismatch::Fit;
 pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};
@@ -43,7 +42,7 @@ pub const MAX_RULES: usize = 10_000;
 pub const MAX_EXEMPTIONS: usize = 10_000;
 /// The most values of one list in a rule.
 pub const MAX_VALUES: usize = 10_000;
-/// The longest name of a rule, in bytes (RFC 1123 label).
+/// The longest name of a rule, an exemption or a break-glass entry, in bytes (RFC 1123 label).
 pub const MAX_RULE_NAME: usize = 63;
 /// The longest value of a matcher, in bytes: that of an image reference.
 pub const MAX_VALUE: usize = crate::image::MAX_REFERENCE;
@@ -51,7 +50,7 @@ pub const MAX_VALUE: usize = crate::image::MAX_REFERENCE;
 pub const MAX_ID: usize = 128;
 /// The longest description, reason or label, in bytes.
 pub const MAX_TEXT: usize = 1024;
-/// The longest `maxFindingsAge`: ten years.
+/// The longest `maxFindingsAge`, and the longest grace period: ten years.
 pub const MAX_FINDINGS_AGE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// The most problems that are reported before reading stops, and the most warnings.
 pub const MAX_PROBLEMS: usize = 100;
@@ -191,7 +190,7 @@ impl Policy {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let Parts {
             evaluation,
-            rules,
+            mut rules,
             mut narrowings,
             exemptions,
             break_glass,
@@ -201,6 +200,10 @@ impl Policy {
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
+        }
+        for rule in &mut rules {
+            rule.forbidden.sort_by_key(|forbidden| forbidden.key);
+            rule.allowed.sort_by_key(|allowed| allowed.key);
         }
         let active = rules.iter().filter(|rule| rule.enabled);
         let scopes = active.clone().map(|rule| &rule.scope);
@@ -432,7 +435,5 @@ pub mod fuzzing {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -5,31 +5,46 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::memo::{Memo, Term};
+use super::merge;
 use super::subject::believed_from;
-use super::{Clock, merge};
 use crate::evidence::{Report, Reports, Statements};
+use crate::findings::vex::Statement;
 use crate::findings::{Analysis, FindingRef, Findings, Severity};
 use crate::image::Digest;
 use crate::policy::{IdKey, Limit, Narrowing, Policy, Population};
 
-/// The findings of one manifest from the most to the least severe, ready for many rules.
+/// The most narrowings of a policy whose counts are kept beside reports.
+const MAX_TALLIES: usize = 64;
+/// The most profiles that are kept beside reports: one, unless rules differ in which are too old.
+const MAX_PROFILES: usize = 4;
+
+/// Profiles of the same reports, made for one policy.
 #[derive(Debug)]
-pub(super) struct Profile {
-    source: Source,
-    /// Which findings have a name that some rule or exemption has, in order.
-    named: Vec<(IdKey, u32)>,
-    /// Those that no rule counts, in order, and why.
-    cleared: Vec<(u32, ClearedBy)>,
-    /// When the newest scan finished.
-    pub(super) scanned_at: Option<OffsetDateTime>,
-    /// When a VEX document that is not believed yet will be.
-    pub(super) changes_at: Option<OffsetDateTime>,
+pub(crate) struct Profiles {
+    /// [`Policy::serial`].
+    policy: u64,
+    kept: Vec<Arc<Profile>>,
 }
 
+/// The findings of one manifest from the most to the least severe, ready for many rules.
 #[derive(Debug)]
-enum Source {
-    One(Arc<Report>),
-    Merged(Findings),
+pub(crate) struct Profile {
+    reports: Box<[Arc<Report>]>,
+    /// The findings of all, if there are several reports.
+    merged: Option<Findings>,
+    /// Which findings have a name that some rule or exemption has, in order.
+    named: Box<[(IdKey, u32)]>,
+    /// Those that no rule counts, in order, and why.
+    cleared: Box<[(u32, ClearedBy)]>,
+    /// How long the VEX documents say the same.
+    pub(super) term: Term,
+    /// Where the findings of each [`level`] or higher end; for unknown ones, where they begin.
+    ends: [u32; 6],
+    /// What limits that look at all findings count.
+    all: Tally,
+    /// What others do, by narrowing.
+    tallies: Box<[Memo<Tally>]>,
 }
 
 /// What says that a finding does not count.
@@ -46,8 +61,8 @@ pub(super) enum ClearedBy {
 pub(super) struct Tally {
     /// By population, and by [`level`]: of this level or higher; unknown ones by themselves.
     counts: [[u32; 6]; 3],
-    /// The next instant at which that could change.
-    pub(super) changes_at: Option<OffsetDateTime>,
+    /// How long it stays so.
+    pub(super) term: Term,
 }
 
 const fn level(severity: Severity) -> usize {
@@ -58,63 +73,126 @@ const fn population(population: Population) -> usize {
     population as usize
 }
 
+/// The profile of `reports`, which are the newest of all that are `known`, newest first.
+pub(super) fn of(
+    policy: &Policy,
+    reports: &[&Arc<Report>],
+    known: &Reports,
+    now: OffsetDateTime,
+) -> Arc<Profile> {
+    let is_it = |profile: &&Arc<Profile>| {
+        profile.term.holds(now)
+            && profile.reports.len() == reports.len()
+            && profile.reports.iter().zip(reports).all(|(a, b)| Arc::ptr_eq(a, b))
+    };
+    let serial = policy.serial();
+    let of_policy = |all: &&Profiles| all.policy == serial;
+    let profiles = known.memo().get_or_make(
+        |all| of_policy(&all) && all.kept.iter().any(|profile| is_it(&profile)),
+        |all| {
+            let old = all.filter(of_policy).map(|all| all.kept.as_slice()).unwrap_or_default();
+            let new = Arc::new(Profile::new(policy, reports, known.vex(), now));
+            let valid = old.iter().filter(|profile| profile.term.holds(now)).cloned();
+            let kept = std::iter::once(new).chain(valid).take(MAX_PROFILES).collect();
+            Profiles { policy: serial, kept }
+        },
+    );
+    match profiles.kept.iter().find(is_it) {
+        Some(profile) => Arc::clone(profile),
+        // Never so: it was found, or made, above.
+        None => Arc::new(Profile::new(policy, reports, known.vex(), now)),
+    }
+}
+
 impl Profile {
-    /// `reports` are the newest of all that are `known`, newest first.
-    pub(super) fn new(
+    fn new(
         policy: &Policy,
         reports: &[&Arc<Report>],
-        known: &Reports,
+        vex: &[Arc<Statements>],
         now: OffsetDateTime,
     ) -> Self {
-        let source = match reports {
-            [report] => Source::One(Arc::clone(report)),
-            _ => Source::Merged(merge::merge(reports)),
-        };
+        let tallies = policy.narrowings().len().min(MAX_TALLIES);
         let mut profile = Self {
-            source,
-            named: Vec::new(),
-            cleared: Vec::new(),
-            scanned_at: reports.first().map(|report| report.findings.scanned_at),
-            changes_at: None,
+            reports: reports.iter().copied().cloned().collect(),
+            merged: (reports.len() != 1).then(|| merge::merge(reports)),
+            named: Box::default(),
+            cleared: Box::default(),
+            term: Term::default(),
+            ends: [0; 6],
+            all: Tally::default(),
+            tallies: std::iter::repeat_with(Memo::default).take(tallies).collect(),
         };
+        profile.name(policy);
+        profile.clear(vex, now);
+        let [ends, ..] = counts(profile.places()).counts;
+        profile.ends = ends;
+        let [unknown, known, ..] = &mut profile.ends;
+        *unknown = *known;
+        let counted = profile.places().filter(|(place, _)| !profile.is_cleared(*place));
+        profile.all = counts(counted);
+        profile
+    }
+
+    fn name(&mut self, policy: &Policy) {
         let mut named = Vec::new();
         let mut buffer = String::new();
-        for (place, finding) in profile.places() {
+        for (place, finding) in self.places() {
             let keys = finding.ids().filter_map(|id| policy.ids().find(id, &mut buffer));
             named.extend(keys.map(|key| (key, place)));
         }
         named.sort_unstable();
         named.dedup();
-        profile.named = named;
-        profile.clear(known.vex(), now);
-        profile
+        self.named = named.into();
     }
 
-    fn findings(&self) -> &Findings {
-        match &self.source {
-            Source::One(report) => &report.findings,
-            Source::Merged(findings) => findings,
+    /// Which findings the report or a VEX document takes out of all counts: of several statements
+    /// about one, the newest that is believed.
+    fn clear(&mut self, vex: &[Arc<Statements>], now: OffsetDateTime) {
+        let said = Said::new(vex, now, &mut self.term);
+        let by = |(place, finding): (u32, FindingRef<'_>)| {
+            let by = match finding.analysis() {
+                Analysis::Affected => said.clears(finding).map(ClearedBy::Vex),
+                Analysis::NotAffected | Analysis::Fixed => Some(ClearedBy::Report),
+            };
+            by.map(|by| (place, by))
+        };
+        self.cleared = self.places().filter_map(by).collect();
+    }
+
+    /// When the newest scan finished.
+    pub(super) fn scanned_at(&self) -> Option<OffsetDateTime> {
+        self.reports.first().map(|report| report.findings.scanned_at)
+    }
+
+    fn findings(&self) -> Option<&Findings> {
+        match &self.merged {
+            Some(findings) => Some(findings),
+            None => self.reports.first().map(|report| &report.findings),
         }
     }
 
     pub(super) fn finding(&self, place: u32) -> Option<FindingRef<'_>> {
-        self.findings().get(usize::try_from(place).ok()?)
+        self.findings()?.get(usize::try_from(place).ok()?)
     }
 
     /// All findings with their places.
     pub(super) fn places(&self) -> impl Iterator<Item = (u32, FindingRef<'_>)> {
-        (0..).zip(self.findings().iter())
+        (0..).zip(self.findings().into_iter().flat_map(Findings::iter))
     }
 
-    /// The findings that have a name of this number, in order.
-    pub(super) fn named(&self, key: IdKey) -> impl Iterator<Item = u32> + '_ {
-        let from = self.named.partition_point(|(other, _)| *other < key);
-        let rest = self.named.get(from..).unwrap_or_default();
-        rest.iter().take_while(move |(other, _)| *other == key).map(|(_, place)| *place)
+    /// The places that `limit` may be about: those of its level or higher, and the unknown ones.
+    pub(super) fn range(&self, limit: &Limit) -> impl Iterator<Item = u32> + Clone {
+        let end = |severity| self.ends.get(level(severity)).copied().unwrap_or_default();
+        let stated = match limit.level {
+            Severity::Unknown => 0..0,
+            level => 0..end(level),
+        };
+        let all = self.findings().map_or(0, Findings::len);
+        stated.chain(end(Severity::Unknown)..u32::try_from(all).unwrap_or(u32::MAX))
     }
 
-    /// The numbers of all names that findings have, in order; one may be there several times.
-    pub(super) fn keys(&self) -> &[(IdKey, u32)] {
+    /// The findings that have a name which a rule or exemption has, by its number, in order.
+    pub(super) fn named(&self) -> &[(IdKey, u32)] {
         &self.named
     }
 
@@ -124,85 +202,60 @@ impl Profile {
     }
 
     pub(super) fn is_cleared(&self, place: u32) -> bool {
-        self.cleared.binary_search_by_key(&place, |(place, _)| *place).is_ok()
+        !self.cleared.is_empty()
+            && self.cleared.binary_search_by_key(&place, |(place, _)| *place).is_ok()
     }
 
-    /// Counts what `narrowing` looks at.
-    pub(super) fn tally(&self, narrowing: &Narrowing, now: OffsetDateTime) -> Tally {
-        let mut tally = Tally::default();
-        let mut clock = Clock { now, next: None };
+    /// Counts what the narrowing of this number looks at; `None` if the policy has none.
+    pub(super) fn tally(
+        &self,
+        policy: &Policy,
+        number: usize,
+        now: OffsetDateTime,
+    ) -> Option<Tally> {
+        if number == 0 {
+            return Some(self.all);
+        }
+        let narrowing = policy.narrowings().get(number)?;
+        Some(match self.tallies.get(number) {
+            Some(kept) => kept.copy_or_make(|t| t.term.holds(now), || self.count(narrowing, now)),
+            None => self.count(narrowing, now),
+        })
+    }
+
+    fn count(&self, narrowing: &Narrowing, now: OffsetDateTime) -> Tally {
+        let mut term = Term::default();
+        let mut counted = Vec::new();
         for (place, finding) in self.places() {
-            if self.is_cleared(place)
-                || !narrowing.counts(finding, now, |instant| clock.changes_at(instant))
+            let looks = narrowing.counts(finding, now, |change| term.cut(now, change));
+            if looks && !self.is_cleared(place) {
+                counted.push((place, finding));
+            }
+        }
+        Tally { term, ..counts(counted.into_iter()) }
+    }
+}
+
+fn counts<'f>(places: impl Iterator<Item = (u32, FindingRef<'f>)>) -> Tally {
+    let mut tally = Tally::default();
+    for (_, finding) in places {
+        for of in Population::ALL {
+            if of.has(finding.fix_state())
+                && let Some(counts) = tally.counts.get_mut(population(of))
+                && let Some(count) = counts.get_mut(level(finding.severity()))
             {
-                continue;
-            }
-            for of in Population::ALL {
-                if of.has(finding.fix_state())
-                    && let Some(counts) = tally.counts.get_mut(population(of))
-                    && let Some(count) = counts.get_mut(level(finding.severity()))
-                {
-                    *count += 1;
-                }
+                *count += 1;
             }
         }
-        for counts in &mut tally.counts {
-            let mut above = 0;
-            for count in counts.iter_mut().skip(1).rev() {
-                above += *count;
-                *count = above;
-            }
-        }
-        tally.changes_at = clock.next;
-        tally
     }
-
-    /// Which findings the report or a VEX document takes out of all counts: of several statements
-    /// about one, the newest that is believed.
-    fn clear(&mut self, vex: &[Arc<Statements>], now: OffsetDateTime) {
-        let mut clock = Clock { now, next: None };
-        let mut by_id: HashMap<String, Vec<(&Statements, &crate::findings::vex::Statement)>> =
-            HashMap::new();
-        for document in vex {
-            for statement in &document.vex.statements {
-                let from = believed_from(statement.issued_at);
-                if let Some(from) = from {
-                    clock.changes_at(from);
-                }
-                if from.is_none_or(|from| from <= now) {
-                    let ids: BTreeSet<_> =
-                        statement.ids.iter().map(|id| id.to_ascii_uppercase()).collect();
-                    for id in ids {
-                        by_id.entry(id).or_default().push((document, statement));
-                    }
-                }
-            }
+    for counts in &mut tally.counts {
+        let mut above = 0;
+        for count in counts.iter_mut().skip(1).rev() {
+            above += *count;
+            *count = above;
         }
-        let mut cleared = Vec::new();
-        for (place, finding) in self.places() {
-            if finding.analysis() != Analysis::Affected {
-                cleared.push((place, ClearedBy::Report));
-                continue;
-            }
-            if by_id.is_empty() {
-                continue;
-            }
-            let about = finding
-                .ids()
-                .filter_map(|id| by_id.get(&id.to_ascii_uppercase()))
-                .flatten()
-                .filter(|(_, statement)| statement.is_about(finding));
-            // Of two at one time, the one that does not clear.
-            let newest = about.max_by_key(|(document, statement)| {
-                (statement.issued_at, !statement.status.clears(), document.digest)
-            });
-            if let Some((document, _)) = newest.filter(|(_, s)| s.status.clears()) {
-                cleared.push((place, ClearedBy::Vex(document.digest)));
-            }
-        }
-        self.cleared = cleared;
-        self.changes_at = clock.next;
     }
+    tally
 }
 
 impl Tally {
@@ -230,4 +283,44 @@ pub(super) fn is_limited(limit: &Limit, names_unknown: bool, finding: FindingRef
             (_, Severity::Unknown) => !names_unknown,
             (level, severity) => severity >= level,
         }
+}
+
+/// What the VEX documents that are believed say, by the names of vulnerabilities in upper case.
+struct Said<'v>(HashMap<String, Vec<(&'v Statements, &'v Statement)>>);
+
+impl<'v> Said<'v> {
+    fn new(documents: &'v [Arc<Statements>], now: OffsetDateTime, term: &mut Term) -> Self {
+        let mut said: HashMap<String, Vec<_>> = HashMap::new();
+        for document in documents {
+            for statement in &document.vex.statements {
+                let from = believed_from(statement.issued_at);
+                if let Some(from) = from {
+                    term.cut(now, from);
+                }
+                if from.is_some_and(|from| from > now) {
+                    continue;
+                }
+                let ids: BTreeSet<_> =
+                    statement.ids.iter().map(|id| id.to_ascii_uppercase()).collect();
+                for id in ids {
+                    said.entry(id).or_default().push((&**document, statement));
+                }
+            }
+        }
+        Self(said)
+    }
+
+    /// The document that takes `finding` out of all counts.
+    fn clears(&self, finding: FindingRef<'_>) -> Option<Digest> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let named = finding.ids().filter_map(|id| self.0.get(&id.to_ascii_uppercase()));
+        let about = named.flatten().filter(|(_, statement)| statement.is_about(finding));
+        // Of two at one time, the one that does not clear.
+        let newest = about.max_by_key(|(document, statement)| {
+            (statement.issued_at, !statement.status.clears(), document.digest)
+        });
+        newest.filter(|(_, s)| s.status.clears()).map(|(document, _)| document.digest)
+    }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::profile::{Profile, is_limited};
+use super::profile::{self, Profile, is_limited};
 use super::subject::{Known, Looked, look};
 use super::{Action, Clock, Condition};
 use crate::evidence::{Report, Reports, Subject};
 use crate::findings::{FindingRef, FixState, Severity};
 use crate::image::{Digest, Platform};
-use crate::policy::{Exemption, Limit, Narrowing, NotStated, Policy, Population, Rule, Target};
+use crate::policy::{
+    Exemption, IdKey, Limit, Narrowing, NotStated, Policy, Population, Rule, Target,
+};
 
 /// One condition of one rule against one manifest.
 #[derive(Debug)]
@@ -107,10 +109,10 @@ pub(crate) fn recount<'p>(
 }
 
 /// One rule against one manifest.
-struct Counting<'c, 'p> {
+struct Counting<'c, 'p, 'a> {
     policy: &'p Policy,
     rule: &'p Rule,
-    looked: &'c Looked<'c>,
+    looked: &'c Looked<'a>,
     digests: &'c [Digest],
     /// Those that hold now and are about the manifest and the rule.
     exemptions: Vec<&'p Exemption>,
@@ -118,7 +120,7 @@ struct Counting<'c, 'p> {
     all: &'c mut Vec<Counted<'p>>,
 }
 
-impl<'p> Counting<'_, 'p> {
+impl<'p> Counting<'_, 'p, '_> {
     fn image(&mut self, target: &Target<'_>) {
         if let Some(patterns) = &self.rule.trusted_images {
             let is_wrong = patterns.find(target.reference()).is_none();
@@ -175,7 +177,7 @@ impl<'p> Counting<'_, 'p> {
         let profile = if let Some((_, profile)) = made {
             Arc::clone(profile)
         } else {
-            let profile = Arc::new(Profile::new(self.policy, walked, known, self.now));
+            let profile = profile::of(self.policy, walked, known, self.now);
             profiles.push((walked.len(), Arc::clone(&profile)));
             profile
         };
@@ -186,7 +188,7 @@ impl<'p> Counting<'_, 'p> {
         let rule = self.rule;
         for forbidden in &rule.forbidden {
             let condition = Condition::Forbidden { id: forbidden.id.to_string() };
-            let places = profile.named(forbidden.key).collect();
+            let places = named(profile, forbidden.key).collect();
             self.count(profile, condition, places, None, |_| false);
         }
         let narrowing = self.policy.narrowings().get(rule.narrowing);
@@ -219,7 +221,7 @@ impl<'p> Counting<'_, 'p> {
     ) {
         let now = self.now;
         let allowed = self.rule.allowed.iter().filter(|a| a.until.is_none_or(|until| now < until));
-        let mut allowed: Vec<u32> = allowed.flat_map(|entry| profile.named(entry.key)).collect();
+        let mut allowed: Vec<u32> = allowed.flat_map(|entry| named(profile, entry.key)).collect();
         allowed.sort_unstable();
         let with = |not_stated| narrowing.map(|n| Narrowing { not_stated, ..n.clone() });
         let (open, strict) = (with(NotStated::Count), with(NotStated::Ignore));
@@ -286,4 +288,11 @@ impl<'p> Counting<'_, 'p> {
             places: Vec::new(),
         }
     }
+}
+
+/// The findings that have the name of this number, in order.
+fn named(profile: &Profile, key: IdKey) -> impl Iterator<Item = u32> + '_ {
+    let from = profile.named().partition_point(|(other, _)| *other < key);
+    let rest = profile.named().get(from..).unwrap_or_default();
+    rest.iter().take_while(move |(other, _)| *other == key).map(|(_, place)| *place)
 }

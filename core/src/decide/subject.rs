@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use super::{Clock, MAX_SIGNATURE_NOTICES, MAX_SKEW, Notice, NoticeKind, instant};
@@ -22,7 +23,7 @@ pub(super) struct Looked<'a> {
 #[derive(Debug)]
 pub(super) enum Known<'a> {
     /// At least one report, newest scan first.
-    Reports(Vec<&'a Arc<Report>>, &'a Reports),
+    Reports(SmallVec<[&'a Arc<Report>; 4]>, &'a Reports),
     Missing,
     Rejected(Cow<'a, Rejection>),
     Unconfirmed(Duration),
@@ -44,8 +45,9 @@ pub(super) fn look<'a>(
     subjects: &'a [Subject],
     clock: &mut Clock,
     notices: &mut Vec<Notice>,
-) -> Vec<Looked<'a>> {
-    let mut looked: Vec<_> = subjects.iter().map(|s| look_at(s, clock, notices)).collect();
+) -> SmallVec<[Looked<'a>; 2]> {
+    let mut looked: SmallVec<[_; 2]> =
+        subjects.iter().map(|s| look_at(s, clock, notices)).collect();
     let covers = |l: &Looked<'_>| l.platform.is_none() && matches!(l.known, Known::Reports(..));
     let covered = looked.iter().any(covers);
     let has_platforms = looked.iter().any(|l| l.platform.is_some());
@@ -65,7 +67,7 @@ pub(super) fn look<'a>(
 
 fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice>) -> Looked<'a> {
     let known = match &*subject.evidence {
-        Evidence::Verified(reports) => Known::Reports(Vec::new(), reports),
+        Evidence::Verified(reports) => Known::Reports(SmallVec::new(), reports),
         Evidence::Missing => Known::Missing,
         Evidence::Rejected(rejection) => Known::Rejected(Cow::Borrowed(rejection)),
         Evidence::Stale { age } => Known::Unconfirmed(*age),
@@ -77,7 +79,7 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
     let Evidence::Verified(reports) = &*subject.evidence else {
         return looked;
     };
-    let (mut believed, early): (Vec<&Arc<Report>>, Vec<&Arc<Report>>) =
+    let (mut believed, early): (SmallVec<[&Arc<Report>; 4]>, SmallVec<[&Arc<Report>; 4]>) =
         reports.iter().partition(|report| {
             let from = believed_from(report.findings.scanned_at);
             if let Some(from) = from {

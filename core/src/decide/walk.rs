@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
-use super::profile::{Profile, Tally, is_limited};
+use super::profile::{Profile, is_limited};
 use super::{Clock, Condition, TOP_FINDINGS};
 use crate::findings::{FindingRef, Severity};
-use crate::policy::{Exemption, Limit, Policy, Rule};
+use crate::image::Digest;
+use crate::policy::{Exemption, Forbidden, IdKey, Limit, Policy, Rule, Target};
 
 /// Findings of one walk: all are counted, the worst few are kept.
 #[derive(Clone, Default)]
@@ -26,7 +28,7 @@ impl Worst {
 
     /// When the newest scan finished that they are of.
     pub(super) fn scanned_at(&self) -> Option<OffsetDateTime> {
-        self.profile.as_deref()?.scanned_at
+        self.profile.as_deref()?.scanned_at()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {
@@ -67,30 +69,35 @@ pub(super) struct Exempted {
 }
 
 /// One rule against the findings of one manifest.
-pub(super) struct Walk<'w> {
-    pub(super) policy: &'w Policy,
+pub(super) struct Walk<'w, 'p> {
+    pub(super) policy: &'p Policy,
     pub(super) profile: &'w Arc<Profile>,
     pub(super) rule: &'w Rule,
-    /// Those that are about the image, at any time.
-    pub(super) exemptions: &'w [&'w Arc<Exemption>],
+    pub(super) covering: &'w mut Covering<'p>,
     pub(super) clock: &'w mut Clock,
     pub(super) fulfilled: Vec<Fulfilled>,
     pub(super) exempted: Vec<Exempted>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     /// Finds every condition of the rule that the findings fulfil.
     pub(super) fn apply(&mut self) {
-        self.forbidden();
         let rule = self.rule;
+        common(
+            self.profile.named(),
+            &rule.forbidden,
+            |f| f.key,
+            |forbidden, places| {
+                self.forbidden(forbidden, places);
+            },
+        );
         if rule.limits.is_empty() {
             return;
         }
-        let Some(narrowing) = self.policy.narrowings().get(rule.narrowing) else {
+        let Some(tally) = self.profile.tally(self.policy, rule.narrowing, self.clock.now) else {
             return;
         };
-        let tally: Tally = self.profile.tally(narrowing, self.clock.now);
-        if let Some(instant) = tally.changes_at {
+        if let Some(instant) = tally.term.until {
             self.clock.changes_at(instant);
         }
         for limit in &rule.limits {
@@ -99,95 +106,86 @@ impl Walk<'_> {
                 .iter()
                 .any(|l| l.population == limit.population && l.level == Severity::Unknown);
             // What is allowed or exempt only makes it fewer.
-            if tally.count(limit, names_unknown) > limit.max {
-                self.limited(limit, names_unknown);
+            let count = tally.count(limit, names_unknown);
+            if count > limit.max {
+                self.limited(limit, names_unknown, count);
             }
         }
     }
 
-    fn limited(&mut self, limit: &Limit, names_unknown: bool) {
+    /// `count` findings are more than `limit` allows, unless the rule or an exemption spares some.
+    fn limited(&mut self, limit: &Limit, names_unknown: bool, count: u32) {
         let Some(narrowing) = self.policy.narrowings().get(self.rule.narrowing) else {
             return;
         };
-        let now = self.clock.now;
-        let counted: Vec<u32> = self
-            .profile
-            .places()
-            .filter(|(place, finding)| {
-                is_limited(limit, names_unknown, *finding)
-                    && !self.profile.is_cleared(*place)
-                    && narrowing.counts(*finding, now, |_| {})
-            })
-            .map(|(place, _)| place)
-            .collect();
+        let (profile, now) = (Arc::clone(self.profile), self.clock.now);
+        let allowed = self.allowed();
+        let mut counted = profile.range(limit).filter(|place| {
+            profile.finding(*place).is_some_and(|finding| {
+                is_limited(limit, names_unknown, finding)
+                    && !profile.is_cleared(*place)
+                    && (narrowing.is_all() || narrowing.counts(finding, now, |_| {}))
+            }) && allowed.binary_search(place).is_err()
+        });
         let past = usize::try_from(limit.max).unwrap_or(usize::MAX);
-        let left = self.spare(counted, past);
-        if let Some(at) = left.get(past) {
+        let spares = !allowed.is_empty() || self.covering.any_for(self.rule, &profile);
+        let (worst, at) = if spares {
+            let left = self.spare(counted.collect(), past);
+            (Worst::new(&profile, &left), left.get(past).copied())
+        } else {
+            // Nobody asks for the others.
+            let top: Vec<u32> = counted.by_ref().take(TOP_FINDINGS).collect();
+            let at = match past.checked_sub(top.len()) {
+                None => top.get(past).copied(),
+                Some(further) => counted.nth(further),
+            };
+            let total = usize::try_from(count).unwrap_or(usize::MAX);
+            (Worst { total, ..Worst::new(&profile, &top) }, at)
+        };
+        if let Some(at) = at {
             let condition = Condition::MaxAllowed {
                 population: limit.population,
                 level: limit.level,
                 limit: limit.max,
-                count: left.len(),
+                count: worst.total,
             };
+            self.fulfilled.push(Fulfilled { at, condition, worst });
+        }
+    }
+
+    fn forbidden(&mut self, forbidden: &Forbidden, places: &[(IdKey, u32)]) {
+        let allowed = self.allowed();
+        let counted = places.iter().map(|(_, place)| *place);
+        let counted = counted.filter(|place| {
+            !self.profile.is_cleared(*place) && allowed.binary_search(place).is_err()
+        });
+        let left = self.spare(counted.collect(), 0);
+        if let Some(at) = left.first() {
+            let condition = Condition::Forbidden { id: forbidden.id.to_string() };
             let worst = Worst::new(self.profile, &left);
             self.fulfilled.push(Fulfilled { at: *at, condition, worst });
         }
     }
 
-    fn forbidden(&mut self) {
-        for forbidden in &self.rule.forbidden {
-            let counted: Vec<u32> = self
-                .profile
-                .named(forbidden.key)
-                .filter(|place| !self.profile.is_cleared(*place))
-                .collect();
-            if counted.is_empty() {
-                continue;
-            }
-            let left = self.spare(counted, 0);
-            if let Some(at) = left.first() {
-                let condition = Condition::Forbidden { id: forbidden.id.to_string() };
-                let worst = Worst::new(self.profile, &left);
-                self.fulfilled.push(Fulfilled { at: *at, condition, worst });
-            }
-        }
-    }
-
-    /// What is left of `counted` without what the rule allows, and without what is exempt. Where more
-    /// than `past` would be left without exemptions, those that take part are noted.
+    /// What is left of `counted` without what is exempt. Where more than `past` would be left without
+    /// exemptions, those that take part are noted.
     fn spare(&mut self, mut counted: Vec<u32>, past: usize) -> Vec<u32> {
-        let allowed = self.allowed();
-        counted.retain(|place| allowed.binary_search(place).is_err());
         if counted.len() <= past {
             return counted;
         }
         let mut exempt: Vec<u32> = Vec::new();
-        for exemption in self.exemptions.iter().filter(|e| e.is_for(self.rule.name())) {
-            let places: Vec<u32> = counted
-                .iter()
-                .copied()
-                .filter(|place| {
-                    self.profile.finding(*place).is_some_and(|finding| exemption.exempts(finding))
-                })
-                .collect();
+        let profile = Arc::clone(self.profile);
+        for exemption in self.covering.of(self.rule, Some(&profile)) {
+            let covered =
+                |place: &u32| profile.finding(*place).is_some_and(|f| exemption.exempts(f));
+            let places: Vec<u32> = counted.iter().copied().filter(covered).collect();
             if places.is_empty() {
                 continue;
             }
             self.clock.term(exemption);
-            if !exemption.holds(self.clock.now) {
-                continue;
-            }
-            exempt.extend_from_slice(&places);
-            let noted = self.exempted.iter_mut().find(|e| Arc::ptr_eq(&e.exemption, exemption));
-            match noted {
-                Some(noted) => {
-                    noted.places.extend_from_slice(&places);
-                    noted.places.sort_unstable();
-                    noted.places.dedup();
-                }
-                None => {
-                    self.exempted.push(Exempted { exemption: Arc::clone(exemption), places });
-                }
+            if exemption.holds(self.clock.now) {
+                exempt.extend_from_slice(&places);
+                note(&mut self.exempted, exemption, &places);
             }
         }
         exempt.sort_unstable();
@@ -198,21 +196,110 @@ impl Walk<'_> {
     /// The findings that the rule allows now, in order.
     fn allowed(&mut self) -> Vec<u32> {
         let mut allowed = Vec::new();
-        for entry in &self.rule.allowed {
-            let before = allowed.len();
-            allowed.extend(self.profile.named(entry.key));
-            if allowed.len() == before {
-                continue;
-            }
-            if let Some(until) = entry.until {
-                self.clock.changes_at(until);
-                if until <= self.clock.now {
-                    allowed.truncate(before);
+        let (named, rule, clock) = (self.profile.named(), self.rule, &mut *self.clock);
+        common(
+            named,
+            &rule.allowed,
+            |entry| entry.key,
+            |entry, places| {
+                if let Some(until) = entry.until {
+                    clock.changes_at(until);
                 }
-            }
-        }
+                if entry.until.is_none_or(|until| clock.now < until) {
+                    allowed.extend(places.iter().map(|(_, place)| *place));
+                }
+            },
+        );
         allowed.sort_unstable();
         allowed.dedup();
         allowed
+    }
+}
+
+fn note(exempted: &mut Vec<Exempted>, exemption: &Arc<Exemption>, places: &[u32]) {
+    match exempted.iter_mut().find(|e| Arc::ptr_eq(&e.exemption, exemption)) {
+        Some(noted) => {
+            noted.places.extend_from_slice(places);
+            noted.places.sort_unstable();
+            noted.places.dedup();
+        }
+        None => {
+            let exemption = Arc::clone(exemption);
+            exempted.push(Exempted { exemption, places: places.to_vec() });
+        }
+    }
+}
+
+/// Visits each entry of a rule whose name some findings have, with these. Both lists are in the order
+/// of their keys, and the shorter one is gone through.
+fn common<E>(
+    named: &[(IdKey, u32)],
+    entries: &[E],
+    key: impl Fn(&E) -> IdKey,
+    mut visit: impl FnMut(&E, &[(IdKey, u32)]),
+) {
+    if entries.len() <= named.len() {
+        for entry in entries {
+            let from = named.partition_point(|(other, _)| *other < key(entry));
+            let rest = named.get(from..).unwrap_or_default();
+            let end = rest.partition_point(|(other, _)| *other == key(entry));
+            let places = rest.get(..end).unwrap_or_default();
+            if !places.is_empty() {
+                visit(entry, places);
+            }
+        }
+        return;
+    }
+    for places in named.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some((wanted, _)) = places.first() else {
+            continue;
+        };
+        let from = entries.partition_point(|entry| key(entry) < *wanted);
+        let rest = entries.get(from..).unwrap_or_default();
+        rest.iter()
+            .take_while(|entry| key(entry) == *wanted)
+            .for_each(|entry| visit(entry, places));
+    }
+}
+
+/// The exemptions that are about one manifest of an image, found out when the first rule asks.
+pub(super) struct Covering<'p> {
+    target: &'p Target<'p>,
+    policy: &'p Policy,
+    /// What exemptions may name the manifest by: its own digest, and those of the index which it is
+    /// in and of the reference.
+    digests: SmallVec<[Digest; 3]>,
+    found: Option<Vec<&'p Arc<Exemption>>>,
+}
+
+impl<'p> Covering<'p> {
+    pub(super) const fn new(
+        policy: &'p Policy,
+        target: &'p Target<'p>,
+        digests: SmallVec<[Digest; 3]>,
+    ) -> Self {
+        Self { target, policy, digests, found: None }
+    }
+
+    /// Those that are for `rule`, at any time, in the order of the policy.
+    pub(super) fn of(
+        &mut self,
+        rule: &Rule,
+        profile: Option<&Profile>,
+    ) -> impl Iterator<Item = &'p Arc<Exemption>> + use<'p> {
+        let name = Arc::clone(rule.name());
+        let found = self.found(profile).iter().copied();
+        found.filter(move |exemption| exemption.is_for(&name)).collect::<Vec<_>>().into_iter()
+    }
+
+    fn any_for(&mut self, rule: &Rule, profile: &Profile) -> bool {
+        self.found(Some(profile)).iter().any(|exemption| exemption.is_for(rule.name()))
+    }
+
+    fn found(&mut self, _profile: Option<&Profile>) -> &[&'p Arc<Exemption>] {
+        self.found.get_or_insert_with(|| {
+            let all = self.policy.exemptions().iter();
+            all.filter(|exemption| exemption.covers(self.target, &self.digests)).collect()
+        })
     }
 }

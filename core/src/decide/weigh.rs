@@ -5,16 +5,16 @@ use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
 use time::OffsetDateTime;
 
-use super::profile::{ClearedBy, Profile};
+use super::profile::{self, ClearedBy, Profile};
 use super::subject::{Known, Looked};
-use super::walk::{Exempted, Fulfilled, Walk, Worst};
+use super::walk::{Covering, Exempted, Fulfilled, Walk, Worst};
 use super::{
     Action, Applied, Clock, Condition, Decision, Notice, NoticeKind, TOP_FINDINGS, Violation,
 };
 use crate::evidence::Report;
-use crate::image::Digest;
 use crate::policy::{Evaluation, Exemption, ImagePatterns, Policy, Rule, Target};
 
 /// Applies all rules that are about `target` to each of its manifests.
@@ -35,8 +35,11 @@ pub(super) fn weigh(
             policy,
             target,
             looked,
-            digests: own.into_iter().chain(looked.digest).chain(target.digest()).collect(),
-            covering: None,
+            covering: Covering::new(
+                policy,
+                target,
+                own.into_iter().chain(looked.digest).chain(target.digest()).collect(),
+            ),
             clock: &mut clock,
             notices: &mut notices,
             found: Vec::new(),
@@ -80,7 +83,7 @@ fn rules_for<'p>(
     policy: &'p Policy,
     target: &Target<'_>,
     notices: &mut Vec<Notice>,
-) -> Vec<&'p Rule> {
+) -> SmallVec<[&'p Rule; 16]> {
     let mut note = |rule: Option<&Rule>, kind| {
         let rule = rule.map(|rule| Arc::clone(rule.name()));
         notices.push(Notice { rule, subject: None, platform: None, kind });
@@ -91,9 +94,9 @@ fn rules_for<'p>(
     };
     if let Some(kind) = allowed(policy.allowed_images()) {
         note(None, kind);
-        return Vec::new();
+        return SmallVec::new();
     }
-    let mut rules = Vec::new();
+    let mut rules = SmallVec::new();
     let mut in_scope = false;
     for rule in policy.rules().iter().filter(|r| r.is_enabled() && r.scope.covers(target)) {
         in_scope = true;
@@ -165,12 +168,9 @@ impl Found {
 /// All rules against one manifest.
 struct Weighing<'w, 'a> {
     policy: &'w Policy,
-    target: &'w Target<'a>,
+    target: &'w Target<'w>,
     looked: &'w Looked<'a>,
-    /// What exemptions may name it by: its own digest, and that of the index which it is in.
-    digests: Vec<Digest>,
-    /// The exemptions that are about it at any time, once that was asked.
-    covering: Option<Vec<&'w Arc<Exemption>>>,
+    covering: Covering<'w>,
     clock: &'w mut Clock,
     notices: &'w mut Vec<Notice>,
     found: Vec<Found>,
@@ -189,16 +189,16 @@ impl<'w> Weighing<'w, '_> {
             return;
         };
         // A rule may not look at old reports, so what it walks is the newest few.
-        let mut profiles: Vec<Option<Arc<Profile>>> = vec![None; reports.len()];
+        let mut profiles: SmallVec<[Option<Arc<Profile>>; 4]> = smallvec![None; reports.len()];
         let mut told: Option<Arc<Profile>> = None;
         for rule in rules {
             let (walked, old) = self.split(rule, reports);
             let Some(slot) = walked.len().checked_sub(1).and_then(|l| profiles.get_mut(l)) else {
                 continue;
             };
-            let new = || Arc::new(Profile::new(self.policy, walked, known, self.clock.now));
+            let new = || profile::of(self.policy, walked, known, self.clock.now);
             let profile = Arc::clone(slot.get_or_insert_with(new));
-            if let Some(instant) = profile.changes_at {
+            if let Some(instant) = profile.term.until {
                 self.clock.changes_at(instant);
             }
             for report in old {
@@ -221,19 +221,17 @@ impl<'w> Weighing<'w, '_> {
     }
 
     fn findings(&mut self, rule: &'w Rule, profile: &Arc<Profile>) {
-        let exemptions = self.covering();
         let mut walk = Walk {
             policy: self.policy,
             profile,
             rule,
-            exemptions: &exemptions,
+            covering: &mut self.covering,
             clock: self.clock,
             fulfilled: Vec::new(),
             exempted: Vec::new(),
         };
         walk.apply();
         let Walk { fulfilled, exempted, .. } = walk;
-        self.covering = Some(exemptions);
         for Fulfilled { at, condition, worst } in fulfilled {
             let violation = Violation { worst, ..self.violation(rule, rule.action(), condition) };
             self.found.push(Found { at: Some((Arc::clone(profile), at)), violation });
@@ -242,14 +240,6 @@ impl<'w> Weighing<'w, '_> {
             let worst = Worst::new(profile, &places);
             self.applied.push(Applied { worst, ..self.applied(rule, &exemption) });
         }
-    }
-
-    /// The exemptions that are about the manifest, at any time.
-    fn covering(&mut self) -> Vec<&'w Arc<Exemption>> {
-        self.covering.take().unwrap_or_else(|| {
-            let all = self.policy.exemptions().iter();
-            all.filter(|exemption| exemption.covers(self.target, &self.digests)).collect()
-        })
     }
 
     /// Tells of the findings that no rule counts.
@@ -355,12 +345,8 @@ impl<'w> Weighing<'w, '_> {
     }
 
     fn wrong(&mut self, rule: &'w Rule, action: Action, condition: Condition) {
-        let exemptions = self.covering();
         let mut exempt = false;
-        for exemption in &exemptions {
-            if !exemption.exempts_evidence() || !exemption.is_for(rule.name()) {
-                continue;
-            }
+        for exemption in self.covering.of(rule, None).filter(|e| e.exempts_evidence()) {
             self.clock.term(exemption);
             if exemption.holds(self.clock.now) {
                 exempt = true;
@@ -368,7 +354,6 @@ impl<'w> Weighing<'w, '_> {
                 self.applied.push(Applied { condition, ..self.applied(rule, exemption) });
             }
         }
-        self.covering = Some(exemptions);
         if !exempt {
             let violation = self.violation(rule, action, condition);
             self.found.push(Found { at: None, violation });

@@ -1,15 +1,13 @@
 //! Explanations of policies by hand.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use time::macros::datetime;
 
 use super::*;
 use crate::evidence::{Cause, CauseKind, Report, Source};
 use crate::findings::{Analysis, Findings, FixState, Scanner, Severity};
-use crate::policy::testing::{Waiver, pattern};
-use crate::policy::{self, MAX_SHOWN_VALUES, Narrowing, NotStated};
+use crate::policy::{self, MAX_SHOWN_VALUES};
 use crate::signature::Signer;
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
@@ -53,8 +51,26 @@ fn found(list: Vec<Finding>) -> Evidence {
 }
 
 fn policy(rules: &str) -> Policy {
-    let text = format!("apiVersion: portcullis.dev/v1\nkind: Policy\nspec: {{rules: [{rules}]}}");
+    policy_of(&format!("rules: [{rules}]"))
+}
+
+fn policy_of(spec: &str) -> Policy {
+    let text = format!("apiVersion: portcullis.dev/v1\nkind: Policy\nspec: {{{spec}}}");
     policy::parse(&[policy::Source { file: "r".to_owned(), text }]).unwrap()
+}
+
+/// A policy with one exemption.
+fn exempting(rules: &str, more: &str, matches: &[(&str, &str)]) -> Policy {
+    policy_of(&format!("rules: [{rules}], exemptions: [{}]", exemption("w", more, matches)))
+}
+
+/// An exemption that has `more`, and matches where each field equals its value.
+fn exemption(name: &str, more: &str, matches: &[(&str, &str)]) -> String {
+    let matcher = |(field, value): &(&str, &str)| {
+        format!("{{field: {field}, operator: equals, values: ['{value}']}}")
+    };
+    let matches = matches.iter().map(matcher).collect::<Vec<_>>().join(", ");
+    format!("{{name: {name}, owner: team, reason: not reachable, {more} match: [{matches}]}}")
 }
 
 fn explained(policy: &Policy, evidence: Evidence) -> Explanation {
@@ -117,7 +133,7 @@ fn every_rule_says_why_it_is_not_about_the_image() {
         "it leaves the image's registry alone (`unsupportedRegistries`)",
     );
     stands(
-        &rule("").changed(|rule| rule.allowed_images = pattern("reg.io/team/*")),
+        &rule(", allowedImages: [reg.io/team/*]"),
         "allowed_image",
         "the image fits `reg.io/team/*` of `allowedImages`",
     );
@@ -137,14 +153,9 @@ fn a_condition_says_where_every_finding_went() {
         finding("CVE-6", Severity::Low, "a", "2"),
         finding("CVE-7", Severity::Unknown, "a", "2"),
     ];
-    let narrowing = Narrowing {
-        not_packages: vec![crate::policy::Glob::parse("**kernel").unwrap()],
-        not_stated: NotStated::Ignore,
-        ..Narrowing::default()
-    };
-    let rule = "{name: r, action: deny, maxAllowed: {high: 1}, allowedVulnerabilities: [CVE-1]}";
-    let waiver = Waiver { id: Some("CVE-2"), ..Waiver::default() };
-    let policy = policy(rule).looking_at(narrowing).exempting("w", waiver);
+    let rule = "{name: r, action: deny, maxAllowed: {high: 1}, allowedVulnerabilities: [CVE-1],
+                 count: {notPackages: ['pkg:deb/*/kernel'], notStated: ignore}}";
+    let policy = exempting(rule, "", &[("vulnerability", "CVE-2")]);
     let explanation = explained(&policy, found(list));
     let condition = &explanation.conditions[0];
     let ExplainedCondition { cleared, allowed, exempt, outside, not_stated, count, .. } = condition;
@@ -183,49 +194,49 @@ fn conditions_that_are_not_met_say_how_far_they_are() {
 }
 
 #[track_caller]
-fn nearly(waiver: Waiver<'_>, expected: Option<&str>) {
-    let rule = "{name: r, action: deny, maxAllowed: {high: 0}}";
-    let policy = policy(rule).exempting("w", waiver);
+fn nearly(more: &str, matches: &[(&str, &str)], expected: Option<&str>) {
+    let rules =
+        "{name: r, action: deny, maxAllowed: {high: 0}}, {name: other, maxAllowed: {low: 9}}";
+    let policy = exempting(rules, more, matches);
     let evidence = found(vec![critical("CVE-1", "a", "2"), critical("CVE-2", "b", "")]);
     let explanation = explained(&policy, evidence);
     let told: Vec<_> = explanation.nearly.iter().map(|n| n.obstacle.to_string()).collect();
-    assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{waiver:?}");
+    assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{more} {matches:?}");
 }
 
 #[test]
 fn an_exemption_that_is_nearly_applied_says_what_keeps_it() {
-    let second = time::Duration::SECOND;
-    let about = Waiver { id: Some("CVE-1"), ..Waiver::default() };
-    nearly(about, None);
-    nearly(Waiver { until: Some(NOW + second), ..about }, None);
-    nearly(Waiver { until: Some(NOW), ..about }, Some("it ended at 2026-03-01T12:00:00Z"));
-    let tomorrow = NOW + second;
-    nearly(Waiver { from: Some(tomorrow), ..about }, Some("it begins at 2026-03-01T12:00:01Z"));
-    nearly(Waiver { rule: Some("other"), ..about }, Some("it is for other rules: `other`"));
-    let until_fixed = Waiver { until_fixed: true, ..about };
-    nearly(until_fixed, Some("it ends with a fix, and `CVE-1` has one"));
-    nearly(Waiver { id: Some("CVE-2"), ..until_fixed }, None);
-    let elsewhere = Waiver { namespace: Some("dev"), ..about };
-    nearly(elsewhere, Some("`namespace` is `shop`, asked is equals `dev`"));
+    let about = &[("vulnerability", "CVE-1")];
+    let ended = "until: '2026-03-01T12:00:00Z',";
+    nearly("", about, None);
+    nearly("until: '2026-03-01T12:00:01Z',", about, None);
+    nearly(ended, about, Some("it ended at 2026-03-01T12:00:00Z"));
+    let begins = "it begins at 2026-03-01T12:00:01Z";
+    nearly("from: '2026-03-01T12:00:01Z',", about, Some(begins));
+    nearly("rules: [other],", about, Some("it is for other rules: `other`"));
+    nearly("untilFixed: true,", about, Some("it ends with a fix, and `CVE-1` has one"));
+    nearly("untilFixed: true,", &[("vulnerability", "CVE-2")], None);
+    let elsewhere = &[("namespace", "dev"), ("vulnerability", "CVE-1")];
+    nearly("", elsewhere, Some("`namespace` is `shop`, asked is equals `dev`"));
     // Two things, or nothing in common, is not nearly.
-    nearly(Waiver { until: Some(NOW), ..elsewhere }, None);
-    nearly(Waiver { namespace: Some("dev"), ..Waiver::default() }, None);
-    nearly(Waiver { id: Some("CVE-10"), namespace: Some("shop"), ..Waiver::default() }, None);
-    let digest = Digest::of(b"other").to_string();
-    let other = Waiver { digest: Some(&digest), ..about };
-    let image = Digest::of(b"image");
-    let told = format!("`image_digest` is `{image}`, asked is equals `{digest}`");
-    nearly(other, Some(&told));
+    nearly(ended, elsewhere, None);
+    nearly("", &[("namespace", "dev")], None);
+    nearly("", &[("namespace", "shop"), ("vulnerability", "CVE-10")], None);
+    let (image, other) = (Digest::of(b"image"), Digest::of(b"other").to_string());
+    let told = format!("`image_digest` is `{image}`, asked is equals `{other}`");
+    nearly("", &[("image", &other), ("vulnerability", "CVE-1")], Some(&told));
 }
 
 #[test]
 fn an_exemption_of_findings_is_not_nearly_about_evidence() {
-    let rule = policy("{name: r, action: deny, blockUnscannedImages: true}");
-    let here = Waiver { namespace: Some("shop"), ..Waiver::default() };
-    let policy = rule
-        .exempting("ended", Waiver { until: Some(NOW), ..here })
-        .exempting("fixed", Waiver { until_fixed: true, ..here })
-        .exempting("finding", Waiver { id: Some("CVE-1"), ..here });
+    let here = &[("namespace", "shop")];
+    let of = |name, more| exemption(name, more, here);
+    let policy = policy_of(&format!(
+        "rules: [{{name: r, action: deny, blockUnscannedImages: true}}], exemptions: [{}, {}, {}]",
+        of("ended", "until: '2026-03-01T12:00:00Z',"),
+        of("fixed", "untilFixed: true,"),
+        exemption("finding", "", &[("namespace", "shop"), ("vulnerability", "CVE-1")]),
+    ));
     let explanation = explained(&policy, Evidence::Missing);
     let told: Vec<_> = explanation.nearly.iter().map(|n| (&*n.name, n.obstacle.as_str())).collect();
     assert_eq!(told, [("ended", "ended"), ("fixed", "findings_only")]);
@@ -264,10 +275,7 @@ fn the_fewest_packages_that_change_the_answer_are_named() {
     // What only audits stays.
     let rules = "{name: a, action: deny, forbiddenVulnerabilities: [CVE-3]},
                  {name: b, maxAllowed: {critical: 0}}";
-    let text = format!(
-        "apiVersion: portcullis.dev/v1\nkind: Policy\nspec: {{evaluation: denyOverrides, rules: [{rules}]}}"
-    );
-    let overriding = policy::parse(&[policy::Source { file: "r".to_owned(), text }]).unwrap();
+    let overriding = policy_of(&format!("evaluation: denyOverrides, rules: [{rules}]"));
     let remedy = explained(&overriding, found(list)).remedy.unwrap();
     assert_eq!(remedy.steps[0].to_string(), "upgrade zlib 1 → 1.3 (cures 1 finding)");
     assert_eq!((remedy.steps.len(), remedy.action), (1, Some(Action::Audit)));
@@ -317,11 +325,9 @@ fn evidence_is_told_how_to_be_better() {
     let cause = Cause { kind: CauseKind::Denied, detail: String::new() };
     let remedy = explained(&policy(rules), Evidence::Unavailable(cause)).remedy.unwrap();
     assert!(remedy.steps[0].to_string().starts_with("give the service credentials"));
-    let old = policy(
-        "{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1h,
-                      maxAllowed: {high: 0}}",
+    let late = policy(
+        "{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1m, maxAllowed: {high: 0}}",
     );
-    let late = old.changed(|rule| rule.max_age = Some(Duration::from_secs(1)));
     let remedy = explained(&late, found(vec![critical("CVE-1", "a", "2")])).remedy.unwrap();
     let texts: Vec<_> = remedy.steps.iter().map(ToString::to_string).collect();
     let rescan = "scan the image again and attach the new report, signed (rule r)";
@@ -331,12 +337,16 @@ fn evidence_is_told_how_to_be_better() {
 
 #[test]
 fn break_glass_is_told_where_it_would_lift_the_denial() {
-    let denies = || policy("{name: r, action: deny, maxAllowed: {high: 0}}");
-    let bad = || found(vec![critical("CVE-1", "a", "2")]);
-    let glass = |policy: &Policy| explained(policy, bad()).break_glass;
-    assert_eq!(glass(&denies()), Glass::NotPermitted);
-    assert_eq!(glass(&denies().lifting("dev", "dev")), Glass::NotPermitted);
-    assert_eq!(glass(&denies().lifting("here", "shop")), Glass::Possible("here".into()));
+    let glass = |namespace: &str| {
+        let scope = "{match: [{field: namespace, operator: equals, values: [";
+        let policy = policy_of(&format!(
+            "rules: [{{name: r, action: deny, maxAllowed: {{high: 0}}}}], breakGlass: \
+             [{{name: here, scope: {scope}{namespace}]}}]}}}}]"
+        ));
+        explained(&policy, found(vec![critical("CVE-1", "a", "2")])).break_glass
+    };
+    assert_eq!(glass("dev"), Glass::NotPermitted);
+    assert_eq!(glass("shop"), Glass::Possible("here".into()));
 }
 
 #[test]
@@ -367,12 +377,12 @@ fn an_explanation_has_bounds() {
     assert_eq!(steps(MAX_STEPS), (MAX_STEPS, true, Some(Action::Allow)));
     assert_eq!(steps(MAX_STEPS + 1), (MAX_STEPS, false, None));
     let nearly = |count: usize| {
-        let waiver = Waiver { id: Some("CVE-1"), until: Some(NOW), ..Waiver::default() };
-        let mut rule = policy("{name: r, maxAllowed: {high: 0}}");
-        for n in 0..count {
-            rule = rule.exempting(&format!("w{n}"), waiver);
-        }
-        explained(&rule, found(vec![critical("CVE-1", "a", "2")])).nearly.len()
+        let ended = "until: '2026-03-01T12:00:00Z',";
+        let of = |n| exemption(&format!("w{n}"), ended, &[("vulnerability", "CVE-1")]);
+        let exemptions = (0..count).map(of).collect::<Vec<_>>().join(", ");
+        let rule = "{name: r, maxAllowed: {high: 0}}";
+        let policy = policy_of(&format!("rules: [{rule}], exemptions: [{exemptions}]"));
+        explained(&policy, found(vec![critical("CVE-1", "a", "2")])).nearly.len()
     };
     assert_eq!((nearly(MAX_NEARLY), nearly(MAX_NEARLY + 1)), (MAX_NEARLY, MAX_NEARLY));
 }

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::in_toto::STATEMENT_V1;
 use super::vulns::TRIVY_URI;
 use super::{
-    Finding, Findings, FindingsError, FixState, MAX_REPORT, MAX_TEXT, Scanner, Score, VULNS_V0_2,
-    bounded, document, trivy,
+    Finding, FindingsError, FixState, MAX_REPORT, MAX_TEXT, Scanner, Score, VULNS_V0_2, bounded,
+    document, trivy,
 };
 use crate::image::Digest;
 

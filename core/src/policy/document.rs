@@ -1,151 +1,156 @@
 //! Rule files in, rules and problems out.
 
 mod conditions;
+mod counting;
+mod exemptions;
+mod names;
 mod scopes;
+mod values;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::fields::{DOCUMENT, METADATA, RULE, SPEC};
 use super::node::{self, Node, Place};
-use super::reader::{Fields, Reader, quoted};
+use super::reader::{Fields, Reader, push, quoted};
 use super::{
-    Evaluation, Ids, MAX_FILE, MAX_PROBLEMS, MAX_RULE_NAME, MAX_RULES, MAX_TEXT, Parts, Policy,
+    Evaluation, MAX_FILE, MAX_PROBLEMS, MAX_RULES, MAX_TEXT, MAX_VALUES, Narrowing, Parts, Policy,
     PolicyErrors, Problem, Rule, Source, shadow,
 };
 use crate::decide::Action;
 
-const API_VERSION: &str = "portcullis.dev/v1";
-const KIND: &str = "Policy";
-const RULE_FIELDS: [&str; 12] = [
-    "name",
-    "description",
-    "enabled",
-    "action",
-    "scope",
-    "maxAllowed",
-    "forbiddenVulnerabilities",
-    "allowedVulnerabilities",
-    "blockUnscannedImages",
-    "maxFindingsAge",
-    "onUnavailable",
-    "unsupportedRegistries",
-];
+pub(super) use self::conditions::ON_UNAVAILABLE;
+pub(super) use self::counting::NOT_STATED;
+pub(super) use self::exemptions::{EXEMPT, EXEMPT_OPERATORS};
+use self::names::{Mention, Names};
+pub(super) use self::scopes::{SCOPED, SCOPED_OPERATORS, SELECTING};
+
+pub(super) const API_VERSION: &str = "portcullis.dev/v1";
+pub(super) const KIND: &str = "Policy";
+pub(super) const EVALUATIONS: [(&str, Evaluation); 2] =
+    [("firstMatch", Evaluation::FirstMatch), ("denyOverrides", Evaluation::DenyOverrides)];
+pub(super) const ACTIONS: [(&str, Action); 2] = [("audit", Action::Audit), ("deny", Action::Deny)];
 
 /// What was read so far, over all files.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    rules: Vec<Rule>,
-    ids: Ids,
-    /// Where each name was used first.
-    names: HashMap<Arc<str>, (Arc<str>, Place)>,
-    evaluation: Option<(Evaluation, String)>,
+    parts: Parts,
+    /// Where each narrowing is among the parts.
+    narrowings: HashMap<Narrowing, usize>,
+    rules: Names,
+    exemptions: Names,
+    break_glass: Names,
+    /// Rules that exemptions and break-glass entries name.
+    mentions: Vec<Mention>,
+    evaluation: Option<(Evaluation, Arc<str>)>,
+    /// Whether some document says which rules there are.
+    has_rules: bool,
+    /// Where the first is that does not.
+    without_rules: Option<(Arc<str>, Place)>,
     problems: Vec<Problem>,
-    files: usize,
-    too_many: bool,
+    files: Vec<Arc<str>>,
+    /// Whether something was not read, so that other rules may be there.
+    incomplete: bool,
 }
 
 impl Reading {
     pub(super) fn file(&mut self, source: &Source) {
-        if self.problems.len() >= MAX_PROBLEMS || self.too_many {
+        if self.problems.len() >= MAX_PROBLEMS {
+            self.incomplete = true;
             return;
         }
-        self.files += 1;
+        let file: Arc<str> = source.file.as_str().into();
         let mut problems = std::mem::take(&mut self.problems);
-        let before = problems.len();
-        let mut reader = Reader { file: &source.file, problems: &mut problems };
-        if source.text.len() > MAX_FILE {
-            let length = source.text.len();
-            let message = format!("the file has {length} bytes, more than the {MAX_FILE} allowed");
-            reader.note(Place::default(), message);
-        } else {
-            match node::documents(&source.text) {
-                Ok(documents) if documents.is_empty() => reader.note(
-                    Place::default(),
-                    "the file holds no document: write `rules: []` in one to gate nothing"
-                        .to_owned(),
-                ),
-                Ok(documents) => {
-                    let file: Arc<str> = source.file.as_str().into();
-                    for document in &documents {
-                        self.document(&mut reader, &file, document);
-                    }
-                }
-                Err((place, message)) => {
-                    reader.note(place, format!("the file is not readable YAML: {message}"));
-                }
-            }
-        }
-        // One reads a file from its top.
-        if let Some(own) = problems.get_mut(before..) {
-            own.sort_by_key(|problem| (problem.line, problem.column));
-        }
+        let mut warnings = std::mem::take(&mut self.parts.warnings);
+        let mut reader = Reader { file: &file, problems: &mut problems, warnings: &mut warnings };
+        self.documents(&mut reader, &source.text);
         self.problems = problems;
+        self.parts.warnings = warnings;
+        self.files.push(file);
     }
 
-    fn document(&mut self, reader: &mut Reader<'_>, file: &Arc<str>, node: &Node) {
-        let known = ["apiVersion", "kind", "metadata", "spec"];
-        let Some(fields) = reader.fields(node, "the document", &known) else {
+    fn documents(&mut self, reader: &mut Reader<'_>, text: &str) {
+        let whole = Place::default();
+        if text.len() > MAX_FILE {
+            let length = text.len();
+            self.incomplete = true;
+            let message = format!("the file has {length} bytes, more than the {MAX_FILE} allowed");
+            return reader.note(whole, message);
+        }
+        match node::documents(text) {
+            Ok(documents) if documents.is_empty() => reader.note(
+                whole,
+                "the file holds no document: write `rules: []` in one to gate nothing".to_owned(),
+            ),
+            Ok(documents) => {
+                for document in &documents {
+                    self.document(reader, document);
+                }
+            }
+            Err((place, message)) => {
+                self.incomplete = true;
+                reader.note(place, format!("the file is not readable YAML: {message}"));
+            }
+        }
+    }
+
+    fn document(&mut self, reader: &mut Reader<'_>, node: &Node) {
+        let Some(fields) = reader.fields(node, "the document", &DOCUMENT) else {
             return;
         };
-        let version = self.header(reader, &fields, "apiVersion", API_VERSION);
-        let kind = self.header(reader, &fields, "kind", KIND);
-        if !version || !kind {
+        let mut header = |name: &str, value: &'static str| {
+            let node = fields.get(name)?;
+            reader.word(node, &format!("`{name}`"), &[(value, ())])
+        };
+        let (version, kind) = (header("apiVersion", API_VERSION), header("kind", KIND));
+        if version.is_none() || kind.is_none() {
+            self.incomplete = true;
             return;
         }
         if let Some(metadata) = fields.get("metadata")
-            && let Some(metadata) = reader.fields(metadata, "`metadata`", &["name"])
+            && let Some(metadata) = reader.fields(metadata, "`metadata`", &METADATA)
             && let Some(name) = metadata.get("name")
         {
             reader.text(name, "`metadata.name`", MAX_TEXT);
         }
-        let Some(spec) = fields.get("spec") else {
-            return reader.note(node.place, "the document has no `spec`: add one".to_owned());
-        };
-        let Some(spec) = reader.fields(spec, "`spec`", &["evaluation", "rules"]) else {
-            return;
-        };
-        self.evaluation(reader, &spec);
-        let Some(rules) = spec.get("rules") else {
-            let message = "`spec` has no `rules`: write `rules: []` to gate nothing";
-            return reader.note(spec.place, message.to_owned());
-        };
-        for node in reader.list(rules, "`rules`", MAX_RULES) {
-            if self.rules.len() >= MAX_RULES {
-                self.too_many = true;
-                let message = format!("there are more than the {MAX_RULES} rules allowed");
-                return reader.note(node.place, message);
-            }
-            if let Some(rule) = self.rule(reader, file, node) {
-                self.rules.push(rule);
-            }
+        if let Some(spec) = fields.get("spec")
+            && let Some(spec) = reader.fields(spec, "`spec`", &SPEC)
+        {
+            self.spec(reader, &spec);
         }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as its neighbours do")]
-    fn header(
-        &self,
-        reader: &mut Reader<'_>,
-        fields: &Fields<'_>,
-        name: &str,
-        value: &str,
-    ) -> bool {
-        match fields.get(name) {
-            Some(node) => reader.word(node, &format!("`{name}`"), &[(value, ())]).is_some(),
-            None => {
-                let message = format!("the document has no `{name}`: write `{name}: {value}`");
-                reader.note(fields.place, message);
-                false
+    fn spec(&mut self, reader: &mut Reader<'_>, spec: &Fields<'_>) {
+        self.evaluation(reader, spec);
+        match spec.get("rules") {
+            Some(node) => {
+                self.has_rules = true;
+                for node in reader.list(node, "`rules`", MAX_RULES) {
+                    self.rule(reader, node);
+                }
             }
+            None => {
+                let place = (Arc::clone(reader.file), spec.place);
+                self.without_rules.get_or_insert(place);
+            }
+        }
+        if let Some(node) = spec.get("allowedImages") {
+            let patterns = values::patterns(reader, node, "`allowedImages`");
+            self.parts.allowed_images.extend(patterns);
+        }
+        if let Some(node) = spec.get("exemptions") {
+            self.exemptions(reader, node, None);
+        }
+        if let Some(node) = spec.get("breakGlass") {
+            self.break_glass(reader, node);
         }
     }
 
     fn evaluation(&mut self, reader: &mut Reader<'_>, spec: &Fields<'_>) {
-        let words =
-            [("firstMatch", Evaluation::FirstMatch), ("denyOverrides", Evaluation::DenyOverrides)];
         let Some(node) = spec.get("evaluation") else {
             return;
         };
-        let Some(evaluation) = reader.word(node, "`evaluation`", &words) else {
+        let Some(evaluation) = reader.word(node, "`evaluation`", &EVALUATIONS) else {
             return;
         };
         match &self.evaluation {
@@ -157,18 +162,30 @@ impl Reading {
                 reader.note(node.place, message);
             }
             Some(_) => {}
-            None => self.evaluation = Some((evaluation, reader.file.to_owned())),
+            None => self.evaluation = Some((evaluation, Arc::clone(reader.file))),
         }
     }
 
-    fn rule(&mut self, reader: &mut Reader<'_>, file: &Arc<str>, node: &Node) -> Option<Rule> {
+    fn rule(&mut self, reader: &mut Reader<'_>, node: &Node) {
+        if self.rules.len() >= MAX_RULES {
+            if !self.incomplete {
+                let message = format!("there are more than the {MAX_RULES} rules allowed");
+                reader.note(node.place, message);
+            }
+            self.incomplete = true;
+            return;
+        }
         let before = reader.problems.len();
-        let fields = reader.fields(node, "the rule", &RULE_FIELDS)?;
-        let name = self.name(reader, file, &fields);
+        let what = names::called(node, "rule");
+        let Some(fields) = reader.fields(node, &what, &RULE) else {
+            self.incomplete = true;
+            return;
+        };
+        let name = self.rules.read(reader, &fields, "rule");
         // A rule without a good name is read on for its other problems, and not kept.
-        let what = name.as_ref().map_or("the rule".to_owned(), |name| format!("rule `{name}`"));
+        self.incomplete |= name.is_none();
         let mut rule = Rule::new(name.unwrap_or_default());
-        rule.place = (Arc::clone(file), node.place);
+        rule.place = (Arc::clone(reader.file), node.place);
         if let Some(node) = fields.get("description") {
             let text = reader.text(node, &format!("`description` of {what}"), MAX_TEXT);
             rule.description = text.map(str::to_owned);
@@ -178,73 +195,77 @@ impl Reading {
             rule.enabled = enabled.unwrap_or(true);
         }
         if let Some(node) = fields.get("action") {
-            let words = [("audit", Action::Audit), ("deny", Action::Deny)];
-            rule.action =
-                reader.word(node, &format!("`action` of {what}"), &words).unwrap_or(Action::Audit);
+            let action = reader.word(node, &format!("`action` of {what}"), &ACTIONS);
+            rule.action = action.unwrap_or(Action::Audit);
         }
         if let Some(node) = fields.get("scope") {
             rule.scope = scopes::scope(reader, node, &what);
         }
-        conditions::read(reader, &fields, &what, &mut self.ids, &mut rule);
-        (reader.problems.len() == before).then_some(rule)
+        self.conditions(reader, &fields, &what, &mut rule);
+        if let Some(node) = fields.get("exemptions") {
+            self.exemptions(reader, node, Some(&rule));
+        }
+        if reader.problems.len() == before {
+            self.parts.rules.push(rule);
+        }
     }
 
-    fn name(
-        &mut self,
-        reader: &mut Reader<'_>,
-        file: &Arc<str>,
-        fields: &Fields<'_>,
-    ) -> Option<Arc<str>> {
-        let Some(node) = fields.get("name") else {
-            reader.note(fields.place, "the rule has no `name`: give it a unique one".to_owned());
-            return None;
-        };
-        let name = reader.text(node, "`name` of the rule", MAX_RULE_NAME)?;
-        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !name.bytes().all(good) || name.starts_with('-') || name.ends_with('-') {
-            let message = format!(
-                "{} is not a name of a rule: use lower-case letters, digits and `-` between them",
-                quoted(name)
-            );
+    /// Names of rules, which must all be there in the end.
+    fn mentions(&mut self, reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Arc<str>> {
+        let what = format!("`rules` of {what}");
+        let items = reader.list(node, &what, MAX_VALUES);
+        if node.is_empty_list() {
+            let message = format!("{what} is empty: name a rule, or leave it out for all");
             reader.note(node.place, message);
-            return None;
         }
-        let name: Arc<str> = name.into();
-        if let Some((file, place)) = self.names.get(&name) {
-            let message = format!(
-                "there is a rule `{name}` already, at {file}:{}:{}: give each its own name",
-                place.line, place.column
-            );
-            reader.note(node.place, message);
-            return None;
+        let mut names = Vec::with_capacity(items.len());
+        for item in items {
+            if let Some(name) = names::label(reader, item, &format!("a name in {what}"), "rule") {
+                let (file, name) = (Arc::clone(reader.file), Arc::<str>::from(name));
+                names.push(Arc::clone(&name));
+                self.mentions.push(Mention { name, what: what.clone(), file, place: item.place });
+            }
         }
-        self.names.insert(Arc::clone(&name), (Arc::clone(file), node.place));
-        Some(name)
+        names
     }
 
     pub(super) fn finish(mut self, revision: String) -> Result<Policy, PolicyErrors> {
-        let whole = |message: &str| Problem {
-            file: "policy".to_owned(),
-            line: 0,
-            column: 0,
-            message: message.to_owned(),
+        let whole = |list: &mut Vec<Problem>, message: &str| {
+            push(list, "policy", Place::default(), message.to_owned());
         };
-        if self.files == 0 {
-            self.problems.push(whole("there are no rule files: name at least one"));
+        if self.files.is_empty() {
+            whole(&mut self.problems, "there are no rule files: name at least one");
+        }
+        if let Some((file, place)) = self.without_rules.filter(|_| !self.has_rules) {
+            let message = "`spec` has no `rules`: write `rules: []` to gate nothing";
+            push(&mut self.problems, &file, place, message.to_owned());
+        }
+        if !self.incomplete {
+            for mention in &self.mentions {
+                self.rules.check(mention, &mut self.problems);
+            }
         }
         if !self.problems.is_empty() {
-            return Err(PolicyErrors { problems: self.problems });
+            let problems = in_order(self.problems, &self.files);
+            return Err(PolicyErrors { problems });
         }
-        let evaluation = self.evaluation.map(|(evaluation, _)| evaluation).unwrap_or_default();
-        let mut warnings = Vec::new();
-        if !self.rules.iter().any(Rule::is_enabled) {
-            warnings.push(whole("no rule is enabled: every image is allowed"));
+        let mut parts = self.parts;
+        parts.evaluation = self.evaluation.map(|(evaluation, _)| evaluation).unwrap_or_default();
+        if !parts.rules.iter().any(Rule::is_enabled) {
+            whole(&mut parts.warnings, "no rule is enabled: every image is allowed");
         }
-        if evaluation == Evaluation::FirstMatch {
-            shadow::warn(&self.rules, &mut warnings);
+        if parts.evaluation == Evaluation::FirstMatch {
+            shadow::warn(&parts.rules, &mut parts.warnings);
         }
-        let parts =
-            Parts { evaluation, rules: self.rules, ids: self.ids, warnings, ..Parts::default() };
+        parts.warnings = in_order(parts.warnings, &self.files);
         Ok(Policy::new(revision.into(), parts))
     }
+}
+
+/// One reads files in their order, and each from its top.
+fn in_order(mut problems: Vec<Problem>, files: &[Arc<str>]) -> Vec<Problem> {
+    let places: HashMap<&str, usize> =
+        files.iter().enumerate().rev().map(|(place, file)| (&**file, place)).collect();
+    problems.sort_by_key(|p| (places.get(p.file.as_str()).copied(), p.line, p.column));
+    problems
 }

@@ -6,12 +6,12 @@ use crate::image::Reference;
 pub const MAX_WILDCARDS: usize = 16;
 
 /// A text in which `*` stands for any characters of one path segment and `**` for any at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Glob {
     tokens: Vec<Token>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Token {
     Text(Box<str>),
     /// Any characters but `/`, or none.
@@ -148,6 +148,10 @@ impl ImagePattern {
 impl ImagePatterns {
     pub(crate) const fn new(patterns: Vec<ImagePattern>) -> Self {
         Self(patterns)
+    }
+
+    pub(super) fn extend(&mut self, patterns: Vec<ImagePattern>) {
+        self.0.extend(patterns);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A finding and a time in, whether a rule's limits look at it out.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -32,13 +33,34 @@ pub(crate) struct Narrowing {
 }
 
 /// What becomes of a finding that does not state what a rule asks about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum NotStated {
     /// It counts: it could be any.
     #[default]
     Count,
     /// It does not count.
     Ignore,
+}
+
+impl Eq for Narrowing {}
+
+impl Hash for Narrowing {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            fix_available,
+            min_cvss,
+            packages,
+            not_packages,
+            known_exploited,
+            min_epss,
+            min_published_age,
+            min_first_seen_age,
+            not_stated,
+        } = self;
+        (fix_available, min_cvss, packages, not_packages).hash(state);
+        (known_exploited, min_epss.map(|epss| epss.as_f32().to_bits())).hash(state);
+        (min_published_age, min_first_seen_age, not_stated).hash(state);
+    }
 }
 
 impl Narrowing {

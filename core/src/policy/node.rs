@@ -33,12 +33,30 @@ pub(super) struct Node {
     pub(super) kind: Kind,
 }
 
+impl Node {
+    /// Whether it is a list without items.
+    pub(super) const fn is_empty_list(&self) -> bool {
+        matches!(&self.kind, Kind::List(items) if items.is_empty())
+    }
+
+    /// The text of a mapping's field.
+    pub(super) fn text_at(&self, name: &str) -> Option<&str> {
+        let Kind::Map(entries) = &self.kind else {
+            return None;
+        };
+        match entries.iter().find(|(key, _)| key.name == name) {
+            Some((_, Self { kind: Kind::Text(text), .. })) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Kind {
     Null,
     Bool(bool),
     Int(i128),
-    Float,
+    Float(f64),
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
@@ -50,7 +68,7 @@ impl Kind {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
-            Self::Int(_) | Self::Float => "a number",
+            Self::Int(_) | Self::Float(_) => "a number",
             Self::Text(_) => "a text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -159,8 +177,8 @@ impl<'de> Visitor<'de> for AnyKind {
         Ok(Kind::Int(i128::try_from(value).unwrap_or(i128::MAX)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
-        Ok(Kind::Float)
+    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
+        Ok(Kind::Float(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Kind, E> {

@@ -1,17 +1,21 @@
 //! A YAML tree in, checked values out; what is wrong is noted with its place, and reading goes on.
 
+use std::sync::Arc;
+
+use super::fields::{Demand, Field, Mapping, Shape};
 use super::node::{Key, Kind, Node, Place};
-use super::{MAX_PROBLEMS, MAX_VALUES, Problem};
+use super::{MAX_PROBLEMS, MAX_RULE_NAME, MAX_VALUES, Problem};
 use crate::decide::printable;
 
 /// The most characters of a foreign text that a problem quotes.
 const QUOTED: usize = 80;
 
-/// Notes the problems of one file.
+/// Notes what is wrong, and what is doubtful, in one file.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    pub(super) file: &'a str,
+    pub(super) file: &'a Arc<str>,
     pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) warnings: &'a mut Vec<Problem>,
 }
 
 /// The entries of a mapping whose fields are all known.
@@ -25,19 +29,35 @@ impl<'n> Fields<'n> {
     pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
+
+    fn key(&self, name: &str) -> Option<Place> {
+        self.entries.iter().find(|(key, _)| key.name == name).map(|(key, _)| key.place)
+    }
+
+    /// Whether `field` is there and asks for something.
+    fn asks(&self, field: &Field) -> bool {
+        self.get(field.name).is_some_and(|node| match (&node.kind, &field.shape) {
+            (Kind::Bool(value), Shape::Flag) => *value,
+            (Kind::List(items), _) => !items.is_empty(),
+            _ => true,
+        })
+    }
 }
 
 impl Reader<'_> {
+    /// Notes a problem: the files cannot be used.
     pub(super) fn note(&mut self, place: Place, message: String) {
-        if self.problems.len() < MAX_PROBLEMS {
-            let (line, column) = (place.line, place.column);
-            self.problems.push(Problem { file: self.file.to_owned(), line, column, message });
-        }
+        push(self.problems, self.file, place, message);
+    }
+
+    /// Notes a warning: the files can be used, and may not do what is meant.
+    pub(super) fn warn(&mut self, place: Place, message: String) {
+        push(self.warnings, self.file, place, message);
     }
 
     fn unexpected(&mut self, node: &Node, what: &str, expected: &str) {
         let cure = match node.kind {
-            Kind::Int(_) | Kind::Float | Kind::Bool(_) if expected == "a text" => {
+            Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) if expected == "a text" => {
                 ": write it in quotes"
             }
             _ => "",
@@ -46,29 +66,61 @@ impl Reader<'_> {
         self.note(node.place, format!("{what} is {found}, expected {expected}{cure}"));
     }
 
-    /// A mapping; each field that is not in `known` is a problem.
+    /// A mapping; each field that `mapping` does not know is a problem, and so is each that it
+    /// demands and that is not there.
     pub(super) fn fields<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
-        known: &[&str],
+        mapping: &Mapping,
     ) -> Option<Fields<'n>> {
         let Kind::Map(entries) = &node.kind else {
             self.unexpected(node, what, "a mapping");
             return None;
         };
+        let known = mapping.names();
         for (key, _) in entries {
             if known.contains(&key.name.as_str()) {
                 continue;
             }
-            let cure = match nearest(&key.name, known) {
+            let cure = match nearest(&key.name, known.iter().copied()) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => format!("expected one of `{}`", known.join("`, `")),
+                None => format!("expected one of {}", listed(&known)),
             };
             let name = quoted(&key.name);
             self.note(key.place, format!("unknown field {name} in {what}: {cure}"));
         }
-        Some(Fields { place: node.place, entries })
+        let fields = Fields { place: node.place, entries };
+        self.lacks(&fields, what, mapping);
+        Some(fields)
+    }
+
+    fn lacks(&mut self, fields: &Fields<'_>, what: &str, mapping: &Mapping) {
+        for field in mapping.fields {
+            let name = field.name;
+            match (fields.key(name), field.required) {
+                (None, Some(cure)) => {
+                    self.note(fields.place, format!("{what} has no `{name}`: {cure}"));
+                }
+                (Some(place), _) if !field.beside.is_empty() => {
+                    if !field.beside.iter().any(|other| fields.get(other).is_some()) {
+                        let others = listed(field.beside);
+                        let message = format!("`{name}` of {what} needs one of {others} beside it");
+                        self.note(place, message);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let asks = |demand: &Demand| {
+            let demanded = mapping.fields.iter().filter(|f| demand.fields.contains(&f.name));
+            demanded.into_iter().any(|field| fields.asks(field))
+        };
+        if let Some(demand) = mapping.demand.as_ref().filter(|demand| !asks(demand)) {
+            let cure = listed(demand.fields);
+            let lack = demand.lack;
+            self.note(fields.place, format!("{what} {lack}: give it at least one of {cure}"));
+        }
     }
 
     /// A mapping from free names to texts.
@@ -147,12 +199,30 @@ impl Reader<'_> {
         None
     }
 
+    /// A number from 0 to `max`.
+    pub(super) fn number(&mut self, node: &Node, what: &str, max: f64) -> Option<f64> {
+        let value = match node.kind {
+            Kind::Float(value) => value,
+            // No more than that is in range anyway.
+            Kind::Int(value) => u32::try_from(value).map_or(f64::NAN, f64::from),
+            _ => {
+                self.unexpected(node, what, "a number");
+                return None;
+            }
+        };
+        if (0.0..=max).contains(&value) {
+            return Some(value);
+        }
+        self.note(node.place, format!("{what} is out of range, expected 0 to {max}"));
+        None
+    }
+
     /// One of `words`.
     pub(super) fn word<T: Copy>(
         &mut self,
         node: &Node,
         what: &str,
-        words: &[(&str, T)],
+        words: &[(&'static str, T)],
     ) -> Option<T> {
         let Kind::Text(text) = &node.kind else {
             self.unexpected(node, what, "a text");
@@ -161,11 +231,20 @@ impl Reader<'_> {
         if let Some((_, value)) = words.iter().find(|(word, _)| word == text) {
             return Some(*value);
         }
-        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        let found = quoted(text);
-        let known = known.join("`, `");
-        self.note(node.place, format!("{what} is {found}, expected one of `{known}`"));
+        let known = super::fields::words(words);
+        let meant = nearest(text, known.iter().copied());
+        let meant = meant.map(|word| format!(": did you mean `{word}`?")).unwrap_or_default();
+        let (found, known) = (quoted(text), listed(&known));
+        self.note(node.place, format!("{what} is {found}, expected one of {known}{meant}"));
         None
+    }
+}
+
+/// Adds a problem, as far as [`MAX_PROBLEMS`] allows.
+pub(super) fn push(list: &mut Vec<Problem>, file: &str, place: Place, message: String) {
+    if list.len() < MAX_PROBLEMS {
+        let Place { line, column } = place;
+        list.push(Problem { file: file.to_owned(), line, column, message });
     }
 }
 
@@ -174,14 +253,21 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text, QUOTED))
 }
 
+fn listed(names: &[&str]) -> String {
+    format!("`{}`", names.join("`, `"))
+}
+
 /// The one of `known` that was probably meant: at most two letters away.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    if name.len() > 64 {
+pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    /// The most letters between them.
+    const FAR: usize = 2;
+    if name.len() > MAX_RULE_NAME {
         return None;
     }
     let lower = name.to_ascii_lowercase();
-    let distances = known.iter().map(|k| (distance(&lower, &k.to_ascii_lowercase()), *k));
-    distances.filter(|(d, k)| *d <= 2 && *d < k.len()).min().map(|(_, k)| k)
+    let near = known.filter(|k| k.len().abs_diff(name.len()) <= FAR);
+    let distances = near.map(|k| (distance(&lower, &k.to_ascii_lowercase()), k));
+    distances.filter(|(d, k)| *d <= FAR && *d < k.len()).min().map(|(_, k)| k)
 }
 
 /// How many letters must be put in, taken out or replaced (Levenshtein).

@@ -1,6 +1,7 @@
 //! Rule files as people write them, and as they should not.
 
 mod bounds;
+mod exemptions;
 mod scopes;
 mod shadows;
 
@@ -91,14 +92,14 @@ fn every_problem_is_found_with_its_place_and_cure() {
       maxAllowed: {}
     - name: three
       blockUnscannedImages: false
-      exemptions: []",
+      exmption: []",
         ),
         &[
             (6, 7, "did you mean `action`?"),
             (7, 20, "did you mean `critical`?"),
             (7, 38, "expected 0 to 4294967295"),
             (8, 13, "`Two` is not a name of a rule"),
-            (12, 38, "expected one of `equals`"),
+            (12, 38, "did you mean `equals`?"),
             (13, 58, "`nginx` is not a registry host"),
             (13, 65, "write it in quotes"),
             (15, 30, "`tomorrow` is not a date"),
@@ -106,7 +107,7 @@ fn every_problem_is_found_with_its_place_and_cure() {
             (17, 13, "already, at rules.yaml:5:13"),
             (18, 19, "names no level"),
             (19, 7, "rule `three` has no condition"),
-            (21, 7, "unknown field `exemptions`"),
+            (21, 7, "did you mean `exemptions`?"),
         ],
     );
 }

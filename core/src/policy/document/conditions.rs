@@ -1,176 +1,148 @@
 //! The conditions and demands of a rule in, their compiled form out.
 
-use std::time::Duration;
-
-use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
-use time::{Date, OffsetDateTime};
-
+use super::{Reading, counting, values};
 use crate::decide::Action;
 use crate::findings::Severity;
+use crate::policy::fields::{ALLOWED, LEVELS};
 use crate::policy::node::{Kind, Node};
 use crate::policy::prefix::Prefix;
 use crate::policy::reader::{Fields, Reader, quoted};
 use crate::policy::{
-    Allowed, Forbidden, Ids, Limit, MAX_FINDINGS_AGE, MAX_ID, MAX_TEXT, MAX_VALUE, MAX_VALUES,
+    Allowed, Forbidden, ImagePatterns, Limit, MAX_TEXT, MAX_VALUE, MAX_VALUES, Narrowing,
     Population, Prefixes, Rule,
 };
 
-/// Reads everything of a rule that is not its name, action and scope.
-pub(super) fn read(
-    reader: &mut Reader<'_>,
-    fields: &Fields<'_>,
-    what: &str,
-    ids: &mut Ids,
-    rule: &mut Rule,
-) {
-    let of = |name: &str| format!("`{name}` of {what}");
-    if let Some(node) = fields.get("maxAllowed") {
-        rule.limits = max_allowed(reader, node, &of("maxAllowed"));
+pub(in crate::policy) const ON_UNAVAILABLE: [(&str, Action); 3] =
+    [("allow", Action::Allow), ("audit", Action::Audit), ("deny", Action::Deny)];
+
+const LIMITS: [(&str, Population); 3] = [
+    ("maxAllowed", Population::All),
+    ("maxAllowedFixable", Population::Fixable),
+    ("maxAllowedUnfixable", Population::Unfixable),
+];
+
+impl Reading {
+    /// Reads everything of a rule that is not its name, action, scope and exemptions.
+    pub(super) fn conditions(
+        &mut self,
+        reader: &mut Reader<'_>,
+        fields: &Fields<'_>,
+        what: &str,
+        rule: &mut Rule,
+    ) {
+        let of = |name: &str| format!("`{name}` of {what}");
+        for (name, population) in LIMITS {
+            if let Some(node) = fields.get(name) {
+                rule.limits.extend(limits(reader, node, &of(name), population));
+            }
+        }
+        if let Some(node) = fields.get("count") {
+            let narrowing = counting::narrowing(reader, node, &of("count"));
+            rule.narrowing = self.narrowing(narrowing);
+        }
+        self.vulnerabilities(reader, fields, what, rule);
+        if let Some(node) = fields.get("allowedImages") {
+            let patterns = values::patterns(reader, node, &of("allowedImages"));
+            rule.allowed_images = ImagePatterns::new(patterns);
+        }
+        if let Some(node) = fields.get("trustedImages") {
+            let patterns = values::patterns(reader, node, &of("trustedImages"));
+            if node.is_empty_list() {
+                let message = format!("{} is empty: name a pattern", of("trustedImages"));
+                reader.note(node.place, message);
+            }
+            rule.trusted_images = Some(ImagePatterns::new(patterns));
+        }
+        if let Some(node) = fields.get("blockUnscannedImages") {
+            let value = reader.boolean(node, &of("blockUnscannedImages"));
+            rule.block_unscanned = value.unwrap_or_default();
+        }
+        if let Some(node) = fields.get("maxFindingsAge") {
+            rule.max_age = values::age(reader, node, &of("maxFindingsAge"));
+        }
+        if let Some(node) = fields.get("onUnavailable") {
+            let value = reader.word(node, &of("onUnavailable"), &ON_UNAVAILABLE);
+            rule.on_unavailable = value.unwrap_or(Action::Audit);
+        }
+        if let Some(node) = fields.get("unsupportedRegistries") {
+            rule.unsupported = registries(reader, node, &of("unsupportedRegistries"));
+        }
     }
-    if let Some(node) = fields.get("forbiddenVulnerabilities") {
-        let what = of("forbiddenVulnerabilities");
-        for item in reader.list(node, &what, MAX_VALUES) {
-            if let Some(id) = id(reader, item, &what) {
-                rule.forbidden.push(Forbidden { id: id.into(), key: ids.intern(id) });
+
+    /// The place of a narrowing among those of the policy; the first looks at everything.
+    fn narrowing(&mut self, narrowing: Narrowing) -> usize {
+        let list = &mut self.parts.narrowings;
+        if list.is_empty() {
+            list.push(Narrowing::default());
+        }
+        if narrowing.is_all() {
+            return 0;
+        }
+        *self.narrowings.entry(narrowing).or_insert_with_key(|narrowing| {
+            list.push(narrowing.clone());
+            list.len() - 1
+        })
+    }
+
+    fn vulnerabilities(
+        &mut self,
+        reader: &mut Reader<'_>,
+        fields: &Fields<'_>,
+        what: &str,
+        rule: &mut Rule,
+    ) {
+        if let Some(node) = fields.get("forbiddenVulnerabilities") {
+            let what = format!("`forbiddenVulnerabilities` of {what}");
+            for item in reader.list(node, &what, MAX_VALUES) {
+                if let Some(id) = values::id(reader, item, &what) {
+                    let key = self.parts.ids.intern(id);
+                    rule.forbidden.push(Forbidden { id: id.into(), key });
+                }
+            }
+            // By number, and each once, as it was written first.
+            rule.forbidden.sort_by_key(|forbidden| forbidden.key);
+            rule.forbidden.dedup_by_key(|forbidden| forbidden.key);
+        }
+        if let Some(node) = fields.get("allowedVulnerabilities") {
+            let what = format!("`allowedVulnerabilities` of {what}");
+            for item in reader.list(node, &what, MAX_VALUES) {
+                rule.allowed.extend(self.allowed(reader, item, &what));
             }
         }
     }
-    if let Some(node) = fields.get("allowedVulnerabilities") {
-        let what = of("allowedVulnerabilities");
-        for item in reader.list(node, &what, MAX_VALUES) {
-            rule.allowed.extend(allowed(reader, item, &what, ids));
+
+    fn allowed(&mut self, reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Allowed> {
+        if !matches!(node.kind, Kind::Map(_)) {
+            let id = values::id(reader, node, what)?;
+            return Some(Allowed { key: self.parts.ids.intern(id), until: None });
         }
-    }
-    if let Some(node) = fields.get("blockUnscannedImages") {
-        let value = reader.boolean(node, &of("blockUnscannedImages"));
-        rule.block_unscanned = value.unwrap_or_default();
-    }
-    if let Some(node) = fields.get("maxFindingsAge") {
-        rule.max_age = age(reader, node, &of("maxFindingsAge"));
-    }
-    let on_unavailable = fields.get("onUnavailable");
-    if let Some(node) = on_unavailable {
-        let words = [("allow", Action::Allow), ("audit", Action::Audit), ("deny", Action::Deny)];
-        let value = reader.word(node, &of("onUnavailable"), &words);
-        rule.on_unavailable = value.unwrap_or(Action::Audit);
-    }
-    if let Some(node) = fields.get("unsupportedRegistries") {
-        rule.unsupported = registries(reader, node, &of("unsupportedRegistries"));
-    }
-    let has_condition = fields.get("maxAllowed").is_some()
-        || !rule.forbidden.is_empty()
-        || rule.block_unscanned
-        || on_unavailable.is_some();
-    if !has_condition {
-        let message = format!(
-            "{what} has no condition: give it `maxAllowed`, `forbiddenVulnerabilities`, \
-             `blockUnscannedImages: true` or `onUnavailable`"
-        );
-        reader.note(fields.place, message);
+        let fields = reader.fields(node, &format!("an item of {what}"), &ALLOWED)?;
+        if let Some(node) = fields.get("reason") {
+            reader.text(node, &format!("`reason` in {what}"), MAX_TEXT);
+        }
+        let until = match fields.get("until") {
+            Some(node) => Some(values::until(reader, node, &format!("`until` in {what}"))?),
+            None => None,
+        };
+        let id = values::id(reader, fields.get("id")?, what)?;
+        Some(Allowed { key: self.parts.ids.intern(id), until })
     }
 }
 
-fn max_allowed(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Limit> {
+fn limits(reader: &mut Reader<'_>, node: &Node, what: &str, population: Population) -> Vec<Limit> {
     let levels =
         [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Unknown];
-    let Some(fields) = reader.fields(node, what, &levels.map(Severity::as_str)) else {
+    let Some(fields) = reader.fields(node, what, &LEVELS) else {
         return Vec::new();
     };
     let mut limits = Vec::new();
-    let mut named = false;
     for level in levels {
         if let Some(node) = fields.get(level.as_str()) {
-            named = true;
             let limit = reader.count(node, &format!("`{level}` in {what}"));
-            let population = Population::All;
             limits.extend(limit.map(|max| Limit { population, level, max }));
         }
     }
-    if !named {
-        reader.note(node.place, format!("{what} names no level: give at least one a number"));
-    }
     limits
-}
-
-fn id<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Option<&'n str> {
-    let id = reader.text(node, &format!("an identifier in {what}"), MAX_ID)?;
-    if id.bytes().all(|b| b.is_ascii_graphic()) {
-        return Some(id);
-    }
-    let message = format!("{} is not an identifier: expected one like `CVE-2024-1234`", quoted(id));
-    reader.note(node.place, message);
-    None
-}
-
-fn allowed(reader: &mut Reader<'_>, node: &Node, what: &str, ids: &mut Ids) -> Option<Allowed> {
-    if !matches!(node.kind, Kind::Map(_)) {
-        return id(reader, node, what).map(|id| Allowed { key: ids.intern(id), until: None });
-    }
-    let fields = reader.fields(node, &format!("an item of {what}"), &["id", "until", "reason"])?;
-    if let Some(node) = fields.get("reason") {
-        reader.text(node, &format!("`reason` in {what}"), MAX_TEXT);
-    }
-    let until = match fields.get("until") {
-        Some(node) => Some(until(reader, node, what)?),
-        None => None,
-    };
-    let Some(node) = fields.get("id") else {
-        reader.note(fields.place, format!("an item of {what} has no `id`: add it"));
-        return None;
-    };
-    id(reader, node, what).map(|id| Allowed { key: ids.intern(id), until })
-}
-
-/// An instant, or the end of a day in UTC: the first instant of the next one.
-fn until(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<OffsetDateTime> {
-    let text = reader.text(node, &format!("`until` in {what}"), MAX_VALUE)?;
-    let end_of_day = || {
-        // The year of the format would take a sign.
-        let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        let date = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
-        plain.then(|| date.next_day())?.map(|next| next.midnight().assume_utc())
-    };
-    let instant = end_of_day().or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok());
-    if instant.is_none() {
-        let message = format!(
-            "{} is not a date: expected `2026-12-31`, which is its end in UTC, or \
-             `2026-12-31T12:00:00Z`",
-            quoted(text)
-        );
-        reader.note(node.place, message);
-    }
-    instant
-}
-
-/// A whole number and a unit: `30d`, `12h`, `90m`, `3600s`; from one second to
-/// [`MAX_FINDINGS_AGE`].
-fn age(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Duration> {
-    let text = reader.text(node, what, MAX_VALUE)?;
-    let seconds = || {
-        let unit = match text.bytes().last()? {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 60 * 60,
-            b'd' => 24 * 60 * 60,
-            _ => return None,
-        };
-        let number = text.get(..text.len() - 1)?;
-        // A number's parser would take a sign.
-        let plain = number.bytes().all(|b| b.is_ascii_digit());
-        number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit)
-    };
-    let age = seconds().map(Duration::from_secs);
-    let age = age.filter(|age| !age.is_zero() && *age <= MAX_FINDINGS_AGE);
-    if age.is_none() {
-        let days = MAX_FINDINGS_AGE.as_secs() / (24 * 60 * 60);
-        let message = format!(
-            "{what} is {}, expected a number and `s`, `m`, `h` or `d`, from `1s` to `{days}d`",
-            quoted(text)
-        );
-        reader.note(node.place, message);
-    }
-    age
 }
 
 fn registries(reader: &mut Reader<'_>, node: &Node, what: &str) -> Prefixes {

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
+use super::values::texts;
 use crate::image::Reference;
+use crate::policy::fields::{CLOUD, EXPRESSION, MATCHER, Mapping, SCOPE, SELECTOR};
 use crate::policy::labels::{Operator as LabelOperator, Requirement, Selector};
 use crate::policy::node::{Kind, Node};
 use crate::policy::prefix::{self, Prefix};
-use crate::policy::reader::{Fields, Reader, quoted};
+use crate::policy::reader::{Reader, quoted};
 use crate::policy::scope::{Field, Matcher, Scope, Test};
 use crate::policy::{MAX_TEXT, MAX_VALUE, MAX_VALUES};
 
-const FIELDS: [(&str, Field); 9] = [
+pub(in crate::policy) const SCOPED: [(&str, Field); 9] = [
     ("cluster", Field::Cluster),
     ("namespace", Field::Namespace),
     ("workload", Field::Workload),
@@ -22,8 +24,9 @@ const FIELDS: [(&str, Field); 9] = [
     ("repository", Field::Repository),
 ];
 
+/// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
+pub(in crate::policy) enum Operator {
     Equals,
     NotEquals,
     StartsWith,
@@ -31,7 +34,7 @@ enum Operator {
     Contains,
 }
 
-const OPERATORS: [(&str, Operator); 5] = [
+pub(in crate::policy) const SCOPED_OPERATORS: [(&str, Operator); 5] = [
     ("equals", Operator::Equals),
     ("notEquals", Operator::NotEquals),
     ("startsWith", Operator::StartsWith),
@@ -39,10 +42,17 @@ const OPERATORS: [(&str, Operator); 5] = [
     ("contains", Operator::Contains),
 ];
 
+/// How an expression of a label selector compares.
+pub(in crate::policy) const SELECTING: [(&str, LabelOperator); 4] = [
+    ("In", LabelOperator::In),
+    ("NotIn", LabelOperator::NotIn),
+    ("Exists", LabelOperator::Exists),
+    ("DoesNotExist", LabelOperator::DoesNotExist),
+];
+
 pub(super) fn scope(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Scope {
-    let known = ["name", "cloud", "match", "podLabels", "namespaceLabels"];
     let mut scope = Scope::default();
-    let Some(fields) = reader.fields(node, &format!("`scope` of {rule}"), &known) else {
+    let Some(fields) = reader.fields(node, &format!("`scope` of {rule}"), &SCOPE) else {
         return scope;
     };
     if let Some(name) = fields.get("name") {
@@ -53,7 +63,12 @@ pub(super) fn scope(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Scope {
     }
     if let Some(node) = fields.get("match") {
         for item in reader.list(node, &format!("`scope.match` of {rule}"), MAX_VALUES) {
-            scope.matchers.extend(matcher(reader, item, rule));
+            let what = format!("a matcher of {rule}");
+            let read = matcher(reader, item, &what, &MATCHER, &SCOPED, &SCOPED_OPERATORS);
+            if let Some((field, operator, values)) = read {
+                let test = test(reader, field, operator, &values);
+                scope.matchers.push(Matcher { field, test });
+            }
         }
     }
     for (name, field) in
@@ -70,14 +85,13 @@ pub(super) fn scope(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Scope {
 fn cloud(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Vec<Matcher> {
     let parts =
         [("provider", Field::Provider), ("account", Field::Account), ("region", Field::Region)];
-    let known = parts.map(|(name, _)| name);
-    let Some(fields) = reader.fields(node, &format!("`scope.cloud` of {rule}"), &known) else {
+    let Some(fields) = reader.fields(node, &format!("`scope.cloud` of {rule}"), &CLOUD) else {
         return Vec::new();
     };
     let mut matchers = Vec::new();
     for (name, field) in parts {
         if let Some(node) = fields.get(name) {
-            let values = values(reader, node, &format!("`scope.cloud.{name}` of {rule}"));
+            let values = texts(reader, node, &format!("`scope.cloud.{name}` of {rule}"));
             let values = values.into_iter().map(|(_, value)| value.into()).collect();
             matchers.push(Matcher { field, test: Test::Equals(values) });
         }
@@ -85,60 +99,36 @@ fn cloud(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Vec<Matcher> {
     matchers
 }
 
-/// The texts of a list that is not empty.
-fn values<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Vec<(&'n Node, &'n str)> {
-    let items = reader.list(node, what, MAX_VALUES);
-    if items.is_empty() && matches!(&node.kind, Kind::List(list) if list.is_empty()) {
-        let message = format!("{what} is empty: name a value, or leave it out to match everything");
-        reader.note(node.place, message);
-    }
-    let mut texts = Vec::with_capacity(items.len());
-    for item in items {
-        if let Some(text) = reader.text(item, &format!("a value of {what}"), MAX_VALUE) {
-            texts.push((item, text));
-        }
-    }
-    texts
-}
-
-fn matcher(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Option<Matcher> {
-    let what = format!("a matcher of {rule}");
-    let fields = reader.fields(node, &what, &["field", "operator", "values"])?;
-    let field = required(reader, &fields, "field", &what, &FIELDS);
-    let operator = required(reader, &fields, "operator", &what, &OPERATORS);
-    let Some(list) = fields.get("values") else {
-        reader.note(fields.place, format!("{what} has no `values`: name at least one"));
-        return None;
-    };
-    let values = values(reader, list, &format!("`values` of {what}"));
-    let (field, operator) = (field?, operator?);
-    if field == Field::Registry && operator == Operator::StartsWith {
-        // A host is one part of a name, so that to begin with it is to be it.
-        return Some(Matcher { field, test: test(reader, field, Operator::Equals, &values) });
-    }
-    Some(Matcher { field, test: test(reader, field, operator, &values) })
-}
-
-fn required<T: Copy>(
+/// The field, the operator and the values of a matcher.
+pub(super) fn matcher<'n, F: Copy>(
     reader: &mut Reader<'_>,
-    fields: &Fields<'_>,
-    name: &str,
+    node: &'n Node,
     what: &str,
-    words: &[(&str, T)],
-) -> Option<T> {
-    if let Some(node) = fields.get(name) {
-        return reader.word(node, &format!("`{name}` of {what}"), words);
-    }
-    reader.note(fields.place, format!("{what} has no `{name}`: add it"));
-    None
+    mapping: &Mapping,
+    known: &[(&'static str, F)],
+    operators: &[(&'static str, Operator)],
+) -> Option<(F, Operator, Vec<(&'n Node, &'n str)>)> {
+    let fields = reader.fields(node, what, mapping)?;
+    let field = fields.get("field");
+    let field = field.and_then(|n| reader.word(n, &format!("`field` of {what}"), known));
+    let operator = fields.get("operator");
+    let operator =
+        operator.and_then(|n| reader.word(n, &format!("`operator` of {what}"), operators));
+    let values = texts(reader, fields.get("values")?, &format!("`values` of {what}"));
+    Some((field?, operator?, values))
 }
 
-fn test(
+pub(super) fn test(
     reader: &mut Reader<'_>,
     field: Field,
     operator: Operator,
     values: &[(&Node, &str)],
 ) -> Test {
+    let operator = match (field, operator) {
+        // A host is one part of a name, so that to begin with it is to be it.
+        (Field::Registry, Operator::StartsWith) => Operator::Equals,
+        (_, operator) => operator,
+    };
     let is_name = matches!(field, Field::Image | Field::Repository);
     if is_name && operator == Operator::StartsWith {
         let mut prefixes = Vec::with_capacity(values.len());
@@ -194,7 +184,7 @@ fn normalised(field: Field, operator: Operator, value: &str) -> Option<String> {
 
 fn selector(reader: &mut Reader<'_>, node: &Node, what: &str) -> Selector {
     let mut selector = Selector::default();
-    let Some(fields) = reader.fields(node, what, &["matchLabels", "matchExpressions"]) else {
+    let Some(fields) = reader.fields(node, what, &SELECTOR) else {
         return selector;
     };
     if let Some(node) = fields.get("matchLabels") {
@@ -227,18 +217,11 @@ fn label_value(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Strin
 
 fn expression(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Requirement> {
     let what = format!("an expression of {what}");
-    let words = [
-        ("In", LabelOperator::In),
-        ("NotIn", LabelOperator::NotIn),
-        ("Exists", LabelOperator::Exists),
-        ("DoesNotExist", LabelOperator::DoesNotExist),
-    ];
-    let fields = reader.fields(node, &what, &["key", "operator", "values"])?;
-    let operator = required(reader, &fields, "operator", &what, &words);
-    let Some(key) = fields.get("key") else {
-        reader.note(fields.place, format!("{what} has no `key`: add it"));
-        return None;
-    };
+    let fields = reader.fields(node, &what, &EXPRESSION)?;
+    let operator = fields
+        .get("operator")
+        .and_then(|node| reader.word(node, &format!("`operator` of {what}"), &SELECTING));
+    let key = fields.get("key")?;
     let key = reader.text(key, &format!("`key` of {what}"), MAX_VALUE);
     let mut values = Vec::new();
     if let Some(list) = fields.get("values") {

@@ -1,0 +1,484 @@
+//! Every field of a rule document: its name, what it may hold and what it is for. What reads
+//! documents and what writes their JSON Schema both follow these tables.
+
+use super::document::{
+    ACTIONS, API_VERSION, EVALUATIONS, EXEMPT, EXEMPT_OPERATORS, KIND, NOT_STATED, ON_UNAVAILABLE,
+    SCOPED, SCOPED_OPERATORS, SELECTING,
+};
+use super::{MAX_EXEMPTIONS, MAX_RULES, MAX_TEXT, MAX_VALUE, MAX_VALUES};
+
+/// The fields of one kind of mapping.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    /// Its name in the JSON Schema.
+    pub(super) title: &'static str,
+    pub(super) fields: &'static [Field],
+    /// Of which fields there must be one at least.
+    pub(super) demand: Option<Demand>,
+}
+
+/// At least one of `fields` must be there, and not be `false` or an empty list.
+#[derive(Debug)]
+pub(super) struct Demand {
+    pub(super) fields: &'static [&'static str],
+    /// What is said of a mapping with none of them.
+    pub(super) lack: &'static str,
+}
+
+/// One field of a mapping.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    /// What it is for, in one sentence or two.
+    pub(super) doc: &'static str,
+    /// What to do where it is missing; `None` if it may be.
+    pub(super) required: Option<&'static str>,
+    /// Fields of which it needs one beside it.
+    pub(super) beside: &'static [&'static str],
+}
+
+/// What a field may hold.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// A text of so many bytes at most.
+    Text(usize),
+    /// A label of RFC 1123.
+    Name,
+    /// An identifier of a vulnerability.
+    Id,
+    /// `true`, or `false` as if it were not there.
+    Flag,
+    /// `true` or `false`, and both ask for something.
+    Choice,
+    /// Nothing but `true`.
+    True,
+    /// From 0 to `u32::MAX`.
+    Whole,
+    /// From 0 to this.
+    Number(f64),
+    /// A date, or a date and a time.
+    Instant,
+    /// A number and a unit.
+    Age,
+    /// One of these words.
+    Words(fn() -> Vec<&'static str>),
+    /// As a text, and it may be empty.
+    LabelValue,
+    /// Free names with the values of labels.
+    Labels,
+    /// From so many to so many items.
+    List(&'static Shape, usize, usize),
+    Map(&'static Mapping),
+    /// The one or the other.
+    Either(&'static Shape, &'static Shape),
+}
+
+impl Mapping {
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        self.fields.iter().map(|field| field.name).collect()
+    }
+}
+
+/// The words of a table.
+pub(super) fn words<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
+    table.iter().map(|(word, _)| *word).collect()
+}
+
+const fn may(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, shape, doc, required: None, beside: &[] }
+}
+
+const fn must(name: &'static str, shape: Shape, cure: &'static str, doc: &'static str) -> Field {
+    Field { name, shape, doc, required: Some(cure), beside: &[] }
+}
+
+const TEXT: Shape = Shape::Text(MAX_TEXT);
+const LIMITS: Shape = Shape::Map(&LEVELS);
+const PATTERNS: Shape = Shape::List(&Shape::Text(MAX_VALUE), 0, MAX_VALUES);
+const SOME_VALUES: Shape = Shape::List(&Shape::Text(MAX_VALUE), 1, MAX_VALUES);
+const SOME_RULES: Shape = Shape::List(&Shape::Name, 1, MAX_VALUES);
+
+pub(super) const DOCUMENT: Mapping = Mapping {
+    title: "Document",
+    fields: &[
+        must(
+            "apiVersion",
+            Shape::Words(|| vec![API_VERSION]),
+            "write `apiVersion: portcullis.dev/v1`",
+            "The version of this format.",
+        ),
+        must("kind", Shape::Words(|| vec![KIND]), "write `kind: Policy`", "What the document is."),
+        may("metadata", Shape::Map(&METADATA), "What the document is called."),
+        must("spec", Shape::Map(&SPEC), "add one", "What holds."),
+    ],
+    demand: None,
+};
+
+pub(super) const METADATA: Mapping = Mapping {
+    title: "Metadata",
+    fields: &[may("name", TEXT, "A label, without effect.")],
+    demand: None,
+};
+
+pub(super) const SPEC: Mapping = Mapping {
+    title: "Spec",
+    fields: &[
+        may(
+            "evaluation",
+            Shape::Words(|| words(&EVALUATIONS)),
+            "Which violation decides: that of the most severe vulnerability (`firstMatch`, the \
+             default), or any denial before any audit (`denyOverrides`). Stated once for all files.",
+        ),
+        may(
+            "allowedImages",
+            PATTERNS,
+            "Patterns of images that no rule is about: `*` within one part of a path, `**` across.",
+        ),
+        may(
+            "breakGlass",
+            Shape::List(&Shape::Map(&BREAK_GLASS), 0, MAX_EXEMPTIONS),
+            "Where an image may run although a rule denies it, if someone says why.",
+        ),
+        may(
+            "exemptions",
+            Shape::List(&Shape::Map(&EXEMPTION), 0, MAX_EXEMPTIONS),
+            "Exceptions to rules, each with an owner and a reason.",
+        ),
+        may(
+            "rules",
+            Shape::List(&Shape::Map(&RULE), 0, MAX_RULES),
+            "The rules. `[]` gates nothing; one document of all must have it.",
+        ),
+    ],
+    demand: None,
+};
+
+pub(super) const RULE: Mapping = Mapping {
+    title: "Rule",
+    fields: &[
+        must(
+            "name",
+            Shape::Name,
+            "give it a unique one",
+            "Appears in denials; unique over all files.",
+        ),
+        may("description", TEXT, "What the rule is for."),
+        may("enabled", Shape::Flag, "Whether it takes part in decisions; `true` by default."),
+        may(
+            "action",
+            Shape::Words(|| words(&ACTIONS)),
+            "What to do with an image that violates it: run it and say so (`audit`, the default), \
+             or not run it (`deny`).",
+        ),
+        may("scope", Shape::Map(&SCOPE), "What it is about; everything by default."),
+        may(
+            "maxAllowed",
+            LIMITS,
+            "How many findings are allowed at a level or higher: violated by the next one.",
+        ),
+        may(
+            "maxAllowedFixable",
+            LIMITS,
+            "As `maxAllowed`, of findings with a fix and those of which it is not stated.",
+        ),
+        may(
+            "maxAllowedUnfixable",
+            LIMITS,
+            "As `maxAllowed`, of findings without a fix and those of which it is not stated.",
+        ),
+        Field {
+            beside: &["maxAllowed", "maxAllowedFixable", "maxAllowedUnfixable"],
+            ..may("count", Shape::Map(&COUNT), "Which findings the three limits look at.")
+        },
+        may(
+            "forbiddenVulnerabilities",
+            Shape::List(&Shape::Id, 0, MAX_VALUES),
+            "Vulnerabilities that must not be there, by any of their names.",
+        ),
+        may(
+            "allowedVulnerabilities",
+            Shape::List(&Shape::Either(&Shape::Id, &Shape::Map(&ALLOWED)), 0, MAX_VALUES),
+            "Vulnerabilities that this rule does not count, by any of their names.",
+        ),
+        may(
+            "allowedImages",
+            PATTERNS,
+            "Patterns of images that this rule is not about: `*` within one part of a path, `**` \
+             across.",
+        ),
+        may(
+            "trustedImages",
+            SOME_VALUES,
+            "Patterns of the only images that may run: violated by any other.",
+        ),
+        may(
+            "exemptions",
+            Shape::List(&Shape::Map(&OWN_EXEMPTION), 0, MAX_EXEMPTIONS),
+            "Exceptions to this rule alone.",
+        ),
+        may(
+            "blockUnscannedImages",
+            Shape::Flag,
+            "Whether an image without a usable report violates the rule; `false` by default.",
+        ),
+        may(
+            "maxFindingsAge",
+            Shape::Age,
+            "How old a scan may be, from `1s` to `3650d`: older reports cannot say that an image \
+             is clean.",
+        ),
+        may(
+            "onUnavailable",
+            Shape::Words(|| words(&ON_UNAVAILABLE)),
+            "What to do when it cannot be found out whether there is a report; `audit` by default.",
+        ),
+        may(
+            "unsupportedRegistries",
+            PATTERNS,
+            "Registries, or paths within them, that the rule leaves alone.",
+        ),
+    ],
+    demand: Some(Demand {
+        fields: &[
+            "maxAllowed",
+            "maxAllowedFixable",
+            "maxAllowedUnfixable",
+            "forbiddenVulnerabilities",
+            "trustedImages",
+            "blockUnscannedImages",
+            "onUnavailable",
+        ],
+        lack: "has no condition",
+    }),
+};
+
+const LEVEL_NAMES: [&str; 5] = ["critical", "high", "medium", "low", "unknown"];
+
+pub(super) const LEVELS: Mapping = Mapping {
+    title: "Limits",
+    fields: &[
+        may("critical", Shape::Whole, "Critical findings."),
+        may("high", Shape::Whole, "High findings and above."),
+        may("medium", Shape::Whole, "Medium findings and above."),
+        may("low", Shape::Whole, "Low findings and above."),
+        may(
+            "unknown",
+            Shape::Whole,
+            "Findings of unknown severity; without it, they count at each level.",
+        ),
+    ],
+    demand: Some(Demand { fields: &LEVEL_NAMES, lack: "names no level" }),
+};
+
+pub(super) const COUNT: Mapping = Mapping {
+    title: "Count",
+    fields: &[
+        may("fixAvailable", Shape::Choice, "Only findings with a fix, or only those without."),
+        may("minCvss", Shape::Number(10.0), "Only findings with this CVSS score or a higher one."),
+        may(
+            "packages",
+            SOME_VALUES,
+            "Only findings in these packages: patterns of package URLs without version, such as \
+             `pkg:deb/debian/*`.",
+        ),
+        may("notPackages", SOME_VALUES, "Not findings in these packages."),
+        may("knownExploited", Shape::True, "Only findings that are known to be exploited."),
+        may(
+            "minEpss",
+            Shape::Number(1.0),
+            "Only findings with this probability of exploitation (EPSS) or a higher one.",
+        ),
+        may(
+            "minPublishedAge",
+            Shape::Age,
+            "A grace period: only findings that were published so long ago.",
+        ),
+        may(
+            "minFirstSeenAge",
+            Shape::Age,
+            "A grace period: only findings that were first seen in the image so long ago.",
+        ),
+        may(
+            "notStated",
+            Shape::Words(|| words(&NOT_STATED)),
+            "What becomes of a finding that does not state what is asked: it counts (`count`, the \
+             default) or not (`ignore`).",
+        ),
+    ],
+    demand: Some(Demand {
+        fields: &[
+            "fixAvailable",
+            "minCvss",
+            "packages",
+            "notPackages",
+            "knownExploited",
+            "minEpss",
+            "minPublishedAge",
+            "minFirstSeenAge",
+        ],
+        lack: "narrows nothing",
+    }),
+};
+
+pub(super) const ALLOWED: Mapping = Mapping {
+    title: "AllowedVulnerability",
+    fields: &[
+        must("id", Shape::Id, "add it", "One of its names."),
+        may("until", Shape::Instant, "When it counts again; a date is the end of that day, UTC."),
+        may("reason", TEXT, "Why it is allowed."),
+    ],
+    demand: None,
+};
+
+/// Those of an exemption; the last is only for one that is not a rule's own.
+const EXEMPTION_FIELDS: &[Field] = &[
+    must(
+        "name",
+        Shape::Name,
+        "give it a unique one",
+        "Appears in answers; unique among all exemptions of all files.",
+    ),
+    must(
+        "match",
+        Shape::List(&Shape::Map(&EXEMPT_MATCHER), 1, MAX_VALUES),
+        "name at least one matcher",
+        "What is exempt: all matchers must match. Without one of `vulnerability`, and without \
+         `untilFixed`, that covers what is wrong with the evidence and the image too.",
+    ),
+    may("from", Shape::Instant, "When it begins; a date is its first instant, UTC."),
+    may("until", Shape::Instant, "When it ends; a date is the end of that day, UTC."),
+    may("untilFixed", Shape::Flag, "Whether it ends for a finding when there is a fix."),
+    must("owner", TEXT, "say who answers for it", "Who answers for it."),
+    must("reason", TEXT, "say why it is there", "Why it is there."),
+    may("ticket", TEXT, "Where it is tracked."),
+    may("rules", SOME_RULES, "Names of the rules that it is for; all by default."),
+];
+
+pub(super) const EXEMPTION: Mapping =
+    Mapping { title: "Exemption", fields: EXEMPTION_FIELDS, demand: None };
+
+/// An exemption of the rule that it is written in.
+pub(super) const OWN_EXEMPTION: Mapping = Mapping {
+    title: "RuleExemption",
+    fields: match EXEMPTION_FIELDS.split_last() {
+        Some((_, own)) => own,
+        None => &[],
+    },
+    demand: None,
+};
+
+pub(super) const EXEMPT_MATCHER: Mapping = Mapping {
+    title: "ExemptionMatcher",
+    fields: &[
+        must(
+            "field",
+            Shape::Words(|| words(&EXEMPT)),
+            "add it",
+            "What is looked at: `vulnerability` by any of its names, `image` by its digest, \
+             `workload` as `Kind/name`.",
+        ),
+        must(
+            "operator",
+            Shape::Words(|| words(&EXEMPT_OPERATORS)),
+            "add it",
+            "How it is compared.",
+        ),
+        must("values", SOME_VALUES, "name at least one", "With what: one of these must fit."),
+    ],
+    demand: None,
+};
+
+pub(super) const BREAK_GLASS: Mapping = Mapping {
+    title: "BreakGlass",
+    fields: &[
+        must(
+            "name",
+            Shape::Name,
+            "give it a unique one",
+            "Appears in answers; unique among all break-glass entries of all files.",
+        ),
+        may("scope", Shape::Map(&SCOPE), "Where it may be used; everywhere by default."),
+        may("rules", SOME_RULES, "Names of the rules whose denials it lifts; all by default."),
+    ],
+    demand: None,
+};
+
+pub(super) const SCOPE: Mapping = Mapping {
+    title: "Scope",
+    fields: &[
+        may("name", TEXT, "A label, without effect."),
+        may("cloud", Shape::Map(&CLOUD), "Which clouds."),
+        may(
+            "match",
+            Shape::List(&Shape::Map(&MATCHER), 0, MAX_VALUES),
+            "Which containers: all matchers must match.",
+        ),
+        may("podLabels", Shape::Map(&SELECTOR), "Which pods, by their labels."),
+        may("namespaceLabels", Shape::Map(&SELECTOR), "Which namespaces, by their labels."),
+    ],
+    demand: None,
+};
+
+pub(super) const CLOUD: Mapping = Mapping {
+    title: "Cloud",
+    fields: &[
+        may("provider", SOME_VALUES, "`azure`, `aws` or `gcp`."),
+        may("account", SOME_VALUES, "Subscriptions, accounts or projects."),
+        may("region", SOME_VALUES, "Regions."),
+    ],
+    demand: None,
+};
+
+pub(super) const MATCHER: Mapping = Mapping {
+    title: "Matcher",
+    fields: &[
+        must(
+            "field",
+            Shape::Words(|| words(&SCOPED)),
+            "add it",
+            "What is looked at; `workload` is `Kind/name`.",
+        ),
+        must(
+            "operator",
+            Shape::Words(|| words(&SCOPED_OPERATORS)),
+            "add it",
+            "How it is compared.",
+        ),
+        must("values", SOME_VALUES, "name at least one", "With what: one of these must fit."),
+    ],
+    demand: None,
+};
+
+/// As the Kubernetes API has it (`LabelSelector`).
+pub(super) const SELECTOR: Mapping = Mapping {
+    title: "LabelSelector",
+    fields: &[
+        may("matchLabels", Shape::Labels, "Labels that must be there."),
+        may(
+            "matchExpressions",
+            Shape::List(&Shape::Map(&EXPRESSION), 0, MAX_VALUES),
+            "Requirements that must hold.",
+        ),
+    ],
+    demand: None,
+};
+
+pub(super) const EXPRESSION: Mapping = Mapping {
+    title: "LabelExpression",
+    fields: &[
+        must("key", Shape::Text(MAX_VALUE), "add it", "The key of a label."),
+        must(
+            "operator",
+            Shape::Words(|| words(&SELECTING)),
+            "add it",
+            "`NotIn` holds also where there is no such label.",
+        ),
+        may(
+            "values",
+            Shape::List(&Shape::LabelValue, 0, MAX_VALUES),
+            "With what it is compared, for `In` and `NotIn`.",
+        ),
+    ],
+    demand: None,
+};
