@@ -1,5 +1,7 @@
 //! Results in, text for people or JSON for programs out.
 
+pub(crate) mod explain;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 

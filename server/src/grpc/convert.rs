@@ -1,5 +1,7 @@
 //! Messages of the contract in, core's values out, and back.
 
+mod explanation;
+
 use std::time::Duration;
 
 use portcullis_core::decide::{Action, Context, Notice, Violation};
@@ -10,6 +12,8 @@ use portcullis_proto::v1;
 use time::OffsetDateTime;
 use tonic::Status;
 
+pub use self::explanation::MAX_EXPLAINED;
+pub(crate) use self::explanation::{Detail, explain};
 use super::status;
 use crate::check::{Answer, Decided, MAX_CONTAINERS, Question};
 
@@ -22,7 +26,7 @@ pub const MAX_VIOLATIONS: usize = 64;
 /// INVALID_ARGUMENT when there are no or too many containers, or an image reference is malformed;
 /// the details name the field.
 pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
-    let v1::CheckRequest { context, containers } = request;
+    let v1::CheckRequest { context, containers, explain } = request;
     if containers.is_empty() {
         return Err(status::invalid("containers", "there are no `containers` to decide about"));
     }
@@ -33,6 +37,7 @@ pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
         );
         return Err(status::invalid("containers", &message));
     }
+    explanation::check(&containers, explain)?;
     let read = |(index, container): (usize, v1::Container)| {
         let v1::Container { name, image } = container;
         let image: Reference = image.parse().map_err(|error| {
@@ -78,7 +83,7 @@ pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
     let strictest = answer.decided.iter().map(|d| d.decision.action).max();
     v1::CheckResponse {
         action: strictest.map_or(v1::Action::Unspecified, action).into(),
-        decisions: answer.decided.iter().map(decision).collect(),
+        decisions: answer.decided.iter().map(|d| decision(d, answer.evaluated_at)).collect(),
         policy_revision: answer.policy.revision().to_owned(),
         evaluated_at: Some(timestamp(answer.evaluated_at)),
         max_age: Some(duration(answer.max_age)),
@@ -86,16 +91,10 @@ pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
     }
 }
 
-fn decision(decided: &Decided) -> v1::Decision {
+fn decision(decided: &Decided, now: OffsetDateTime) -> v1::Decision {
     let Decided { context, image, subjects, decision, took: _ } = decided;
     let deciding = decision.violations.iter().filter(|v| v.deciding);
     let others = decision.violations.iter().filter(|v| !v.deciding);
-    let message = decision
-        .violations
-        .iter()
-        .find(|v| v.deciding)
-        .map(|violation| violation.message(image))
-        .unwrap_or_default();
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
     v1::Decision {
         container: context.container.clone(),
@@ -103,7 +102,7 @@ fn decision(decided: &Decided) -> v1::Decision {
         digest: own.map(|digest| digest.to_string()).unwrap_or_default(),
         action: action(decision.action).into(),
         rule: decision.rule.as_deref().unwrap_or_default().to_owned(),
-        message,
+        message: decision.denial(&context.container, image, now),
         violations: deciding
             .chain(others)
             .take(MAX_VIOLATIONS)
@@ -112,6 +111,7 @@ fn decision(decided: &Decided) -> v1::Decision {
         violations_total: count(decision.violations.len()),
         evidence: subjects.iter().map(evidence).collect(),
         notices: decision.notices.iter().map(Notice::message).collect(),
+        explanation: None,
     }
 }
 

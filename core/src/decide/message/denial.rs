@@ -1,5 +1,6 @@
 //! A decision in, what the API server tells a developer out: a message of some lines, or warnings.
 
+use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -53,7 +54,7 @@ impl Decision {
             let (rule, action) = (printable(&violation.rule, MAX_PART), violation.action.as_str());
             format!("Also by rule {rule} ({action}): {}", violation.reason())
         });
-        lines.list(self.exemptions.iter(), Applied::remark);
+        lines.list(self.exemptions.iter(), ToString::to_string);
         lines.text
     }
 
@@ -82,7 +83,7 @@ impl Decision {
             name => format!(" in container {}", printable(name, MAX_PART)),
         };
         let mut lines = Lines::new(&format!("{image}: Allowed{container} because of exemptions"));
-        lines.list(self.exemptions.iter(), Applied::remark);
+        lines.list(self.exemptions.iter(), ToString::to_string);
         lines.text
     }
 
@@ -102,7 +103,7 @@ impl Decision {
         let others = self.violations.iter().filter(|v| !v.deciding);
         let room = MAX_WARNING.saturating_sub(container.len());
         let violations = deciding.chain(others).map(|violation| violation.warning(room));
-        let exemptions = self.exemptions.iter().map(Applied::remark);
+        let exemptions = self.exemptions.iter().map(ToString::to_string);
         let notices = self.notices.iter().map(super::Notice::message);
         let all = glass.chain(violations).chain(exemptions).chain(notices);
         let warnings = all.map(|text| printable(&format!("{container}{text}"), MAX_WARNING));
@@ -140,9 +141,10 @@ impl Violation {
     }
 }
 
-impl Applied {
-    /// Which exemption kept what from counting, until when, and who answers for it.
-    fn remark(&self) -> String {
+/// Which exemption keeps what from counting, until when, and who answers for it: one line, in which
+/// foreign words are cut and have no control characters.
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |text: &str| printable(text, MAX_PART);
         let what = match (self.condition, self.total()) {
             (Some(condition), _) => format!("the condition `{condition}`"),
@@ -151,7 +153,8 @@ impl Applied {
         };
         let until = self.until.map(|until| format!(" until {}", instant(until)));
         let ticket = self.ticket.as_deref().map(|ticket| format!(", {}", part(ticket)));
-        format!(
+        write!(
+            f,
             "Exemption {} keeps {what} from counting for rule {}{}: {} ({}{})",
             part(&self.name),
             part(&self.rule),
