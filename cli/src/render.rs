@@ -1,5 +1,7 @@
 //! Results in, text for people or JSON for programs out.
 
+mod exceptions;
+pub(crate) mod rules;
 pub(crate) mod explain;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -13,7 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::Output;
-use crate::command::rules::Verdict;
+use crate::command::rules::check::Verdict;
 
 /// Width in a pipe of what stands beside the images, in columns.
 const BESIDE_IMAGE: u16 = 130;
@@ -212,10 +214,12 @@ fn action(action: v1::Action) -> (&'static str, Color) {
 fn why(decision: &v1::Decision) -> String {
     const SHOWN: usize = 3;
     let Some(violation) = decision.violations.iter().find(|v| v.deciding) else {
-        return match decision.notices.as_slice() {
-            [] => "no rule is violated".to_owned(),
-            notices => notices.join("\n"),
-        };
+        let mut lines = decision.notices.clone();
+        if lines.is_empty() {
+            lines.push("no rule is violated".to_owned());
+        }
+        lines.extend(exceptions::lines(decision));
+        return lines.join("\n");
     };
     let mut lines = vec![shortened(&violation.reason)];
     if !violation.platform.is_empty() {
@@ -228,6 +232,7 @@ fn why(decision: &v1::Decision) -> String {
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
+    lines.extend(exceptions::lines(decision));
     lines.join("\n")
 }
 
@@ -274,6 +279,10 @@ fn json_check(checked: &Checked) -> Value {
         "message": decision.message,
         "violations": decision.violations.iter().map(json_violation).collect::<Vec<_>>(),
         "notices": decision.notices,
+        "notice_details": decision.notice_details.iter().map(exceptions::json_notice).collect::<Vec<_>>(),
+        "exemptions": decision.exemptions.iter().map(exceptions::json_exemption).collect::<Vec<_>>(),
+        "exemptions_total": decision.exemptions_total,
+        "break_glass": decision.break_glass.as_ref().map(exceptions::json_break_glass),
         "evidence": {
             "status": status_word(status),
             "source": checked.source(),
@@ -294,14 +303,25 @@ fn json_violation(violation: &v1::Violation) -> Value {
         "digest": violation.digest,
         "platform": violation.platform,
         "findings_total": violation.findings_total,
-        "findings": violation.findings.iter().map(|f| json!({
-            "id": f.id,
-            "aliases": f.aliases,
-            "severity": word(f.severity().as_str_name(), "SEVERITY_"),
-            "package": f.package,
-            "installed": f.installed,
-            "fixed": f.fixed,
-        })).collect::<Vec<_>>(),
+        "findings": violation.findings.iter().map(json_finding).collect::<Vec<_>>(),
+    })
+}
+
+fn json_finding(finding: &v1::Finding) -> Value {
+    json!({
+        "id": finding.id,
+        "aliases": finding.aliases,
+        "severity": word(finding.severity().as_str_name(), "SEVERITY_"),
+        "score": finding.score,
+        "package": finding.package,
+        "purl": finding.purl,
+        "installed": finding.installed,
+        "fixed": finding.fixed,
+        "fix_state": word(finding.fix_state().as_str_name(), "FIX_STATE_"),
+        "known_exploited": finding.known_exploited,
+        "epss": finding.epss,
+        "published": time_text(finding.published.as_ref()),
+        "first_seen": time_text(finding.first_seen.as_ref()),
     })
 }
 
@@ -330,7 +350,7 @@ fn status_word(status: v1::EvidenceStatus) -> String {
     word(status.as_str_name(), "EVIDENCE_STATUS_")
 }
 
-/// `SEVERITY_HIGH` is `high`; a severity that is not stated is `unknown`.
+/// `SEVERITY_HIGH` is `high`; what is not stated is `unknown`.
 fn word(name: &str, prefix: &str) -> String {
     match name.strip_prefix(prefix) {
         None | Some("UNSPECIFIED") => "unknown".to_owned(),

@@ -101,7 +101,9 @@ pub struct Context {
 }
 
 /// What is to be done with a container. The order is from the mildest to the strictest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Run it.
@@ -225,6 +227,24 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// An exemption of no finding, by its name, from the rule of that name, by nobody for no reason
+    /// and without an end: all other fields are to be filled in.
+    #[must_use]
+    pub fn new(name: Arc<str>, rule: Arc<str>) -> Self {
+        Self {
+            name,
+            owner: String::new(),
+            reason: String::new(),
+            ticket: None,
+            until: None,
+            rule,
+            subject: None,
+            platform: None,
+            condition: None,
+            worst: walk::Worst::default(),
+        }
+    }
+
     /// The findings that it keeps from counting, worst first, at most [`TOP_FINDINGS`].
     pub fn findings(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {
         self.worst.iter()

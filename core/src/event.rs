@@ -1,19 +1,31 @@
 //! A decision in, the record of it out.
 
+mod grounds;
+mod line;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::decide::{Action, Context, Decision, Notice, NoticeKind, Violation, instant, printable};
+use crate::decide::{
+    Action, Context, Decision, MAX_JUSTIFICATION, Notice, NoticeKind, Violation, instant, printable,
+};
 use crate::evidence::{Evidence, Report, Subject};
 use crate::findings::Scanner;
 use crate::image::{Digest, Platform, Reference};
 
-/// The most violations that an event lists, the most notices, and the most manifests.
+pub use self::grounds::{Criteria, ExemptionRecord};
+use self::grounds::{criteria, exemption_record};
+pub use self::line::{Line, ReportLine, VexLine};
+
+/// The most violations that an event lists, the most exemptions, notices and manifests.
 pub const MAX_LISTED: usize = 100;
 /// The longest name in an event, in bytes.
 pub const MAX_NAME: usize = 512;
+/// The most labels of a namespace, and the most of a pod, that an event has.
+pub const MAX_LABELS: usize = 256;
 /// The longest detail in an event, in bytes.
 const MAX_DETAIL: usize = 1024;
 
@@ -49,16 +61,25 @@ pub struct Event {
     pub region: String,
     /// Namespace.
     pub namespace: String,
+    /// Labels of the namespace, at most [`MAX_LABELS`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespace_labels: BTreeMap<String, String>,
     /// Kind of the workload.
     pub workload_kind: String,
     /// Name of the workload.
     pub workload: String,
     /// Pod.
     pub pod: String,
+    /// Labels of the pod, at most [`MAX_LABELS`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_labels: BTreeMap<String, String>,
     /// Service account.
     pub service_account: String,
     /// Container within the pod.
     pub container: String,
+    /// Why the image must run, as whoever asked says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub justification: String,
     /// The image, normalised.
     pub image: String,
     /// Digest of what the image names; `None` where it could not be found out.
@@ -71,6 +92,13 @@ pub struct Event {
     pub violations: Vec<ViolationRecord>,
     /// How many violations there were.
     pub violations_total: usize,
+    /// The exemptions that were applied, at most [`MAX_LISTED`].
+    pub exemptions: Vec<ExemptionRecord>,
+    /// How many exemptions were applied.
+    pub exemptions_total: usize,
+    /// Name of the policy's break-glass entry by which a denial was lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
     /// What passed and should not pass in silence, at most [`MAX_LISTED`].
     pub notices: Vec<NoticeRecord>,
     /// How many notices there were.
@@ -79,6 +107,10 @@ pub struct Event {
     pub evidence: Vec<EvidenceRecord>,
     /// How many manifests there were.
     pub evidence_total: usize,
+    /// Whether something that the decision was made from is not whole in this record: a name was cut
+    /// or escaped, or a list was cut. Then it cannot be decided again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cut: bool,
     /// Revision of the policy that was applied.
     pub policy_revision: String,
     /// How long the answer took, in microseconds.
@@ -94,6 +126,9 @@ pub struct ViolationRecord {
     pub action: Action,
     /// The word for the condition.
     pub condition: &'static str,
+    /// What the rule asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<Criteria>,
     /// Whether this is the one that decided.
     pub deciding: bool,
     /// The manifest.
@@ -136,6 +171,12 @@ pub struct EvidenceRecord {
     pub platform: Option<Platform>,
     /// The word for what was known.
     pub status: &'static str,
+    /// The word for why it was rejected or unavailable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// How long stale evidence could not be confirmed, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
     /// What else there is to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -147,6 +188,9 @@ pub struct EvidenceRecord {
     /// The reports that were used.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reports: Vec<ReportRecord>,
+    /// Digests of the manifests of the VEX documents that were used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vex: Vec<Digest>,
 }
 
 /// A report that was used.
@@ -180,6 +224,10 @@ impl Event {
         let named = subjects.iter().find(|subject| subject.platform.is_none());
         let mut violations: Vec<_> = decision.violations.iter().collect();
         violations.sort_by_key(|violation| !violation.deciding);
+        let mut cut = subjects.len() > MAX_LISTED || subjects.iter().any(is_cut);
+        let mut whole = |text: &str, limit| kept(text, limit, &mut cut);
+        let justification = whole(&ctx.break_glass, MAX_JUSTIFICATION);
+        let mut name = |text: &str| whole(text, MAX_NAME);
         Self {
             id: name(call.id),
             time: call.time,
@@ -189,21 +237,30 @@ impl Event {
             account: name(&ctx.account),
             region: name(&ctx.region),
             namespace: name(&ctx.namespace),
+            namespace_labels: labels(&ctx.namespace_labels, &mut name),
             workload_kind: name(&ctx.workload_kind),
             workload: name(&ctx.workload),
             pod: name(&ctx.pod),
+            pod_labels: labels(&ctx.pod_labels, &mut name),
             service_account: name(&ctx.service_account),
             container: name(&ctx.container),
+            justification,
             image: image.to_string(),
             digest: named.and_then(|subject| subject.digest).or(image.digest()),
-            rule: decision.rule.as_deref().map(name),
+            rule: decision.rule.as_deref().map(self::name),
             reason: decision.deciding().map(|violation| violation.message(image)),
             violations: listed(violations, |violation| violation_record(violation, image)),
             violations_total: decision.violations.len(),
+            exemptions: listed(&decision.exemptions, exemption_record),
+            exemptions_total: decision.exemptions.len(),
+            break_glass: decision.break_glass.as_ref().map(|lifted| self::name(&lifted.name)),
             notices: listed(&decision.notices, notice_record),
             notices_total: decision.notices.len(),
             evidence: listed(subjects, evidence_record),
             evidence_total: subjects.len(),
+            cut: cut
+                || ctx.namespace_labels.len() > MAX_LABELS
+                || ctx.pod_labels.len() > MAX_LABELS,
             policy_revision: decision.policy_revision.to_string(),
             duration_us: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
         }
@@ -216,6 +273,34 @@ fn listed<T, R>(items: impl IntoIterator<Item = T>, record: impl FnMut(T) -> R) 
 
 fn name(text: &str) -> String {
     printable(text, MAX_NAME)
+}
+
+/// A text as a record has it; notes in `cut` if that is not the whole text.
+fn kept(text: &str, limit: usize, cut: &mut bool) -> String {
+    let kept = printable(text, limit);
+    *cut |= kept != text;
+    kept
+}
+
+fn labels(
+    labels: &BTreeMap<String, String>,
+    mut name: impl FnMut(&str) -> String,
+) -> BTreeMap<String, String> {
+    labels.iter().take(MAX_LABELS).map(|(key, value)| (name(key), name(value))).collect()
+}
+
+/// Whether the record of `subject` does not have all of its evidence.
+fn is_cut(subject: &Subject) -> bool {
+    let named = subject.platform.as_ref().is_some_and(|own| platform(own) != *own);
+    let Evidence::Verified(reports) = &*subject.evidence else {
+        return named;
+    };
+    named || reports.len() > MAX_LISTED || reports.vex().len() > MAX_LISTED
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn detail(text: &str) -> String {
@@ -235,6 +320,7 @@ fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord
         rule: name(&violation.rule),
         action: violation.action,
         condition: violation.condition.as_str(),
+        criteria: criteria(&violation.condition),
         deciding: violation.deciding,
         subject: violation.subject,
         platform: violation.platform.as_ref().map(platform),
@@ -274,18 +360,31 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
 }
 
 fn evidence_record(subject: &Subject) -> EvidenceRecord {
-    let reports = match &*subject.evidence {
-        Evidence::Verified(reports) => listed(reports.iter(), |report| report_record(report)),
-        _ => Vec::new(),
-    };
+    let (mut reports, mut vex) = (Vec::new(), Vec::new());
+    if let Evidence::Verified(known) = &*subject.evidence {
+        reports = listed(known.iter(), |report| report_record(report));
+        vex = listed(known.vex(), |statements| statements.digest);
+    }
+    let (mut reason, mut age_ms) = (None, None);
+    match &*subject.evidence {
+        Evidence::Rejected(rejection) => reason = Some(rejection.reason.as_str()),
+        Evidence::Unavailable(cause) => reason = Some(cause.kind.as_str()),
+        Evidence::Stale { age } => {
+            age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        }
+        Evidence::Verified(_) | Evidence::Missing | Evidence::Withheld | Evidence::Unsupported => {}
+    }
     EvidenceRecord {
         digest: subject.digest,
         platform: subject.platform.as_ref().map(platform),
         status: subject.evidence.status(),
+        reason,
+        age_ms,
         detail: subject.evidence.detail().map(|text| detail(&text)),
         source: subject.source.as_str(),
         fetched_at: subject.fetched_at,
         reports,
+        vex,
     }
 }
 

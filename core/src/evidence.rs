@@ -217,6 +217,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Each of them.
+    pub const ALL: [Self; 7] = [
+        Self::Unsigned,
+        Self::BadSignature,
+        Self::UntrustedSigner,
+        Self::WrongSubject,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::TooMany,
+    ];
+
     /// The word for it, as in the contract, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -265,6 +276,16 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Unreachable,
+        Self::Denied,
+        Self::Throttled,
+        Self::Protocol,
+        Self::NotFound,
+        Self::Deadline,
+    ];
+
     /// The word for it, as in the contract, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,6 +1,9 @@
 //! Image names in, one canonical reference and raw digests out.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// The longest image reference that is read, in bytes. The longest that containerd can produce
@@ -172,32 +175,59 @@ impl<'de> serde::Deserialize<'de> for Digest {
 ///
 /// The aliases of Docker Hub (`index.docker.io`, `registry-1.docker.io`) become `docker.io`, so that
 /// a rule for one of them cannot be passed by writing another.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone)]
 pub struct Reference {
-    registry: String,
-    repository: String,
-    tag: Option<String>,
+    /// `registry/repository`, then `:tag` and `@digest` as far as they are named: one text for each
+    /// image, of which all others are parts.
+    text: Box<str>,
+    /// Where the registry ends in it.
+    registry: usize,
+    /// Where the repository ends in it.
+    name: usize,
+    /// Where the tag ends in it; where the repository does if there is none.
+    tagged: usize,
     digest: Option<Digest>,
+    /// `registry/repository@digest`, which is no part of the text if a tag is between.
+    pinned: Option<Box<str>>,
 }
 
 impl Reference {
+    fn new(registry: &str, repository: &str, tag: Option<&str>, digest: Option<Digest>) -> Self {
+        let mut text = format!("{registry}/{repository}");
+        let name = text.len();
+        let pinned = match (tag, digest) {
+            (Some(_), Some(digest)) => Some(format!("{text}@{digest}").into()),
+            _ => None,
+        };
+        if let Some(tag) = tag {
+            text.push(':');
+            text.push_str(tag);
+        }
+        let tagged = text.len();
+        if let Some(digest) = digest {
+            text.push('@');
+            text.push_str(&digest.to_string());
+        }
+        Self { text: text.into(), registry: registry.len(), name, tagged, digest, pinned }
+    }
+
     /// The registry host in lower case, with its port if one was named: `docker.io`,
     /// `localhost:5000`.
     #[must_use]
     pub fn registry(&self) -> &str {
-        &self.registry
+        self.text.get(..self.registry).unwrap_or_default()
     }
 
     /// The repository within the registry: `library/nginx`.
     #[must_use]
     pub fn repository(&self) -> &str {
-        &self.repository
+        self.text.get(self.registry + 1..self.name).unwrap_or_default()
     }
 
     /// The tag, if one was named; `latest` where neither tag nor digest was.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+        self.text.get(self.name + 1..self.tagged)
     }
 
     /// The digest, if one was named. Where there is one, it decides and the tag is only a label.
@@ -208,19 +238,73 @@ impl Reference {
 
     /// `registry/repository`: what trust policies and rules are scoped by.
     #[must_use]
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.registry, self.repository)
+    pub fn name(&self) -> &str {
+        self.text.get(..self.name).unwrap_or_default()
+    }
+
+    /// All of it, as it is displayed: `registry/repository`, then `:tag` and `@digest` as far as
+    /// they are named.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `registry/repository:tag`, if a tag was named.
+    pub(crate) fn with_tag(&self) -> Option<&str> {
+        self.tag().and_then(|_| self.text.get(..self.tagged))
+    }
+
+    /// `registry/repository@digest`, if a digest was named.
+    pub(crate) fn with_digest(&self) -> Option<&str> {
+        self.digest.map(|_| self.pinned.as_deref().unwrap_or(&self.text))
     }
 
     /// The same image at `digest`, without a tag.
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {
-        Self {
-            registry: self.registry.clone(),
-            repository: self.repository.clone(),
-            tag: None,
-            digest: Some(digest),
-        }
+        Self::new(self.registry(), self.repository(), None, Some(digest))
+    }
+
+    fn parts(&self) -> (&str, &str, Option<&str>, Option<Digest>) {
+        (self.registry(), self.repository(), self.tag(), self.digest)
+    }
+}
+
+impl PartialEq for Reference {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Reference {}
+
+impl Hash for Reference {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for Reference {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By registry, repository, tag and digest, so that the images of a repository stand together.
+impl Ord for Reference {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reference")
+            .field("registry", &self.registry())
+            .field("repository", &self.repository())
+            .field("tag", &self.tag())
+            .field("digest", &self.digest)
+            .finish()
     }
 }
 
@@ -247,33 +331,26 @@ impl FromStr for Reference {
             return Err(ImageError::ImageId(text.to_owned()));
         }
         let repository = if registry == "docker.io" && !repository.contains('/') {
-            format!("library/{repository}")
+            Cow::Owned(format!("library/{repository}"))
         } else {
-            repository.to_owned()
+            Cow::Borrowed(repository)
         };
         bounded("repository", &repository, MAX_REPOSITORY)?;
         if !repository.split('/').all(is_path_part) {
-            return Err(ImageError::Repository(repository));
+            return Err(ImageError::Repository(repository.into_owned()));
         }
         let tag = match (tag, digest) {
             (Some(tag), _) => Some(checked_tag(tag)?),
             (None, Some(_)) => None,
-            (None, None) => Some("latest".to_owned()),
+            (None, None) => Some("latest"),
         };
-        Ok(Self { registry, repository, tag, digest })
+        Ok(Self::new(&registry, &repository, tag, digest))
     }
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.repository)?;
-        if let Some(tag) = &self.tag {
-            write!(f, ":{tag}")?;
-        }
-        if let Some(digest) = &self.digest {
-            write!(f, "@{digest}")?;
-        }
-        Ok(())
+        f.write_str(&self.text)
     }
 }
 
@@ -426,12 +503,12 @@ fn is_path_part(part: &str) -> bool {
     })
 }
 
-fn checked_tag(tag: &str) -> Result<String, ImageError> {
+fn checked_tag(tag: &str) -> Result<&str, ImageError> {
     bounded("tag", tag, MAX_TAG)?;
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let first = tag.bytes().next().is_some_and(word);
     if first && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
-        Ok(tag.to_owned())
+        Ok(tag)
     } else {
         Err(ImageError::Tag(tag.to_owned()))
     }

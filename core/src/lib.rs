@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Only [`signature::verify`] makes a [`signature::Verified`], and only [`findings::parse`] makes
-//! findings, from a `Verified`: what was not verified cannot be evaluated.
+//! findings, from a `Verified`: what was not verified cannot be evaluated. Only [`simulate`] decides
+//! from what is assumed, and says so.
 
 pub mod image;
 pub mod json;
@@ -21,6 +22,7 @@ pub mod policy;
 pub mod decide;
 pub mod explain;
 pub mod event;
+pub mod simulate;
 pub mod ports;
 
 /// Doors to parsers of foreign bytes for fuzz targets: they take anything and must not panic.

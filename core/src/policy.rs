@@ -1,16 +1,20 @@
 //! Rule documents in, one compiled policy out: or every problem of every file, with its place.
 
-mod node;
+pub(crate) mod node;
 mod prefix;
 mod labels;
+mod lineage;
 mod scope;
 mod glob;
 mod narrow;
 mod exemption;
 mod mismatch;
-mod fields;
-mod reader;
+mod index;
+pub(crate) mod fields;
+mod schema;
+pub(crate) mod reader;
 mod document;
+mod doubts;
 mod shadow;
 
 use std::collections::{BTreeSet, HashMap};
@@ -31,6 +35,7 @@ pub(crate) use self::mismatch::Fit;
 pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
+pub use self::schema::schema;
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
 
@@ -154,7 +159,11 @@ pub struct Policy {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    /// Warnings that depend on the time.
+    timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
+    /// Which of the above can be about a target.
+    indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
     serial: u64,
 }
@@ -170,6 +179,7 @@ struct Parts {
     allowed_images: ImagePatterns,
     ids: Ids,
     warnings: Vec<Problem>,
+    timed: Vec<doubts::Timed>,
 }
 
 impl Policy {
@@ -197,6 +207,7 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
         } = parts;
         if narrowings.is_empty() {
             narrowings.push(Narrowing::default());
@@ -221,6 +232,7 @@ impl Policy {
         if !break_glass.is_empty() {
             fields.insert(Field::BreakGlass);
         }
+        let indexes = index::Indexes::new(&rules, &exemptions, &break_glass);
         Self {
             revision,
             evaluation,
@@ -231,7 +243,9 @@ impl Policy {
             allowed_images,
             ids,
             warnings,
+            timed,
             vary: fields.into_iter().collect(),
+            indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -259,10 +273,18 @@ impl Policy {
         &self.rules
     }
 
-    /// What is allowed but probably not meant, at most [`MAX_PROBLEMS`].
+    /// What is allowed but probably not meant, whatever the time, at most [`MAX_PROBLEMS`].
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// What is allowed but probably not meant at `now`: [`Policy::warnings`], and then exemptions and
+    /// allowed vulnerabilities that have ended, or end within 14 days; at most [`MAX_PROBLEMS`].
+    #[must_use]
+    pub fn warnings_at(&self, now: OffsetDateTime) -> Vec<Problem> {
+        let timed = self.timed.iter().filter_map(|timed| timed.at(now));
+        self.warnings.iter().cloned().chain(timed).take(MAX_PROBLEMS).collect()
     }
 
     /// The fields that any enabled rule looks at, in the order of [`Field`]: two containers of one

@@ -22,7 +22,7 @@ use crate::access::AccessScopes;
 use crate::admin::{Admin, Readiness};
 use crate::check::Decider;
 use crate::config::Config;
-use crate::events::{EventFile, Recorded};
+use crate::events::{EventFile, Queue, Recorded};
 use crate::evidence::collect::Collect;
 use crate::evidence::memory::Memory;
 use crate::grpc::deadline::DeadlineLayer;
@@ -172,13 +172,12 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError
     Ok((listener, address))
 }
 
-type EventQueue = tokio::sync::mpsc::Sender<portcullis_core::event::Event>;
 type Writer = std::thread::JoinHandle<()>;
 
 fn event_file(
     path: Option<PathBuf>,
     metrics: &Arc<Metrics>,
-) -> Result<(Option<EventQueue>, Option<Writer>), AppError> {
+) -> Result<(Option<Queue>, Option<Writer>), AppError> {
     let Some(path) = path else {
         return Ok((None, None));
     };

@@ -1,31 +1,31 @@
 //! A checker in, the same with a record of every decision out.
 //!
 //! Every answer makes one event for each container. Events go through a bounded queue to a writer of
-//! its own: a slow or full disk never slows an answer, and what is dropped is counted.
+//! its own: a slow or full disk never slows an answer, and what is dropped is counted. Only where
+//! break-glass lifts a denial, the answer waits until that is on disk ([`glass`]).
 
-use std::io::Write as _;
-use std::path::PathBuf;
+mod file;
+mod glass;
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_core::decide::Action;
 use portcullis_core::event::{Call, Event};
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::check::{Answer, Check, CheckError, Decided, Question};
 use crate::metrics::Metrics;
 
-/// Events that wait for the writer before the next is dropped.
-pub const QUEUE: usize = 10_000;
-/// The most events that are written at once.
-const BATCH: usize = 256;
+pub use self::file::EventFile;
+pub use self::queue::{QUEUE, Queue};
 
 /// Records what `inner` answers, and counts it.
 pub struct Recorded<C> {
     inner: C,
-    queue: Option<mpsc::Sender<Event>>,
+    queue: Option<Queue>,
     ids: Ids,
     metrics: Arc<Metrics>,
 }
@@ -43,13 +43,13 @@ impl Ids {
     }
 }
 
-impl<C: Check> Recorded<C> {
+impl<C> Recorded<C> {
     /// Records into `queue`, if there is one, and into the log. Events are named after the time
     /// `start`, which tells one run of the service from another, and a running number.
     #[must_use]
     pub fn new(
         inner: C,
-        queue: Option<mpsc::Sender<Event>>,
+        queue: Option<Queue>,
         start: OffsetDateTime,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -57,14 +57,22 @@ impl<C: Check> Recorded<C> {
         Self { inner, queue, ids, metrics }
     }
 
+    fn event(&self, decided: &Decided, time: OffsetDateTime) -> Event {
+        let Decided { context, image, subjects, decision, took } = decided;
+        let id = self.ids.next();
+        Event::new(Call { id: &id, time, took: *took }, image, subjects, context, decision)
+    }
+
+    /// Records all but the lifted denials, of which there is a record already.
     fn record(&self, answer: &Answer) {
         for decided in &answer.decided {
             let action = decided.decision.action;
             self.metrics.decision(action.as_str());
-            let id = self.ids.next();
-            let call = Call { id: &id, time: answer.evaluated_at, took: decided.took };
-            let Decided { context, image, subjects, decision, .. } = decided;
-            let event = Event::new(call, image, subjects, context, decision);
+            self.metrics.exemptions_applied(decided.decision.exemptions.len());
+            if decided.decision.break_glass.is_some() {
+                continue;
+            }
+            let event = self.event(decided, answer.evaluated_at);
             if action != Action::Allow {
                 tracing::info!(
                     id = event.id,
@@ -78,7 +86,7 @@ impl<C: Check> Recorded<C> {
                 );
             }
             if let Some(queue) = &self.queue
-                && queue.try_send(event).is_err()
+                && !queue.push(event, &decided.subjects)
             {
                 self.metrics.event_dropped();
             }
@@ -90,59 +98,10 @@ impl<C: Check> Check for Recorded<C> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let answer = self.inner.check(question, deadline).await?;
+        let answer = self.record_first(answer, deadline).await;
         self.record(&answer);
         self.metrics.answered(asked.elapsed());
         Ok(answer)
-    }
-}
-
-/// Appends events to a file as JSON lines until the queue is closed and empty.
-pub struct EventFile {
-    path: PathBuf,
-    file: std::fs::File,
-    queue: mpsc::Receiver<Event>,
-    metrics: Arc<Metrics>,
-}
-
-impl EventFile {
-    /// Opens `path` for appending.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn open(
-        path: PathBuf,
-        metrics: Arc<Metrics>,
-    ) -> std::io::Result<(Self, mpsc::Sender<Event>)> {
-        let file = std::fs::File::options().create(true).append(true).open(&path)?;
-        let (sender, queue) = mpsc::channel(QUEUE);
-        Ok((Self { path, file, queue, metrics }, sender))
-    }
-
-    /// Writes until the queue is closed. Runs on a thread of its own, because disks block.
-    pub fn run(mut self) {
-        let mut events = Vec::with_capacity(BATCH);
-        let mut failing = false;
-        while self.queue.blocking_recv_many(&mut events, BATCH) > 0 {
-            let written = self.write(&events);
-            if let Err(error) = &written {
-                events.iter().for_each(|_| self.metrics.event_dropped());
-                if !failing {
-                    tracing::error!(%error, path = %self.path.display(), "events cannot be written");
-                }
-            }
-            failing = written.is_err();
-            events.clear();
-        }
-    }
-
-    fn write(&mut self, events: &[Event]) -> std::io::Result<()> {
-        let mut lines = Vec::new();
-        for event in events {
-            serde_json::to_writer(&mut lines, event)?;
-            lines.push(b'\n');
-        }
-        self.file.write_all(&lines)?;
-        self.file.flush()
     }
 }
 
@@ -155,6 +114,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::events::queue::Entry;
 
     const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
 
@@ -191,12 +151,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_the_queue_is_dropped_and_counted_and_answered() {
-        let (metrics, (queue, mut events)) = (Arc::new(Metrics::new()), mpsc::channel(2));
+        let (metrics, (queue, mut events)) = (Arc::new(Metrics::new()), Queue::new(2));
         let recorded = Recorded::new(Echo(None), Some(queue), NOW, Arc::clone(&metrics));
         let answer = recorded.check(question(&["a", "b", "c"]), Instant::now()).await.unwrap();
         assert_eq!(answer.decided.len(), 3);
         assert_eq!(dropped(&metrics), "1");
-        let mut next = || events.try_recv().unwrap();
+        let mut next = || match events.try_recv().unwrap() {
+            Entry::Decision(event) => event,
+            other => panic!("not a decision: {other:?}"),
+        };
         let (a, b) = (next(), next());
         assert_eq!((a.container.as_str(), b.container.as_str()), ("a", "b"));
         recorded.check(question(&["d"]), Instant::now()).await.unwrap();
@@ -208,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_answer_is_no_event() {
-        let (queue, mut events) = mpsc::channel(1);
+        let (queue, mut events) = Queue::new(1);
         let echo = Echo(Some(CheckError::DeadlineExceeded));
         let recorded = Recorded::new(echo, Some(queue), NOW, Arc::default());
         assert!(recorded.check(question(&["a"]), Instant::now()).await.is_err());
@@ -217,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_writer_that_is_gone_does_not_take_the_answers_with_it() {
-        let (metrics, (queue, events)) = (Arc::new(Metrics::new()), mpsc::channel(1));
+        let (metrics, (queue, events)) = (Arc::new(Metrics::new()), Queue::new(1));
         drop(events);
         let recorded = Recorded::new(Echo(None), Some(queue), NOW, Arc::clone(&metrics));
         assert!(recorded.check(question(&["a"]), Instant::now()).await.is_ok());

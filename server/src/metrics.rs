@@ -21,6 +21,16 @@ struct ActionLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EvidenceLabels {
     status: &'static str,
     source: &'static str,
@@ -44,6 +54,8 @@ struct OutcomeLabels {
 pub struct Metrics {
     registry: Registry,
     decisions: Family<ActionLabel, Counter>,
+    exemptions_applied: Counter,
+    break_glass: Family<OutcomeLabel, Counter>,
     check_duration: Histogram,
     no_answers: Family<OutcomeLabels, Counter>,
     evidence: Family<EvidenceLabels, Counter>,
@@ -55,6 +67,7 @@ pub struct Metrics {
     flights: Gauge<i64, AtomicI64>,
     in_flight: Gauge<i64, AtomicI64>,
     rules: Gauge<i64, AtomicI64>,
+    exemptions: Family<StateLabel, Gauge<i64, AtomicI64>>,
     policy_changed: Gauge<f64, AtomicU64>,
 }
 
@@ -65,6 +78,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("portcullis"),
             decisions: Family::default(),
+            exemptions_applied: Counter::default(),
+            break_glass: Family::default(),
             // From the time of a hit to the largest budget.
             check_duration: Histogram::new([
                 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05,
@@ -80,6 +95,7 @@ impl Metrics {
             flights: Gauge::default(),
             in_flight: Gauge::default(),
             rules: Gauge::default(),
+            exemptions: Family::default(),
             policy_changed: Gauge::default(),
         };
         metrics.register();
@@ -94,6 +110,16 @@ impl Metrics {
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         r.register("decisions", "Decisions on containers by action", self.decisions.clone());
+        r.register(
+            "exemptions_applied",
+            "Exemptions applied in decisions, each once for a container, rule and manifest",
+            self.exemptions_applied.clone(),
+        );
+        r.register(
+            "break_glass",
+            "Denials of containers for which a justification was given, by outcome",
+            self.break_glass.clone(),
+        );
         r.register_with_unit(
             "check_duration",
             "Time from a question to its answer",
@@ -127,6 +153,7 @@ impl Metrics {
         r.register("flights", "Searches under way", self.flights.clone());
         r.register("checks_in_flight", "Questions being answered", self.in_flight.clone());
         r.register("policy_rules", "Rules in force", self.rules.clone());
+        r.register("exemptions", "Exemptions of the policy by state", self.exemptions.clone());
         r.register_with_unit(
             "policy_changed_timestamp",
             "Unix time at which the policy in force was loaded",
@@ -147,6 +174,19 @@ impl Metrics {
 
     pub(crate) fn decision(&self, action: &'static str) {
         self.decisions.get_or_create(&ActionLabel { action }).inc();
+    }
+
+    pub(crate) fn exemptions_applied(&self, count: usize) {
+        self.exemptions_applied.inc_by(count as u64);
+    }
+
+    pub(crate) fn break_glass(&self, outcome: &'static str, count: usize) {
+        self.break_glass.get_or_create(&OutcomeLabel { outcome }).inc_by(count as u64);
+    }
+
+    pub(crate) fn exemptions(&self, state: &'static str, count: usize) {
+        let gauge = self.exemptions.get_or_create(&StateLabel { state });
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn answered(&self, took: Duration) {

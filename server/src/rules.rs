@@ -3,6 +3,8 @@
 //! A file that cannot be used keeps what was there before, and says so in the log and in
 //! `portcullis_reloads_total`.
 
+mod upkeep;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use portcullis_core::ports::Clock;
 use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
 use tokio_util::sync::CancellationToken;
 
+use self::upkeep::Upkeep;
 use crate::chain::chain;
 use crate::metrics::Metrics;
 
@@ -123,9 +126,10 @@ impl Rules {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) {
-        let mut seen = (None, None);
+        let (mut seen, mut upkeep) = ((None, None), Upkeep::default());
         self.announce(&clock, &metrics);
         loop {
+            upkeep.look(&self.policy(), clock.now(), &metrics);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
@@ -217,9 +221,6 @@ impl Rules {
             rules = policy.rules().len(),
             "policy is in force"
         );
-        for warning in policy.warnings() {
-            tracing::warn!("{warning}");
-        }
         for warning in self.trust().warnings() {
             tracing::warn!("{warning}");
         }

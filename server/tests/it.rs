@@ -21,6 +21,9 @@ mod faults;
 #[path = "it/distrust.rs"]
 mod distrust;
 #[cfg(test)]
+#[path = "it/formats.rs"]
+mod formats;
+#[cfg(test)]
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]
@@ -41,3 +44,9 @@ mod admin;
 #[cfg(test)]
 #[path = "it/events.rs"]
 mod events;
+#[cfg(test)]
+#[path = "it/exemptions.rs"]
+mod exemptions;
+#[cfg(test)]
+#[path = "it/break_glass.rs"]
+mod break_glass;

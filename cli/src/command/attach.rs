@@ -38,7 +38,7 @@ const STEPS: u64 = 5;
 pub(crate) struct Args {
     /// The image that the report is about.
     image: String,
-    /// The scanner's report: Trivy JSON.
+    /// The scanner's report: JSON or SARIF of Trivy or Grype, or CycloneDX.
     #[arg(long, value_name = "FILE")]
     report: PathBuf,
     /// The private key to sign with, PEM.
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let registry = registry(&image, &args)?;
     let deadline = Instant::now() + LIMIT;
     let subject = subject(&registry, &image, &args, deadline).await?;
-    let statement = statement::from_report(&report, &image.name(), subject.digest)
+    let statement = statement::from_report(&report, image.name(), subject.digest)
         .with_context(|| format!("failed to use `{}`", args.report.display()))?;
     let attached = Attacher { registry, image, deadline }
         .attach(&statement, &subject, &key, args.format.into())

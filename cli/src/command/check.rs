@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// A label of the pod, as `key=value`; may be repeated.
     #[arg(long = "pod-label", value_name = "KEY=VALUE", value_parser = label)]
     pod_labels: Vec<(String, String)>,
+    /// Why the image must run even if a rule denies it. It lifts the denial where the policy permits
+    /// that, and is recorded.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "REASON")]
+    break_glass: String,
     /// How long to wait for the answer, in milliseconds.
     #[arg(long, default_value = "5000", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=30_000))]
     timeout: u64,
@@ -88,6 +92,7 @@ pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked>
         workload,
         service_account,
         pod_labels,
+        break_glass,
         timeout,
         output: _,
     } = args;
@@ -104,6 +109,7 @@ pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked>
         workload: Some(v1::Workload { kind: kind.to_owned(), name: name.to_owned() }),
         pod_labels: pod_labels.into_iter().collect(),
         service_account,
+        break_glass,
         ..v1::Context::default()
     };
     let client = Client::connect(&server, Duration::from_millis(timeout)).await?;

@@ -1,66 +1,63 @@
 //! `portcullis rules`: works with rule files.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use portcullis_core::policy::{self, Problem};
+use anyhow::Context as _;
+use portcullis_core::policy::{self, Policy};
 use portcullis_server::rules::rule_sources;
 
-use crate::args::Output;
 use crate::render;
+
+pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod test;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Check rule files: faults are shown with line and column. Exit status: 0 usable, 1 not.
-    Check(CheckArgs),
-}
-
-#[derive(clap::Args)]
-pub(crate) struct CheckArgs {
-    /// Rule files, or folders with `.yaml` and `.yml` files.
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// How the result is written.
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
-}
-
-/// What was found in rule files.
-#[derive(serde::Serialize)]
-pub(crate) struct Verdict {
-    /// Whether the rules can be used.
-    pub(crate) usable: bool,
-    /// How many rules there are.
-    pub(crate) rules: usize,
-    /// The revision that the policy would have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) revision: Option<String>,
-    /// Why they cannot be used.
-    pub(crate) errors: Vec<Problem>,
-    /// What they do that may not be meant.
-    pub(crate) warnings: Vec<Problem>,
+    Check(check::Args),
+    /// Decide cases by rules, without a service, and compare with what is expected. Exit status: 0
+    /// all as expected, 1 not.
+    Test(test::Args),
+    /// Decide recorded decisions again by old and by new rules, and show which would change. Exit
+    /// status: 0 compared, 1 not.
+    Diff(diff::Args),
+    /// Print the JSON Schema of rule files, by which editors complete and check them.
+    Schema,
 }
 
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Check(CheckArgs { files, output }) = command;
-    let sources = rule_sources(&files)?;
+    match command {
+        Command::Check(args) => check::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Schema => {
+            render::json_document(&policy::schema())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The policy of rule files, or of folders of them.
+fn policy(paths: &[PathBuf]) -> anyhow::Result<Policy> {
+    let sources = rule_sources(paths)?;
     anyhow::ensure!(!sources.is_empty(), "there is no `.yaml` or `.yml` file in what was named");
-    let verdict = match policy::parse(&sources) {
-        Ok(policy) => Verdict {
-            usable: true,
-            rules: policy.rules().len(),
-            revision: Some(policy.revision().to_owned()),
-            errors: Vec::new(),
-            warnings: policy.warnings().to_vec(),
-        },
-        Err(errors) => Verdict {
-            usable: false,
-            rules: 0,
-            revision: None,
-            errors: errors.problems().to_vec(),
-            warnings: Vec::new(),
-        },
-    };
-    render::verdict(&verdict, output)?;
-    Ok(if verdict.usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    policy::parse(&sources).context("the rules cannot be used")
+}
+
+/// A file of at most `limit` bytes.
+fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("failed to read `{}`", path.display());
+    let file = fs::File::open(path).with_context(failed)?;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(failed)?;
+    anyhow::ensure!(
+        bytes.len() <= limit,
+        "`{}` is longer than the {limit} bytes allowed",
+        path.display()
+    );
+    Ok(bytes)
 }

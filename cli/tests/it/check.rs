@@ -91,3 +91,54 @@ fn a_malformed_flag_is_named() {
     let ran = run(&["check", "busybox", "--timeout", "0"]).ends_with(2);
     assert!(ran.stderr.contains("--timeout"), "{ran:#?}");
 }
+
+/// What it lifts is on disk before it says so, and outlives a crash right after (CASES T106).
+#[test]
+fn break_glass_lifts_a_denial_and_its_event_outlives_a_crash() {
+    let world = World::new();
+    let entry = "spec:\n  breakGlass: [{name: on-call}]\n";
+    world.write("rules.yaml", AUDIT.replace("spec:\n", entry).replace("audit", "deny"));
+    let events = world.write("events.jsonl", "");
+    world.configure(&format!("events: {}\n", events.display()));
+    let service = world.serve();
+    service.check(world.image("critical"), &[]).ends_with(2);
+    let why = ["--break-glass", "outage 4711"];
+    let ran = service.check(world.image("critical"), &why).ends_with(0);
+    service.end("KILL");
+    says(&ran, &["audit", "only-deny", "4 critical or", "`on-call`: outage", "4711"]);
+    let events = std::fs::read_to_string(events).unwrap();
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["break_glass"], &last["action"]), (&"on-call".into(), &"audit".into()));
+
+    let service = world.serve();
+    let more = [&why[..], &["--output", "json"]].concat();
+    let json = service.check(world.image("critical"), &more).ends_with(0).json();
+    assert_eq!(json["checks"][0]["break_glass"]["name"], "on-call");
+    assert_eq!(json["checks"][0]["break_glass"]["justification"], "outage 4711");
+}
+
+#[test]
+fn break_glass_that_is_not_permitted_says_so() {
+    let world = World::new();
+    let ran = world.serve().check(world.image("critical"), &["--break-glass", "outage"]);
+    says(&ran.ends_with(2), &["deny", "nothing: the policy does not permit"]);
+}
+
+#[test]
+fn exemptions_that_were_applied_are_shown() {
+    let world = World::new();
+    let image = "{field: registry, operator: contains, values: [\":\"]}";
+    let exemption = format!(
+        "spec:\n  exemptions:\n  - {{name: waiver, owner: me, reason: why, untilFixed: false, \
+         until: 2999-12-30, match: [{image}]}}\n"
+    );
+    world.write("rules.yaml", AUDIT.replace("spec:\n", &exemption));
+    let service = world.serve();
+    let ran = service.check(world.image("critical"), &[]).ends_with(0);
+    says(&ran, &["allow", "no rule is violated", "`waiver` of", "(CVE-2022-1292, "]);
+    let ran = service.check(world.image("critical"), &["--output", "json"]).ends_with(0);
+    let shown = &ran.json()["checks"][0]["exemptions"][0];
+    assert_eq!((&shown["name"], &shown["owner"]), (&"waiver".into(), &"me".into()));
+    assert_eq!(shown["until"], "2999-12-31T00:00:00Z");
+    assert_eq!((&shown["rule"], &shown["findings_total"]), (&"only-audit".into(), &4.into()));
+}

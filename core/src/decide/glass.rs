@@ -32,8 +32,7 @@ pub(super) fn lift(
             });
         }
         None => {
-            let kind = NoticeKind::BreakGlassRefused;
-            decision.notices.push(Notice { rule: None, subject: None, platform: None, kind });
+            decision.refuse();
         }
     }
     decision
@@ -45,9 +44,14 @@ impl Decision {
     pub fn without_break_glass(mut self) -> Self {
         if self.break_glass.take().is_some() {
             self.action = Action::Deny;
-            let kind = NoticeKind::BreakGlassRefused;
-            self.notices.push(Notice { rule: None, subject: None, platform: None, kind });
+            self.refuse();
         }
         self
+    }
+
+    /// Says first that a reason was given in vain, so that no bound on notices cuts that off.
+    fn refuse(&mut self) {
+        let kind = NoticeKind::BreakGlassRefused;
+        self.notices.insert(0, Notice { rule: None, subject: None, platform: None, kind });
     }
 }

@@ -1,117 +1,179 @@
 //! A second, naive decision that reads like the design, and the proof that both agree (CASES T093).
+//!
+//! It shares no code with the engine: only what goes in and what comes out. `rules` is what is written,
+//! `about` says which rules and exemptions are about a container, `merged` what the reports found, and
+//! `weighed` what one rule says of one manifest.
 
+mod about;
+mod answer;
+mod case;
+mod draws;
 mod explained;
+mod merged;
+mod properties;
 mod random;
 mod spec;
+mod weighed;
+mod yaml;
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
-use crate::evidence::{Evidence, Reason, Report};
-use crate::findings::{Analysis, Finding, FixState};
-use random::{specs, subjects};
-use spec::{Spec, compiled};
+use crate::evidence::{CauseKind, Evidence, Report};
+use answer::{Answer, Fault};
+use case::Case;
+use weighed::Weighed;
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
-const HOUR: i64 = 3600;
 const LEVELS: [Severity; 5] =
     [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Unknown];
 
-fn in_team(image: &str) -> bool {
-    image.starts_with("reg.io/team/") || image.starts_with("reg.io/team:")
-}
-
-fn after(seconds: i64) -> OffsetDateTime {
-    NOW + time::Duration::seconds(seconds)
-}
-
-fn rfc3339(instant: OffsetDateTime) -> String {
-    instant.format(&time::format_description::well_known::Rfc3339).unwrap()
-}
-
-/// What the oracle finds: a rule, what it does, which condition of which manifest, and where in
-/// the walk.
-#[derive(Debug, Clone)]
-struct Fault {
-    rule: String,
-    action: Action,
-    condition: Condition,
-    subject: Option<Digest>,
-    at: Option<(Finding, usize)>,
+fn hours(hours: i64) -> time::Duration {
+    time::Duration::hours(hours)
 }
 
 /// Decides as section 4 of the design reads, one sentence after the other.
-fn oracle(
-    specs: &[(String, Spec)],
-    deny_overrides: bool,
-    image: &str,
-    subjects: &[Subject],
-    namespace: &str,
-    now: OffsetDateTime,
-) -> (Action, Option<String>, Vec<Fault>) {
-    let in_scope: Vec<_> = specs
-        .iter()
-        .filter(|(_, spec)| spec.is_about(image, namespace))
-        .filter(|(_, spec)| !(spec.unsupported_team && in_team(image)))
-        .collect();
-    let is_index = |s: &&Subject| s.platform.is_none();
-    let index_speaks = subjects.iter().filter(is_index).any(|s| !believed(s, now).is_empty());
-    let has_platforms = subjects.iter().any(|s| s.platform.is_some());
-    let mut order: Vec<_> = subjects.iter().collect();
-    order.sort_by_key(|s| (s.platform.clone(), s.digest));
-    let mut answer: (Action, Option<String>) = (Action::Allow, None);
-    let mut all = Vec::new();
-    for subject in order {
-        if *subject.evidence == Evidence::Missing {
-            let spoken_for = if subject.platform.is_some() { index_speaks } else { has_platforms };
-            if spoken_for {
-                continue;
+fn oracle(case: &Case) -> Answer {
+    let mut answer = Answer::default();
+    let rules = rules(case, &mut answer.notices);
+    for manifest in manifests(case, &mut answer.notices) {
+        let mut weighed = Weighed::default();
+        for rule in &rules {
+            weighed.weigh(case, &manifest, rule);
+        }
+        weighed.tell_of_cleared(&manifest);
+        answer.notices.extend(weighed.notices);
+        answer.exemptions.extend(weighed.exempted);
+        weighed.faults.sort_by(walk);
+        // Each manifest is decided on its own, and the worst action wins.
+        let decider = decider(case.document.deny_overrides, &weighed.faults);
+        let worst = answer.action;
+        for (place, mut fault) in weighed.faults.into_iter().enumerate() {
+            if Some(place) == decider && fault.action > worst {
+                for other in &mut answer.violations {
+                    other.deciding = false;
+                }
+                fault.deciding = true;
+                answer.action = fault.action;
+                answer.rule = Some(fault.rule.clone());
             }
+            answer.violations.push(fault);
         }
-        let mut faults = Vec::new();
-        for (name, spec) in &in_scope {
-            faults.extend(faults_of(name, spec, subject, now));
-        }
-        let first = |among: &dyn Fn(&&Fault) -> bool| {
-            faults.iter().filter(among).min_by(|a, b| {
-                let overriding =
-                    if deny_overrides { b.action.cmp(&a.action) } else { Ordering::Equal };
-                overriding
-                    .then_with(|| walk(a, b))
-                    .then_with(|| b.action.cmp(&a.action))
-                    .then_with(|| a.rule.cmp(&b.rule))
-            })
-        };
-        // What is wrong with the evidence decides, unless the walk is stricter.
-        let evidence = first(&|fault| fault.at.is_none());
-        let vulnerability = first(&|fault| fault.at.is_some());
-        let decider = match (evidence, vulnerability) {
-            (Some(e), Some(v)) if v.action > e.action => Some(v),
-            (Some(e), _) => Some(e),
-            (None, v) => v,
-        };
-        if let Some(decider) = decider
-            && decider.action > answer.0
-        {
-            answer = (decider.action, Some(decider.rule.clone()));
-        }
-        all.extend(faults);
     }
-    (answer.0, answer.1, all)
+    break_glass(case, &mut answer);
+    answer
 }
 
-/// Evidence first, then the vulnerabilities from the most severe to the least.
-fn walk(a: &Fault, b: &Fault) -> Ordering {
-    match (&a.at, &b.at) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Less,
-        (Some(_), None) => Ordering::Greater,
-        (Some((a, m)), Some((b, n))) => order(a, b).then(m.cmp(n)),
+/// The rules that are about the image in its context, and notices of why others are not.
+fn rules<'c>(case: &'c Case, notices: &mut Vec<Notice>) -> Vec<&'c spec::Rule> {
+    let mut note = |rule: Option<&spec::Rule>, kind| {
+        let rule = rule.map(|rule| rule.name.as_str().into());
+        notices.push(Notice { rule, subject: None, platform: None, kind });
+    };
+    let allowed = |patterns: &[&str]| {
+        let pattern = patterns.iter().find(|pattern| about::fits(pattern, &case.image))?;
+        Some(NoticeKind::AllowedImage { pattern: (*pattern).to_owned() })
+    };
+    if let Some(kind) = allowed(&case.document.allowed_images) {
+        note(None, kind);
+        return Vec::new();
+    }
+    let rules = case.document.rules.iter();
+    let in_scope: Vec<_> =
+        rules.filter(|rule| rule.enabled && about::is_in(&rule.scope, case)).collect();
+    if in_scope.is_empty() {
+        note(None, NoticeKind::OutOfScope);
+    }
+    let mut left = Vec::new();
+    for rule in in_scope {
+        let registries = &rule.unsupported;
+        if registries.iter().any(|registry| about::begins(&case.image.name(), registry)) {
+            note(Some(rule), NoticeKind::UnsupportedRegistry);
+        } else if let Some(kind) = allowed(&rule.allowed_images) {
+            note(Some(rule), kind);
+        } else {
+            left.push(rule);
+        }
+    }
+    left
+}
+
+/// A manifest that is decided.
+struct Manifest {
+    digest: Option<Digest>,
+    platform: Option<Platform>,
+    evidence: Arc<Evidence>,
+    /// The reports that are not from the future, the newest first.
+    believed: Vec<Arc<Report>>,
+    /// By what exemptions may name it: its digest, that of its index, and that of the reference.
+    digests: Vec<Digest>,
+}
+
+/// What must be decided: the index and each platform's manifest, but one of these without evidence is
+/// covered by verified evidence on the index, and an index without leaves the word to them.
+fn manifests(case: &Case, notices: &mut Vec<Notice>) -> Vec<Manifest> {
+    let index = case.subjects.iter().find(|subject| subject.platform.is_none());
+    let index_speaks = index.is_some_and(|index| !believed(index, case.now).is_empty());
+    let has_platforms = case.subjects.iter().any(|subject| subject.platform.is_some());
+    let mut manifests = Vec::new();
+    for subject in &case.subjects {
+        let spoken_for = if subject.platform.is_some() { index_speaks } else { has_platforms };
+        if spoken_for && *subject.evidence == Evidence::Missing {
+            continue;
+        }
+        let digests = [subject.digest, index.and_then(|index| index.digest), case.image.digest()];
+        let manifest = Manifest {
+            digest: subject.digest,
+            platform: subject.platform.clone(),
+            evidence: Arc::clone(&subject.evidence),
+            believed: believed(subject, case.now),
+            digests: digests.into_iter().flatten().collect(),
+        };
+        notices.extend(manifest.notices());
+        manifests.push(manifest);
+    }
+    manifests.sort_by_key(|manifest| (manifest.platform.clone(), manifest.digest));
+    if manifests.is_empty() {
+        let detail = "no manifest of the image is known".to_owned();
+        manifests.push(Manifest {
+            digest: None,
+            platform: None,
+            evidence: Arc::new(Evidence::Unavailable(Cause { kind: CauseKind::NotFound, detail })),
+            believed: Vec::new(),
+            digests: case.image.digest().into_iter().collect(),
+        });
+    }
+    manifests
+}
+
+impl Manifest {
+    fn notice(&self, rule: Option<&str>, kind: NoticeKind) -> Notice {
+        let (subject, platform) = (self.digest, self.platform.clone());
+        Notice { rule: rule.map(Arc::from), subject, platform, kind }
+    }
+
+    /// What is to be known of the reports, where some are believed.
+    fn notices(&self) -> Vec<Notice> {
+        let Evidence::Verified(reports) = &*self.evidence else {
+            return Vec::new();
+        };
+        let mut notices = Vec::new();
+        for report in reports.iter().filter(|_| !self.believed.is_empty()) {
+            let (digest, scanned_at) = (report.digest, report.findings.scanned_at);
+            if !self.believed.contains(report) {
+                let kind = NoticeKind::EarlyReport { report: digest, scanned_at };
+                notices.push(self.notice(None, kind));
+                continue;
+            }
+            for detail in report.notices.iter().take(MAX_SIGNATURE_NOTICES) {
+                let kind = NoticeKind::Signature { report: digest, detail: detail.clone() };
+                notices.push(self.notice(None, kind));
+            }
+        }
+        notices
     }
 }
 
@@ -125,267 +187,49 @@ fn believed(subject: &Subject, now: OffsetDateTime) -> Vec<Arc<Report>> {
     reports
 }
 
-fn faults_of(name: &str, spec: &Spec, subject: &Subject, now: OffsetDateTime) -> Vec<Fault> {
-    let fault = |action, condition| Fault {
-        rule: name.to_owned(),
-        action,
-        condition,
-        subject: subject.digest,
-        at: None,
+/// All rules are walked together: the evidence first, then from the most severe vulnerability to the
+/// least severe. Where one fulfils several conditions, deny wins over audit, then the rule's name.
+fn walk(a: &Fault, b: &Fault) -> Ordering {
+    let place = match (&a.at, &b.at) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some((a, m)), Some((b, n))) => merged::order(a, b).then(m.cmp(n)),
     };
-    let absent = |condition| {
-        if spec.block_unscanned { vec![fault(spec.action, condition)] } else { vec![] }
+    place.then_with(|| b.action.cmp(&a.action)).then_with(|| a.rule.cmp(&b.rule))
+}
+
+/// The place of the fault that decides: the first of the walk, or the first that denies. What is wrong
+/// with the evidence alone does not end the walk where that is stricter.
+fn decider(deny_overrides: bool, faults: &[Fault]) -> Option<usize> {
+    let first = |is: &dyn Fn(&Fault) -> bool| faults.iter().position(is);
+    let denies = first(&|fault| deny_overrides && fault.action == Action::Deny);
+    let evidence = first(&|fault| fault.at.is_none());
+    let vulnerability = first(&|fault| fault.at.is_some());
+    denies.or(match (evidence, vulnerability) {
+        (Some(e), Some(v)) if faults[v].action > faults[e].action => Some(v),
+        (e, v) => e.or(v),
+    })
+}
+
+/// A denial is lifted for a reason, where one entry of the policy permits it for all that deny.
+fn break_glass(case: &Case, answer: &mut Answer) {
+    let justification = &case.ctx.break_glass;
+    if answer.action != Action::Deny || justification.is_empty() {
+        return;
+    }
+    let denying: Vec<_> =
+        answer.violations.iter().filter(|fault| fault.action == Action::Deny).collect();
+    let permits = |entry: &&spec::BreakGlass| {
+        about::is_in(&entry.scope, case)
+            && denying.iter().all(|fault| about::is_for(entry.rules.as_deref(), &fault.rule))
     };
-    let unusable = |condition| {
-        let action = if spec.block_unscanned { spec.action } else { Action::Audit };
-        vec![fault(action, condition)]
-    };
-    match &*subject.evidence {
-        Evidence::Missing => absent(Condition::Unscanned),
-        Evidence::Unsupported => absent(Condition::Unsupported),
-        Evidence::Withheld => unusable(Condition::Withheld),
-        Evidence::Stale { age } => unusable(Condition::Unconfirmed { age: *age }),
-        Evidence::Rejected(rejection) => unusable(Condition::Rejected(rejection.clone())),
-        Evidence::Unavailable(cause) => match spec.on_unavailable {
-            Action::Allow => vec![],
-            action => vec![fault(action, Condition::Unavailable(cause.clone()))],
-        },
-        Evidence::Verified(reports) => {
-            let believed = believed(subject, now);
-            if believed.is_empty() {
-                let first = reports.first();
-                let rejection = Rejection {
-                    reason: Reason::Malformed,
-                    report: first.map(|report| report.digest),
-                    detail: match first {
-                        Some(report) => format!(
-                            "its scan finishes in the future, at {}",
-                            rfc3339(report.findings.scanned_at)
-                        ),
-                        None => "there is no report in it".to_owned(),
-                    },
-                };
-                return unusable(Condition::Rejected(rejection));
-            }
-            let max_age = spec.max_age_hours.map(|hours| time::Duration::hours(hours));
-            let fresh: Vec<_> = believed
-                .iter()
-                .filter(|r| max_age.is_none_or(|age| r.findings.scanned_at >= now - age))
-                .collect();
-            let (mut faults, walked) = if fresh.is_empty() {
-                let scanned_at = believed[0].findings.scanned_at;
-                let max_age = max_age.unwrap().unsigned_abs();
-                // They may no longer say clean; what they say is bad still is.
-                (unusable(Condition::Stale { scanned_at, max_age }), believed.iter().collect())
-            } else {
-                (vec![], fresh)
-            };
-            let fulfilled = conditions(spec, &merged(&walked), now).into_iter();
-            faults.extend(
-                fulfilled
-                    .map(|(at, condition)| Fault { at: Some(at), ..fault(spec.action, condition) }),
-            );
-            faults
-        }
-    }
-}
-
-/// Whether what has these names may be one vulnerability: they name the same CVEs, or at most one.
-fn may_be_one(a: &BTreeSet<String>, b: &BTreeSet<String>) -> bool {
-    let cves = |names: &BTreeSet<String>| -> BTreeSet<String> {
-        names.iter().filter(|name| name.starts_with("CVE-")).cloned().collect()
-    };
-    cves(a) == cves(b) || cves(a).union(&cves(b)).count() <= 1
-}
-
-/// The order of the walk: the most severe first, then by every field.
-fn order(a: &Finding, b: &Finding) -> Ordering {
-    (b.severity, b.score).cmp(&(a.severity, a.score)).then_with(|| rest(a).cmp(&rest(b)))
-}
-
-fn rest(f: &Finding) -> impl Ord + '_ {
-    let Finding { id, aliases, severity: _, score: _, package, purl, installed, fixed, .. } = f;
-    let last = (f.fix_state, f.known_exploited, f.epss, f.published, f.first_seen, f.analysis);
-    (id, package, installed, purl, aliases, fixed, last)
-}
-
-fn names(finding: &Finding) -> Vec<&str> {
-    std::iter::once(&*finding.id).chain(finding.aliases.iter().map(|alias| &**alias)).collect()
-}
-
-fn is(finding: &Finding, id: &str) -> bool {
-    names(finding).iter().any(|name| name.eq_ignore_ascii_case(id))
-}
-
-/// What the scanners found, each vulnerability of a package once, and from the most severe on.
-fn merged(reports: &[&Arc<Report>]) -> Vec<Finding> {
-    let mut kept: Vec<(Vec<Finding>, usize, BTreeSet<String>)> = Vec::new();
-    for (number, report) in reports.iter().enumerate() {
-        for finding in report.findings.iter().map(|finding| finding.to_finding()) {
-            let ids: BTreeSet<_> =
-                names(&finding).iter().map(|id| id.to_ascii_uppercase()).collect();
-            let same = kept.iter_mut().filter(|(others, taken, names)| {
-                *taken != number
-                    && others[0].package == finding.package
-                    && !names.is_disjoint(&ids)
-                    && may_be_one(names, &ids)
-            });
-            let same =
-                same.min_by_key(|(others, ..)| !others[0].id.eq_ignore_ascii_case(&finding.id));
-            match same {
-                Some((others, taken, names)) => {
-                    *taken = number;
-                    names.extend(ids);
-                    // The strictest stays in front.
-                    if order(&finding, &others[0]).is_lt() {
-                        let milder = std::mem::replace(&mut others[0], finding);
-                        others.push(milder);
-                    } else {
-                        others.push(finding);
-                    }
-                }
-                None => kept.push((vec![finding], number, ids)),
-            }
-        }
-    }
-    let mut findings: Vec<_> = kept.into_iter().map(|(said, ..)| one(said)).collect();
-    findings.sort_by(order);
-    findings
-}
-
-/// The strictest of what scanners say of one vulnerability, with what makes it count more from
-/// whoever states it, and with all names: its own first, as they are part of the order.
-fn one(said: Vec<Finding>) -> Finding {
-    let mut kept = said[0].clone();
-    for other in &said[1..] {
-        for id in names(other) {
-            if !is(&kept, id) {
-                kept.aliases.push(id.into());
-            }
-        }
-        kept.score = kept.score.max(other.score);
-        kept.epss = kept.epss.max(other.epss);
-        kept.known_exploited = kept.known_exploited.max(other.known_exploited);
-        kept.published = [kept.published, other.published].into_iter().flatten().min();
-        kept.first_seen = [kept.first_seen, other.first_seen].into_iter().flatten().min();
-        if kept.fix_state == FixState::NotStated || other.fix_state == FixState::Fixed {
-            kept.fix_state = other.fix_state;
-        }
-        if kept.fixed.is_empty() {
-            kept.fixed = other.fixed.clone();
-        }
-        kept.purl = kept.purl.or(other.purl.clone());
-        if other.analysis == Analysis::Affected {
-            kept.analysis = Analysis::Affected;
-        }
-    }
-    kept
-}
-
-/// Each condition with the finding that fulfils it first.
-fn conditions(
-    spec: &Spec,
-    findings: &[Finding],
-    now: OffsetDateTime,
-) -> Vec<((Finding, usize), Condition)> {
-    let mut fulfilled = Vec::new();
-    let counted: Vec<_> =
-        findings.iter().enumerate().filter(|(_, f)| !spec.allows(f, now)).collect();
-    for id in &spec.forbidden {
-        if let Some((place, finding)) = counted.iter().find(|(_, f)| is(f, id)) {
-            let condition = Condition::Forbidden { id: (*id).to_owned() };
-            fulfilled.push((((*finding).clone(), *place), condition));
-        }
-    }
-    let names_unknown = spec.max_allowed[4].is_some();
-    for (level, limit) in LEVELS.into_iter().zip(spec.max_allowed) {
-        let Some(limit) = limit else { continue };
-        let counts = |finding: &Finding| match (level, finding.severity) {
-            (Severity::Unknown, severity) => severity == Severity::Unknown,
-            (_, Severity::Unknown) => !names_unknown,
-            (level, severity) => severity >= level,
-        };
-        let mut count = 0;
-        let mut at = None;
-        for (place, finding) in &counted {
-            if counts(finding) {
-                count += 1;
-                if count == limit as usize + 1 {
-                    at = Some(((*finding).clone(), *place));
-                }
-            }
-        }
-        if let Some(at) = at {
-            fulfilled.push((
-                at,
-                Condition::MaxAllowed { population: Population::All, level, limit, count },
-            ));
-        }
-    }
-    fulfilled
-}
-
-fn shown(rule: &str, action: Action, condition: &Condition, subject: Option<Digest>) -> String {
-    format!("{rule} {action:?} {condition:?} {subject:?}")
-}
-
-proptest! {
-    // `PROPTEST_CASES` asks for more.
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2000)))]
-
-    #[test]
-    fn the_decision_is_the_oracles(
-        specs in specs(),
-        deny_overrides in any::<bool>(),
-        image in prop::sample::select(vec!["reg.io/team/app:v1", "reg.io/team-evil/app:v1"]),
-        subjects in subjects(),
-        namespace in prop::sample::select(vec!["a", "b", ""]),
-        later in prop::sample::select(vec![0, 60, HOUR, 4 * HOUR]),
-    ) {
-        let policy = compiled(&specs, deny_overrides);
-        let reference: Reference = image.parse().unwrap();
-        let ctx = Context { namespace: namespace.to_owned(), ..Context::default() };
-        let now = after(later);
-        let decision = decide(&policy, &reference, &subjects, &ctx, now);
-        let (action, rule, faults) =
-            oracle(&specs, deny_overrides, image, &subjects, namespace, now);
-        prop_assert_eq!(decision.action, action);
-        prop_assert_eq!(decision.rule.as_deref(), rule.as_deref());
-        let mut expected: Vec<_> = faults
-            .iter()
-            .map(|f| shown(&f.rule, f.action, &f.condition, f.subject))
-            .collect();
-        let mut found: Vec<_> = decision
-            .violations
-            .iter()
-            .map(|v| shown(&v.rule, v.action, &v.condition, v.subject))
-            .collect();
-        expected.sort();
-        found.sort();
-        prop_assert_eq!(found, expected);
-        let deciding: Vec<_> = decision.violations.iter().filter(|v| v.deciding).collect();
-        prop_assert_eq!(deciding.len(), usize::from(!decision.violations.is_empty()));
-        if let Some(deciding) = decision.deciding() {
-            prop_assert_eq!(deciding.action, decision.action);
-            prop_assert_eq!(Some(&deciding.rule), decision.rule.as_ref());
-        }
-    }
-
-    #[test]
-    fn an_answer_holds_until_it_says(
-        specs in specs(),
-        subjects in subjects(),
-        later in 0..4 * HOUR,
-    ) {
-        let policy = compiled(&specs, false);
-        let reference: Reference = "reg.io/app:v1".parse().unwrap();
-        let at = |now| decide(&policy, &reference, &subjects, &Context::default(), now);
-        let now = at(after(later));
-        let last = match now.changes_at {
-            Some(instant) => instant - time::Duration::NANOSECOND,
-            None => after(10_000 * HOUR),
-        };
-        prop_assert!(last >= after(later));
-        prop_assert_eq!(at(last), now);
+    if let Some(entry) = case.document.break_glass.iter().find(permits) {
+        let (name, justification) = (entry.name.as_str().into(), justification.clone());
+        answer.action = Action::Audit;
+        answer.break_glass = Some(Lifted { name, justification });
+    } else {
+        let kind = NoticeKind::BreakGlassRefused;
+        answer.notices.push(Notice { rule: None, subject: None, platform: None, kind });
     }
 }

@@ -190,6 +190,21 @@ fn forbidden_comes_before_the_levels_at_the_same_vulnerability() {
 }
 
 #[test]
+fn forbidden_names_of_one_vulnerability_are_in_their_order_whatever_other_rules_name() {
+    let mut finding = finding("CVE-1", Severity::High);
+    finding.aliases = vec!["GHSA-1".into()];
+    let evidence = Evidence::verified(vec![report("trivy", NOW, vec![finding])]);
+    let rules = "{name: z, forbiddenVulnerabilities: [GHSA-1]},
+                 {name: a, forbiddenVulnerabilities: [GHSA-1, CVE-1]}";
+    let decision = check(rules, evidence, Audit, "a");
+    let forbidden = decision.violations.iter().map(|v| match &v.condition {
+        Condition::Forbidden { id } => (&*v.rule, &**id),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(forbidden.collect::<Vec<_>>(), [("a", "CVE-1"), ("a", "GHSA-1"), ("z", "GHSA-1")]);
+}
+
+#[test]
 fn an_allowed_vulnerability_counts_again_from_its_instant_on() {
     let rule = "{name: r, action: deny, maxAllowed: {high: 0},
                  allowedVulnerabilities: [{id: CVE-0, until: 2026-03-01}]}";

@@ -128,9 +128,9 @@ impl Walk<'_, '_> {
             }) && allowed.binary_search(place).is_err()
         });
         let past = usize::try_from(limit.max).unwrap_or(usize::MAX);
-        let spares = !allowed.is_empty() || self.covering.any_for(self.rule, &profile);
-        let (worst, at) = if spares {
-            let left = self.spare(counted.collect(), past);
+        let exemptions = self.covering.of_findings(self.rule, &profile);
+        let (worst, at) = if !allowed.is_empty() || !exemptions.is_empty() {
+            let left = self.spare(counted.collect(), past, &exemptions);
             (Worst::new(&profile, &left), left.get(past).copied())
         } else {
             // Nobody asks for the others.
@@ -159,7 +159,12 @@ impl Walk<'_, '_> {
         let counted = counted.filter(|place| {
             !self.profile.is_cleared(*place) && allowed.binary_search(place).is_err()
         });
-        let left = self.spare(counted.collect(), 0);
+        let counted: Vec<u32> = counted.collect();
+        if counted.is_empty() {
+            return;
+        }
+        let exemptions = self.covering.of_findings(self.rule, self.profile);
+        let left = self.spare(counted, 0, &exemptions);
         if let Some(at) = left.first() {
             let condition = Condition::Forbidden { id: forbidden.id.to_string() };
             let worst = Worst::new(self.profile, &left);
@@ -169,13 +174,18 @@ impl Walk<'_, '_> {
 
     /// What is left of `counted` without what is exempt. Where more than `past` would be left without
     /// exemptions, those that take part are noted.
-    fn spare(&mut self, mut counted: Vec<u32>, past: usize) -> Vec<u32> {
+    fn spare(
+        &mut self,
+        mut counted: Vec<u32>,
+        past: usize,
+        exemptions: &[&Arc<Exemption>],
+    ) -> Vec<u32> {
         if counted.len() <= past {
             return counted;
         }
         let mut exempt: Vec<u32> = Vec::new();
         let profile = Arc::clone(self.profile);
-        for exemption in self.covering.of(self.rule, Some(&profile)) {
+        for exemption in exemptions {
             let covered =
                 |place: &u32| profile.finding(*place).is_some_and(|f| exemption.exempts(f));
             let places: Vec<u32> = counted.iter().copied().filter(covered).collect();
@@ -262,14 +272,17 @@ fn common<E>(
     }
 }
 
-/// The exemptions that are about one manifest of an image, found out when the first rule asks.
+/// The exemptions that are about one manifest of an image, found out when a rule asks.
 pub(super) struct Covering<'p> {
     target: &'p Target<'p>,
     policy: &'p Policy,
     /// What exemptions may name the manifest by: its own digest, and those of the index which it is
     /// in and of the reference.
     digests: SmallVec<[Digest; 3]>,
-    found: Option<Vec<&'p Arc<Exemption>>>,
+    /// Those about the evidence.
+    evidence: Option<Vec<&'p Arc<Exemption>>>,
+    /// Those about findings, and of which profile.
+    findings: Option<(Arc<Profile>, Vec<&'p Arc<Exemption>>)>,
 }
 
 impl<'p> Covering<'p> {
@@ -278,28 +291,42 @@ impl<'p> Covering<'p> {
         target: &'p Target<'p>,
         digests: SmallVec<[Digest; 3]>,
     ) -> Self {
-        Self { target, policy, digests, found: None }
+        Self { target, policy, digests, evidence: None, findings: None }
     }
 
-    /// Those that are for `rule`, at any time, in the order of the policy.
-    pub(super) fn of(
-        &mut self,
-        rule: &Rule,
-        profile: Option<&Profile>,
-    ) -> impl Iterator<Item = &'p Arc<Exemption>> + use<'p> {
-        let name = Arc::clone(rule.name());
-        let found = self.found(profile).iter().copied();
-        found.filter(move |exemption| exemption.is_for(&name)).collect::<Vec<_>>().into_iter()
+    /// Those that are for `rule` and about the evidence or the image itself, at any time.
+    pub(super) fn of_evidence(&mut self, rule: &Rule) -> Vec<&'p Arc<Exemption>> {
+        let found = self.evidence.take().unwrap_or_else(|| {
+            let mut found = self.find(&[]);
+            found.retain(|exemption| exemption.exempts_evidence());
+            found
+        });
+        let own = found.iter().copied().filter(|exemption| exemption.is_for(rule.name()));
+        let own = own.collect();
+        self.evidence = Some(found);
+        own
     }
 
-    fn any_for(&mut self, rule: &Rule, profile: &Profile) -> bool {
-        self.found(Some(profile)).iter().any(|exemption| exemption.is_for(rule.name()))
+    /// Those that are for `rule` and may be about findings of `profile`, at any time.
+    fn of_findings(&mut self, rule: &Rule, profile: &Arc<Profile>) -> Vec<&'p Arc<Exemption>> {
+        let kept = self.findings.take().filter(|(of, _)| Arc::ptr_eq(of, profile));
+        let (of, found) = kept.unwrap_or_else(|| (Arc::clone(profile), self.find(profile.named())));
+        let own = found.iter().copied().filter(|exemption| exemption.is_for(rule.name()));
+        let own = own.collect();
+        self.findings = Some((of, found));
+        own
     }
 
-    fn found(&mut self, _profile: Option<&Profile>) -> &[&'p Arc<Exemption>] {
-        self.found.get_or_insert_with(|| {
-            let all = self.policy.exemptions().iter();
-            all.filter(|exemption| exemption.covers(self.target, &self.digests)).collect()
-        })
+    /// All that are about the manifest, in the order of the policy.
+    fn find(&self, named: &[(IdKey, u32)]) -> Vec<&'p Arc<Exemption>> {
+        let mut found = Vec::new();
+        self.policy.exemptions_for(self.target, &self.digests, named, |exemption| {
+            if exemption.covers(self.target, &self.digests) {
+                found.push(exemption);
+            }
+        });
+        // They lie side by side in the policy.
+        found.sort_unstable_by_key(|exemption| std::ptr::from_ref(*exemption));
+        found
     }
 }

@@ -15,7 +15,8 @@ use super::{
     Action, Applied, Clock, Condition, Decision, Notice, NoticeKind, TOP_FINDINGS, Violation,
 };
 use crate::evidence::Report;
-use crate::policy::{Evaluation, Exemption, ImagePatterns, Policy, Rule, Target};
+use crate::findings::Severity;
+use crate::policy::{Evaluation, Exemption, ImagePatterns, Policy, Population, Rule, Target};
 
 /// Applies all rules that are about `target` to each of its manifests.
 pub(super) fn weigh(
@@ -98,7 +99,11 @@ fn rules_for<'p>(
     }
     let mut rules = SmallVec::new();
     let mut in_scope = false;
-    for rule in policy.rules().iter().filter(|r| r.is_enabled() && r.scope.covers(target)) {
+    let mut found: SmallVec<[&Rule; 16]> = SmallVec::new();
+    policy.rules_in_scope(target, |rule| found.push(rule));
+    // In the order of the policy, in which they lie side by side.
+    found.sort_unstable_by_key(|rule| std::ptr::from_ref(*rule));
+    for rule in found {
         in_scope = true;
         if target.is_in(&rule.unsupported) {
             note(Some(rule), NoticeKind::UnsupportedRegistry);
@@ -145,7 +150,8 @@ struct Found {
 
 impl Found {
     /// The order of the walk. Where one vulnerability fulfils several conditions: deny before
-    /// audit, then the rule's name, then forbidden before the levels, the highest first.
+    /// audit, then the rule's name, then forbidden by identifier before the levels, the highest
+    /// first.
     fn order(&self, other: &Self) -> Ordering {
         let walk = match (&self.at, &other.at) {
             (Some((a, m)), Some((b, n))) if Arc::ptr_eq(a, b) => m.cmp(n),
@@ -155,13 +161,20 @@ impl Found {
             },
             (a, b) => a.is_some().cmp(&b.is_some()),
         };
-        let level = |found: &Self| match &found.violation.condition {
-            Condition::MaxAllowed { level, population, .. } => Some((Reverse(*level), *population)),
-            _ => None,
-        };
         walk.then_with(|| other.violation.action.cmp(&self.violation.action))
             .then_with(|| self.violation.rule.cmp(&other.violation.rule))
-            .then_with(|| level(self).cmp(&level(other)))
+            .then_with(|| self.condition().cmp(&other.condition()))
+    }
+
+    fn condition(&self) -> (Option<(Reverse<Severity>, Population)>, Option<&str>) {
+        match &self.violation.condition {
+            Condition::MaxAllowed { level, population, .. } => {
+                (Some((Reverse(*level), *population)), None)
+            }
+            // Not by number, which other rules have a part in.
+            Condition::Forbidden { id } => (None, Some(id)),
+            _ => (None, None),
+        }
     }
 }
 
@@ -190,7 +203,6 @@ impl<'w> Weighing<'w, '_> {
         };
         // A rule may not look at old reports, so what it walks is the newest few.
         let mut profiles: SmallVec<[Option<Arc<Profile>>; 4]> = smallvec![None; reports.len()];
-        let mut told: Option<Arc<Profile>> = None;
         for rule in rules {
             let (walked, old) = self.split(rule, reports);
             let Some(slot) = walked.len().checked_sub(1).and_then(|l| profiles.get_mut(l)) else {
@@ -206,10 +218,10 @@ impl<'w> Weighing<'w, '_> {
                 self.notice(rule, NoticeKind::OldReport { report, scanned_at });
             }
             self.findings(rule, &profile);
-            told = Some(profile);
         }
-        if let Some(profile) = told {
-            self.cleared(&profile);
+        // The one of the most reports tells the most, whichever rule comes last.
+        if let Some(profile) = profiles.iter().flatten().next_back() {
+            self.cleared(profile);
         }
     }
 
@@ -346,7 +358,7 @@ impl<'w> Weighing<'w, '_> {
 
     fn wrong(&mut self, rule: &'w Rule, action: Action, condition: Condition) {
         let mut exempt = false;
-        for exemption in self.covering.of(rule, None).filter(|e| e.exempts_evidence()) {
+        for exemption in self.covering.of_evidence(rule) {
             self.clock.term(exemption);
             if exemption.holds(self.clock.now) {
                 exempt = true;

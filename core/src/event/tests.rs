@@ -1,8 +1,9 @@
 //! Events of decisions, as a sink reads them.
 
 use super::*;
-use crate::decide::decide;
+use crate::decide::{Applied, Condition, Lifted, decide};
 use crate::evidence::{Reason, Rejection, Source};
+use crate::findings::Severity;
 use crate::policy::{self, Policy};
 use time::macros::datetime;
 
@@ -103,18 +104,82 @@ fn platforms_rules_and_notices_from_outside_are_escaped_and_cut() {
     decision.rule = Some(hostile().into());
     decision.violations[0].rule = hostile().into();
     let report = Digest::of(b"report");
+    let mut applied = Applied::new(hostile().into(), hostile().into());
+    (applied.owner, applied.reason, applied.ticket) = (hostile(), hostile(), Some(hostile()));
+    applied.platform = platform();
+    decision.exemptions.push(applied);
+    let ctx = Context { break_glass: hostile(), ..Context::default() };
     for kind in [NoticeKind::Signature { report, detail: hostile() }, NoticeKind::Unscanned] {
         let rule = Some(hostile().into());
         decision.notices.push(Notice { rule, subject: None, platform: platform(), kind });
     }
     let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
-    let event = Event::new(call, &image, &subjects, &Context::default(), &decision);
+    let event = Event::new(call, &image, &subjects, &ctx, &decision);
     assert_eq!(event.notices[0].kind, "signature");
     let detail = event.notices[0].detail.as_deref().unwrap();
     assert!(detail.starts_with(&format!("report {report}: \\u{{1b}}\\u{{a}}")), "{detail}");
     let json = serde_json::to_value(&event).unwrap();
     assert_texts_are_printable(&json);
     assert!(json.to_string().len() < 32 * 1024);
+}
+
+#[test]
+fn the_criteria_of_each_condition_are_told() {
+    let check = |condition: &Condition, expected: serde_json::Value| {
+        assert_eq!(serde_json::to_value(criteria(condition)).unwrap(), expected);
+    };
+    let (population, level) = (crate::policy::Population::Fixable, Severity::High);
+    let condition = Condition::MaxAllowed { population, level, limit: 3, count: 5 };
+    check(&condition, serde_json::json!({"level": "high", "limit": 3}));
+    let forbidden = Condition::Forbidden { id: "CVE-2021-44228\u{1b}".to_owned() };
+    check(&forbidden, serde_json::json!({"id": "CVE-2021-44228\\u{1b}"}));
+    let stale = Condition::Stale { scanned_at: NOW, max_age: Duration::from_secs(86_400) };
+    check(&stale, serde_json::json!({"max_findings_age_s": 86_400}));
+    check(&Condition::Unscanned, serde_json::Value::Null);
+}
+
+#[test]
+fn exemptions_that_were_applied_are_in_the_event() {
+    let (policy, ctx) = (Policy::default_policy(), Context::default());
+    let subjects = [subject(Evidence::Missing)];
+    let image = "reg.io/app:v1".parse().unwrap();
+    let mut decision = decide(&policy, &image, &subjects, &ctx, NOW);
+    let mut applied = Applied::new("waiver".into(), "r".into());
+    applied.owner = "team@example.com".to_owned();
+    applied.reason = "a reason".to_owned();
+    applied.until = Some(NOW);
+    applied.condition = Some("unscanned");
+    decision.exemptions = vec![applied; MAX_LISTED + 1];
+    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
+    let event = Event::new(call, &image, &subjects, &ctx, &decision);
+    assert_eq!((event.exemptions.len(), event.exemptions_total), (MAX_LISTED, MAX_LISTED + 1));
+    let json = serde_json::to_value(&event.exemptions[0]).unwrap();
+    let expected = serde_json::json!({
+        "name": "waiver", "owner": "team@example.com", "reason": "a reason",
+        "until": "2026-03-01T12:00:00Z", "rule": "r", "subject": null,
+        "condition": "unscanned", "ids": [], "total": 0,
+    });
+    assert_eq!(json, expected);
+    assert_eq!(event.break_glass, None);
+}
+
+#[test]
+fn a_justification_is_in_the_event_whether_or_not_it_lifted_a_denial() {
+    let justification = "outage 4711";
+    let ctx = Context { break_glass: justification.to_owned(), ..Context::default() };
+    let policy = Policy::default_policy();
+    let image = "reg.io/app:v1".parse().unwrap();
+    let mut decision = decide(&policy, &image, &[], &ctx, NOW);
+    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
+    let told = |decision: &Decision| {
+        let event = Event::new(call, &image, &[], &ctx, decision);
+        assert_eq!(event.justification, justification);
+        event.break_glass
+    };
+    assert_eq!(told(&decision), None);
+    let lifted = Lifted { name: "on-call".into(), justification: justification.to_owned() };
+    decision.break_glass = Some(lifted);
+    assert_eq!(told(&decision).as_deref(), Some("on-call"));
 }
 
 #[track_caller]

@@ -322,14 +322,18 @@ impl Cure {
     }
 
     /// Whether `finding` of one report is, or is a part of, what is gone: it is of the package, has a
-    /// name in common, and does not name another CVE. Scanners' findings are merged by the same.
-    fn covers(&self, finding: FindingRef<'_>) -> bool {
+    /// name in common, and does not name another CVE. Scanners' findings are merged by the same, and
+    /// then it is enough that one of them knows a fix.
+    fn covers(&self, finding: FindingRef<'_>, is_merged: bool) -> bool {
         let is_cve = |name: &&String| name.starts_with("CVE-");
         let names = names(finding);
         let cves =
             |of: &BTreeSet<String>| of.iter().filter(is_cve).cloned().collect::<BTreeSet<_>>();
         let (own, other) = (cves(&self.names), cves(&names));
-        self.package.as_ref().is_none_or(|package| package.as_deref() == finding.package())
+        let is_cured = |package: &Option<Box<str>>| {
+            package.as_deref() == finding.package() && (is_merged || has_fix(finding))
+        };
+        self.package.as_ref().is_none_or(is_cured)
             && !self.names.is_disjoint(&names)
             && (own == other || own.union(&other).nth(1).is_none())
     }
@@ -350,20 +354,22 @@ pub(super) fn without(subjects: &[Subject], cures: &BTreeSet<Cure>) -> Vec<Subje
             }
         }
     }
-    let is_left = |finding: &FindingRef<'_>| {
-        let names = names(*finding);
+    let is_left = |finding: FindingRef<'_>, is_merged: bool| {
+        let names = names(finding);
         let mut about = names.iter().filter_map(|name| by_name.get(name.as_str())).flatten();
-        !about.any(|cure| cure.covers(*finding))
+        !about.any(|cure| cure.covers(finding, is_merged))
     };
-    let report = |report: &Arc<Report>| {
+    let report = |report: &Arc<Report>, is_merged: bool| {
         let Findings { scanner, scanned_at, .. } = &report.findings;
-        let left = report.findings.iter().filter(is_left).map(FindingRef::to_finding).collect();
+        let left = report.findings.iter().filter(|finding| is_left(*finding, is_merged));
+        let left = left.map(FindingRef::to_finding).collect();
         let findings = Findings::new(scanner.clone(), *scanned_at, left);
         Arc::new(Report { findings, ..Report::clone(report) })
     };
     let subject = |subject: &Subject| match &*subject.evidence {
         Evidence::Verified(reports) => {
-            let list = reports.iter().map(report).collect();
+            let is_merged = reports.len() > 1;
+            let list = reports.iter().map(|of| report(of, is_merged)).collect();
             let evidence = Evidence::Verified(Reports::new(list, reports.vex().to_vec()));
             Subject { evidence: Arc::new(evidence), ..subject.clone() }
         }

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::rating::Ratings;
 use super::{
-    Analysis, Epss, Finding, FindingsError, FixState, MAX_ID, MAX_LIST, MAX_TEXT, bounded,
+    Analysis, Epss, Finding, FindingsError, FixState, MAX_ID, MAX_LIST, MAX_TEXT, Severity, bounded,
 };
 
 /// A finding as a format states it: nothing is trimmed, bounded or derived yet.
@@ -131,4 +131,33 @@ fn text(what: &'static str, text: Option<String>) -> Result<Option<Box<str>>, Fi
     let text = text.unwrap_or_default();
     let text = bounded(what, &text, MAX_TEXT)?;
     Ok(Some(text).filter(|t| !t.is_empty()).map(Into::into))
+}
+
+impl Finding {
+    /// The same as a report's reader would have it: without a scanner's suffix at its identifier,
+    /// each alias once, times in whole seconds, everything within its bound. A fixed version means
+    /// that there is a fix. The severity is the stated one, or where it is unknown that of the score.
+    pub(crate) fn normal(self) -> Result<Self, FindingsError> {
+        let severity = match (self.severity, self.score) {
+            (Severity::Unknown, Some(score)) => score.severity(),
+            (severity, _) => severity,
+        };
+        let owned = |text: Box<str>| text.into_string();
+        let draft = Draft {
+            id: Some(owned(self.id)),
+            aliases: self.aliases.into_iter().map(owned).collect(),
+            package: self.package.map(owned),
+            purl: self.purl.map(owned),
+            installed: self.installed.map(owned),
+            fixed: self.fixed.into_iter().map(owned).collect(),
+            fix_state: self.fix_state,
+            known_exploited: self.known_exploited,
+            epss: self.epss,
+            published: self.published,
+            first_seen: self.first_seen,
+            analysis: self.analysis,
+            ..Draft::default()
+        };
+        Ok(Self { severity, score: self.score, ..draft.finish()? })
+    }
 }

@@ -1,62 +1,70 @@
 //! Findings of one report in, a compact list in the order of the walk out.
 
+mod pool;
+mod row;
+
 use std::cmp::Ordering;
+use std::fmt;
 
 use time::OffsetDateTime;
 
 use super::{Analysis, Epss, Finding, FixState, Scanner, Score, Severity};
+use pool::{Interner, Package, Pool};
+use row::Row;
 
 /// What one report says, in the normal form.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Findings {
     /// Who looked.
     pub scanner: Scanner,
     /// When the scan finished, as the signed report says (`scanFinishedOn`, `CreatedAt`), in UTC.
     pub scanned_at: OffsetDateTime,
-    list: Vec<Finding>,
+    rows: Box<[Row]>,
+    pool: Pool,
 }
 
 impl Findings {
     /// Puts the findings of a report in [`FindingRef::walk_order`], each once.
     #[must_use]
-    pub fn new(scanner: Scanner, scanned_at: OffsetDateTime, mut list: Vec<Finding>) -> Self {
-        list.sort_unstable_by(|a, b| FindingRef(a).walk_order(FindingRef(b)));
-        list.dedup();
-        list.shrink_to_fit();
-        Self { scanner, scanned_at, list }
+    #[expect(clippy::needless_pass_by_value, reason = "two copies are not for keeping")]
+    pub fn new(scanner: Scanner, scanned_at: OffsetDateTime, list: Vec<Finding>) -> Self {
+        let (mut rows, pool) = packed(&list, u32::MAX);
+        rows.dedup_by(|a, b| in_walk(&pool, a, b).is_eq());
+        Self { scanner, scanned_at, rows: rows.into_boxed_slice(), pool }
     }
 
     /// As [`Findings::new`], but equal findings stay apart: they are of several reports.
+    #[expect(clippy::needless_pass_by_value, reason = "two copies are not for keeping")]
     pub(crate) fn with_repeats(
         scanner: Scanner,
         scanned_at: OffsetDateTime,
-        mut list: Vec<Finding>,
+        list: Vec<Finding>,
     ) -> Self {
-        list.sort_unstable_by(|a, b| FindingRef(a).walk_order(FindingRef(b)));
-        Self { scanner, scanned_at, list }
+        let (rows, pool) = packed(&list, u32::MAX);
+        Self { scanner, scanned_at, rows: rows.into_boxed_slice(), pool }
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.rows.len()
     }
 
     /// Whether there are none: the scanner looked, and found nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.rows.is_empty()
     }
 
     /// The one at `place` of the walk, from 0.
     #[must_use]
     pub fn get(&self, place: usize) -> Option<FindingRef<'_>> {
-        self.list.get(place).map(FindingRef)
+        self.rows.get(place).map(|row| FindingRef { row, pool: &self.pool })
     }
 
     /// All, in the order of the walk.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = FindingRef<'_>> + ExactSizeIterator {
-        self.list.iter().map(FindingRef)
+        self.rows.iter().map(|row| FindingRef { row, pool: &self.pool })
     }
 
     /// What it takes in memory, in bytes: itself and its heap, without the allocator's own.
@@ -65,97 +73,125 @@ impl Findings {
         size_of::<Self>()
             + self.scanner.name.capacity()
             + self.scanner.version.as_ref().map_or(0, String::capacity)
-            + self.list.capacity() * size_of::<Finding>()
-            + self.list.iter().map(heap).sum::<usize>()
+            + size_of_val(&*self.rows)
+            + self.pool.weight()
     }
 }
 
-/// Bytes on the heap.
-fn heap(finding: &Finding) -> usize {
-    let text = |t: &Option<Box<str>>| t.as_ref().map_or(0, |t| t.len());
-    let list = |l: &Vec<Box<str>>| {
-        l.capacity() * size_of::<Box<str>>() + l.iter().map(|t| t.len()).sum::<usize>()
-    };
-    finding.id.len()
-        + text(&finding.package)
-        + text(&finding.purl)
-        + text(&finding.installed)
-        + list(&finding.aliases)
-        + list(&finding.fixed)
+/// Rows in the order of the walk, and what they share. `reach` is what [`Interner::new`] takes.
+fn packed(list: &[Finding], reach: u32) -> (Vec<Row>, Pool) {
+    let mut interner = Interner::new(reach);
+    let mut rows: Vec<Row> = list.iter().map(|finding| Row::new(finding, &mut interner)).collect();
+    let pool = interner.finish();
+    rows.sort_unstable_by(|a, b| in_walk(&pool, a, b));
+    (rows, pool)
+}
+
+fn in_walk(pool: &Pool, a: &Row, b: &Row) -> Ordering {
+    FindingRef { row: a, pool }.walk_order(FindingRef { row: b, pool })
+}
+
+/// Numbers depend on the order in which findings came, what they stand for does not.
+impl PartialEq for Findings {
+    fn eq(&self, other: &Self) -> bool {
+        self.scanner == other.scanner
+            && self.scanned_at == other.scanned_at
+            && self.len() == other.len()
+            && self.iter().zip(other.iter()).all(|(a, b)| a.walk_order(b).is_eq())
+    }
+}
+
+impl fmt::Debug for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Findings")
+            .field("scanner", &self.scanner)
+            .field("scanned_at", &self.scanned_at)
+            .field("list", &Vec::from_iter(self.iter()))
+            .finish()
+    }
 }
 
 /// One finding of a [`Findings`]. Its parts are described at [`Finding`].
-#[derive(Debug, Clone, Copy)]
-pub struct FindingRef<'a>(&'a Finding);
+#[derive(Clone, Copy)]
+pub struct FindingRef<'a> {
+    row: &'a Row,
+    pool: &'a Pool,
+}
+
+impl fmt::Debug for FindingRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_finding().fmt(f)
+    }
+}
 
 #[expect(missing_docs, reason = "each is a field of `Finding`, described there")]
 impl<'a> FindingRef<'a> {
     #[must_use]
     pub fn id(self) -> &'a str {
-        &self.0.id
+        self.pool.text(self.row.id).unwrap_or_default()
     }
 
     pub fn aliases(self) -> impl ExactSizeIterator<Item = &'a str> + Clone {
-        self.0.aliases.iter().map(|alias| &**alias)
+        self.pool.list(self.row.aliases)
     }
 
     #[must_use]
     pub const fn severity(self) -> Severity {
-        self.0.severity
+        self.row.severity
     }
 
     #[must_use]
     pub const fn score(self) -> Option<Score> {
-        self.0.score
+        self.row.score
     }
 
     #[must_use]
     pub fn package(self) -> Option<&'a str> {
-        self.0.package.as_deref()
+        self.pool.text(self.described().name)
     }
 
     #[must_use]
     pub fn purl(self) -> Option<&'a str> {
-        self.0.purl.as_deref()
+        self.pool.text(self.described().purl)
     }
 
     #[must_use]
     pub fn installed(self) -> Option<&'a str> {
-        self.0.installed.as_deref()
+        self.pool.text(self.described().installed)
     }
 
     pub fn fixed(self) -> impl ExactSizeIterator<Item = &'a str> + Clone {
-        self.0.fixed.iter().map(|version| &**version)
+        self.pool.list(self.row.fixed)
     }
 
     #[must_use]
     pub const fn fix_state(self) -> FixState {
-        self.0.fix_state
+        self.row.fix_state()
     }
 
     #[must_use]
     pub const fn known_exploited(self) -> Option<bool> {
-        self.0.known_exploited
+        self.row.known_exploited()
     }
 
     #[must_use]
-    pub const fn epss(self) -> Option<Epss> {
-        self.0.epss
+    pub fn epss(self) -> Option<Epss> {
+        self.row.epss()
     }
 
     #[must_use]
-    pub const fn published(self) -> Option<OffsetDateTime> {
-        self.0.published
+    pub fn published(self) -> Option<OffsetDateTime> {
+        self.pool.instant(self.row.published)
     }
 
     #[must_use]
-    pub const fn first_seen(self) -> Option<OffsetDateTime> {
-        self.0.first_seen
+    pub fn first_seen(self) -> Option<OffsetDateTime> {
+        self.pool.instant(self.row.first_seen)
     }
 
     #[must_use]
     pub const fn analysis(self) -> Analysis {
-        self.0.analysis
+        self.row.analysis()
     }
 }
 
@@ -174,7 +210,22 @@ impl<'a> FindingRef<'a> {
     /// A copy that stands alone.
     #[must_use]
     pub fn to_finding(self) -> Finding {
-        self.0.clone()
+        Finding {
+            id: self.id().into(),
+            aliases: self.aliases().map(Box::from).collect(),
+            severity: self.severity(),
+            score: self.score(),
+            package: self.package().map(Box::from),
+            purl: self.purl().map(Box::from),
+            installed: self.installed().map(Box::from),
+            fixed: self.fixed().map(Box::from).collect(),
+            fix_state: self.fix_state(),
+            known_exploited: self.known_exploited(),
+            epss: self.epss(),
+            published: self.published(),
+            first_seen: self.first_seen(),
+            analysis: self.analysis(),
+        }
     }
 
     /// The order of the documented evaluation: most severe first, then a fixed order of all other
@@ -197,4 +248,11 @@ impl<'a> FindingRef<'a> {
             .then_with(|| self.first_seen().cmp(&other.first_seen()))
             .then_with(|| self.analysis().cmp(&other.analysis()))
     }
+
+    fn described(self) -> Package {
+        self.pool.package(self.row.package)
+    }
 }
+
+#[cfg(test)]
+mod tests;

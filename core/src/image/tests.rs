@@ -1,5 +1,7 @@
 //! References and digests: what containerd accepts, spelled in one way; all else refused.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
 use super::*;
 use proptest::prelude::*;
 
@@ -36,6 +38,53 @@ fn names_are_normalised_as_containerd_does() {
 fn a_digest_needs_no_tag_and_keeps_one() {
     check(&format!("nginx@sha256:{HEX}"), Some(&format!("docker.io/library/nginx@sha256:{HEX}")));
     check(&format!("reg.io/a:v1@sha256:{HEX}"), Some(&format!("reg.io/a:v1@sha256:{HEX}")));
+}
+
+#[test]
+fn the_parts_of_a_reference_are_parts_of_its_text() {
+    let parts = |text: &str| {
+        let image: Reference = text.parse().unwrap();
+        assert_eq!(image.name(), format!("{}/{}", image.registry(), image.repository()));
+        assert_eq!(image.as_str(), image.to_string());
+        let own = |part: Option<&str>| part.map(str::to_owned);
+        (own(image.tag()), own(image.with_tag()), own(image.with_digest()))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let pinned = format!("reg.io:5000/a/b@sha256:{HEX}");
+    assert_eq!(parts("reg.io:5000/a/b:v1"), (some("v1"), some("reg.io:5000/a/b:v1"), None));
+    assert_eq!(parts(&pinned), (None, None, some(&pinned)));
+    assert_eq!(
+        parts(&format!("reg.io:5000/a/b:v1@sha256:{HEX}")),
+        (some("v1"), some("reg.io:5000/a/b:v1"), some(&pinned))
+    );
+    let image: Reference = "reg.io/a:v1".parse().unwrap();
+    let at = image.at(Digest::of(b""));
+    assert_eq!(at, format!("reg.io/a@sha256:{HEX}").parse().unwrap());
+}
+
+#[test]
+fn references_are_in_the_order_of_their_parts() {
+    let ordered = [
+        "reg.io/a".to_owned(),
+        format!("reg.io/a@sha256:{HEX}"),
+        "reg.io/a:v1".to_owned(),
+        format!("reg.io/a:v1@sha256:{HEX}"),
+        "reg.io/a/b:v1".to_owned(),
+        "reg.io/a-b:v1".to_owned(),
+        "reg.io-x.de/a".to_owned(),
+        "reg.io:5000/a".to_owned(),
+    ];
+    let read = |text: &String| text.parse::<Reference>().unwrap();
+    let mut images: Vec<_> = ordered.iter().rev().map(read).collect();
+    images.sort();
+    let mut expected: Vec<_> = ordered.iter().map(read).collect();
+    expected.sort_by_key(|image| {
+        let own = str::to_owned;
+        (own(image.registry()), own(image.repository()), image.tag().map(own), image.digest())
+    });
+    assert_eq!(images, expected);
+    let hash = |image: &Reference| BuildHasherDefault::<DefaultHasher>::default().hash_one(image);
+    assert_eq!(hash(&read(&"nginx".to_owned())), hash(&read(&"docker.io/nginx:latest".to_owned())));
 }
 
 #[test]

@@ -10,6 +10,9 @@ mod values;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
+use super::doubts::{self, Timed};
 use super::fields::{DOCUMENT, METADATA, RULE, SPEC};
 use super::node::{self, Node, Place};
 use super::reader::{Fields, Reader, push, quoted};
@@ -210,6 +213,12 @@ impl Reading {
         }
     }
 
+    /// Notes that something ends.
+    fn ends(&mut self, reader: &Reader<'_>, what: String, until: OffsetDateTime, node: &Node) {
+        let (file, place) = (Arc::clone(reader.file), node.place);
+        self.parts.timed.push(Timed::Ends { what: what.into(), until, file, place });
+    }
+
     /// Names of rules, which must all be there in the end.
     fn mentions(&mut self, reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Arc<str>> {
         let what = format!("`rules` of {what}");
@@ -250,12 +259,16 @@ impl Reading {
             return Err(PolicyErrors { problems });
         }
         let mut parts = self.parts;
+        if parts.narrowings.is_empty() {
+            parts.narrowings.push(Narrowing::default());
+        }
         parts.evaluation = self.evaluation.map(|(evaluation, _)| evaluation).unwrap_or_default();
         if !parts.rules.iter().any(Rule::is_enabled) {
             whole(&mut parts.warnings, "no rule is enabled: every image is allowed");
         }
+        doubts::warn(&mut parts);
         if parts.evaluation == Evaluation::FirstMatch {
-            shadow::warn(&parts.rules, &mut parts.warnings);
+            shadow::warn(&mut parts);
         }
         parts.warnings = in_order(parts.warnings, &self.files);
         Ok(Policy::new(revision.into(), parts))

@@ -153,6 +153,7 @@ pub struct BreakGlass {
     pub(super) scope: Scope,
     /// The names of the rules whose denials it lifts; `None` for all.
     pub(super) rules: Option<Vec<Arc<str>>>,
+    pub(super) place: (Arc<str>, Place),
 }
 
 impl BreakGlass {

@@ -9,38 +9,38 @@ use super::{MAX_EXEMPTIONS, MAX_RULES, MAX_TEXT, MAX_VALUE, MAX_VALUES};
 
 /// The fields of one kind of mapping.
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     /// Its name in the JSON Schema.
-    pub(super) title: &'static str,
-    pub(super) fields: &'static [Field],
+    pub(crate) title: &'static str,
+    pub(crate) fields: &'static [Field],
     /// Of which fields there must be one at least.
-    pub(super) demand: Option<Demand>,
+    pub(crate) demand: Option<Demand>,
 }
 
 /// At least one of `fields` must be there, and not be `false` or an empty list.
 #[derive(Debug)]
-pub(super) struct Demand {
-    pub(super) fields: &'static [&'static str],
+pub(crate) struct Demand {
+    pub(crate) fields: &'static [&'static str],
     /// What is said of a mapping with none of them.
-    pub(super) lack: &'static str,
+    pub(crate) lack: &'static str,
 }
 
 /// One field of a mapping.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) shape: Shape,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
     /// What it is for, in one sentence or two.
-    pub(super) doc: &'static str,
+    pub(crate) doc: &'static str,
     /// What to do where it is missing; `None` if it may be.
-    pub(super) required: Option<&'static str>,
+    pub(crate) required: Option<&'static str>,
     /// Fields of which it needs one beside it.
-    pub(super) beside: &'static [&'static str],
+    pub(crate) beside: &'static [&'static str],
 }
 
 /// What a field may hold.
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A text of so many bytes at most.
     Text(usize),
     /// A label of RFC 1123.
@@ -75,21 +75,26 @@ pub(super) enum Shape {
 }
 
 impl Mapping {
-    pub(super) fn names(&self) -> Vec<&'static str> {
+    pub(crate) fn names(&self) -> Vec<&'static str> {
         self.fields.iter().map(|field| field.name).collect()
     }
 }
 
 /// The words of a table.
-pub(super) fn words<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
+pub(crate) fn words<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
     table.iter().map(|(word, _)| *word).collect()
 }
 
-const fn may(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(crate) const fn may(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, doc, required: None, beside: &[] }
 }
 
-const fn must(name: &'static str, shape: Shape, cure: &'static str, doc: &'static str) -> Field {
+pub(crate) const fn must(
+    name: &'static str,
+    shape: Shape,
+    cure: &'static str,
+    doc: &'static str,
+) -> Field {
     Field { name, shape, doc, required: Some(cure), beside: &[] }
 }
 
@@ -99,7 +104,7 @@ const PATTERNS: Shape = Shape::List(&Shape::Text(MAX_VALUE), 0, MAX_VALUES);
 const SOME_VALUES: Shape = Shape::List(&Shape::Text(MAX_VALUE), 1, MAX_VALUES);
 const SOME_RULES: Shape = Shape::List(&Shape::Name, 1, MAX_VALUES);
 
-pub(super) const DOCUMENT: Mapping = Mapping {
+pub(crate) const DOCUMENT: Mapping = Mapping {
     title: "Document",
     fields: &[
         must(
@@ -115,13 +120,13 @@ pub(super) const DOCUMENT: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const METADATA: Mapping = Mapping {
+pub(crate) const METADATA: Mapping = Mapping {
     title: "Metadata",
     fields: &[may("name", TEXT, "A label, without effect.")],
     demand: None,
 };
 
-pub(super) const SPEC: Mapping = Mapping {
+pub(crate) const SPEC: Mapping = Mapping {
     title: "Spec",
     fields: &[
         may(
@@ -154,7 +159,7 @@ pub(super) const SPEC: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const RULE: Mapping = Mapping {
+pub(crate) const RULE: Mapping = Mapping {
     title: "Rule",
     fields: &[
         must(
@@ -255,7 +260,7 @@ pub(super) const RULE: Mapping = Mapping {
 
 const LEVEL_NAMES: [&str; 5] = ["critical", "high", "medium", "low", "unknown"];
 
-pub(super) const LEVELS: Mapping = Mapping {
+pub(crate) const LEVELS: Mapping = Mapping {
     title: "Limits",
     fields: &[
         may("critical", Shape::Whole, "Critical findings."),
@@ -271,7 +276,7 @@ pub(super) const LEVELS: Mapping = Mapping {
     demand: Some(Demand { fields: &LEVEL_NAMES, lack: "names no level" }),
 };
 
-pub(super) const COUNT: Mapping = Mapping {
+pub(crate) const COUNT: Mapping = Mapping {
     title: "Count",
     fields: &[
         may("fixAvailable", Shape::Choice, "Only findings with a fix, or only those without."),
@@ -321,7 +326,7 @@ pub(super) const COUNT: Mapping = Mapping {
     }),
 };
 
-pub(super) const ALLOWED: Mapping = Mapping {
+pub(crate) const ALLOWED: Mapping = Mapping {
     title: "AllowedVulnerability",
     fields: &[
         must("id", Shape::Id, "add it", "One of its names."),
@@ -355,11 +360,11 @@ const EXEMPTION_FIELDS: &[Field] = &[
     may("rules", SOME_RULES, "Names of the rules that it is for; all by default."),
 ];
 
-pub(super) const EXEMPTION: Mapping =
+pub(crate) const EXEMPTION: Mapping =
     Mapping { title: "Exemption", fields: EXEMPTION_FIELDS, demand: None };
 
 /// An exemption of the rule that it is written in.
-pub(super) const OWN_EXEMPTION: Mapping = Mapping {
+pub(crate) const OWN_EXEMPTION: Mapping = Mapping {
     title: "RuleExemption",
     fields: match EXEMPTION_FIELDS.split_last() {
         Some((_, own)) => own,
@@ -368,7 +373,7 @@ pub(super) const OWN_EXEMPTION: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const EXEMPT_MATCHER: Mapping = Mapping {
+pub(crate) const EXEMPT_MATCHER: Mapping = Mapping {
     title: "ExemptionMatcher",
     fields: &[
         must(
@@ -389,7 +394,7 @@ pub(super) const EXEMPT_MATCHER: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const BREAK_GLASS: Mapping = Mapping {
+pub(crate) const BREAK_GLASS: Mapping = Mapping {
     title: "BreakGlass",
     fields: &[
         must(
@@ -404,7 +409,7 @@ pub(super) const BREAK_GLASS: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const SCOPE: Mapping = Mapping {
+pub(crate) const SCOPE: Mapping = Mapping {
     title: "Scope",
     fields: &[
         may("name", TEXT, "A label, without effect."),
@@ -420,7 +425,7 @@ pub(super) const SCOPE: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const CLOUD: Mapping = Mapping {
+pub(crate) const CLOUD: Mapping = Mapping {
     title: "Cloud",
     fields: &[
         may("provider", SOME_VALUES, "`azure`, `aws` or `gcp`."),
@@ -430,7 +435,7 @@ pub(super) const CLOUD: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const MATCHER: Mapping = Mapping {
+pub(crate) const MATCHER: Mapping = Mapping {
     title: "Matcher",
     fields: &[
         must(
@@ -451,7 +456,7 @@ pub(super) const MATCHER: Mapping = Mapping {
 };
 
 /// As the Kubernetes API has it (`LabelSelector`).
-pub(super) const SELECTOR: Mapping = Mapping {
+pub(crate) const SELECTOR: Mapping = Mapping {
     title: "LabelSelector",
     fields: &[
         may("matchLabels", Shape::Labels, "Labels that must be there."),
@@ -464,7 +469,7 @@ pub(super) const SELECTOR: Mapping = Mapping {
     demand: None,
 };
 
-pub(super) const EXPRESSION: Mapping = Mapping {
+pub(crate) const EXPRESSION: Mapping = Mapping {
     title: "LabelExpression",
     fields: &[
         must("key", Shape::Text(MAX_VALUE), "add it", "The key of a label."),

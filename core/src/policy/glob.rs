@@ -40,6 +40,15 @@ impl Glob {
         (wildcards <= MAX_WILDCARDS).then_some(Self { tokens })
     }
 
+    /// A text that fits.
+    pub(super) fn example(&self) -> String {
+        let part = |token: &Token| match token {
+            Token::Text(text) => text.to_string(),
+            Token::Segment | Token::Anything => "x".to_owned(),
+        };
+        self.tokens.iter().map(part).collect()
+    }
+
     /// Whether all of `text` fits.
     pub(crate) fn matches(&self, text: &str) -> bool {
         // Every place of the text, in bytes, that what was read of the pattern can end at.
@@ -134,12 +143,10 @@ impl ImagePattern {
     /// Whether `image` fits for certain: beside a digest, a tag is anyone's word and is not looked
     /// at.
     pub(crate) fn matches(&self, image: &Reference) -> bool {
-        match (self.part, image.tag(), image.digest()) {
-            (Part::Name, ..) => self.glob.matches(&image.name()),
-            (Part::Tag, Some(tag), None) => self.glob.matches(&format!("{}:{tag}", image.name())),
-            (Part::Digest, _, Some(digest)) => {
-                self.glob.matches(&format!("{}@{digest}", image.name()))
-            }
+        match (self.part, image.with_tag(), image.with_digest()) {
+            (Part::Name, ..) => self.glob.matches(image.name()),
+            (Part::Tag, Some(tagged), None) => self.glob.matches(tagged),
+            (Part::Digest, _, Some(pinned)) => self.glob.matches(pinned),
             (Part::Tag | Part::Digest, ..) => false,
         }
     }

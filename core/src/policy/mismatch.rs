@@ -158,7 +158,7 @@ fn text(field: Field, target: &Target<'_>, ctx: &Context) -> String {
         Field::Container => ctx.container.clone(),
         Field::Image => image.to_string(),
         Field::Registry => image.registry().to_owned(),
-        Field::Repository => image.name(),
+        Field::Repository => image.name().to_owned(),
         Field::BreakGlass => ctx.break_glass.clone(),
         Field::NamespaceLabels | Field::PodLabels => String::new(),
     }

@@ -157,3 +157,22 @@ pub(crate) struct Limit {
     pub(crate) level: Severity,
     pub(crate) max: u32,
 }
+
+impl Limit {
+    /// Whether it is about findings of this severity and fix state, where its rule has a limit of
+    /// the same population on unknown severities (`names_unknown`) or not: without one, they count
+    /// at each level (CASES T032).
+    pub(super) fn is_about(
+        self,
+        names_unknown: bool,
+        severity: Severity,
+        fix_state: FixState,
+    ) -> bool {
+        self.population.has(fix_state)
+            && match (self.level, severity) {
+                (Severity::Unknown, severity) => severity == Severity::Unknown,
+                (_, Severity::Unknown) => !names_unknown,
+                (level, severity) => severity >= level,
+            }
+    }
+}

@@ -14,9 +14,9 @@ use crate::decide::printable;
 
 /// A line and a column, both from 1; 0 where they are not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(crate) struct Place {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl From<serde_saphyr::Location> for Place {
@@ -28,9 +28,9 @@ impl From<serde_saphyr::Location> for Place {
 
 /// A value and where it was written (for an alias: where it is used).
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
 }
 
 impl Node {
@@ -39,20 +39,19 @@ impl Node {
         matches!(&self.kind, Kind::List(items) if items.is_empty())
     }
 
-    /// The text of a mapping's field.
-    pub(super) fn text_at(&self, name: &str) -> Option<&str> {
-        let Kind::Map(entries) = &self.kind else {
-            return None;
-        };
-        match entries.iter().find(|(key, _)| key.name == name) {
-            Some((_, Self { kind: Kind::Text(text), .. })) => Some(text),
+    /// What a mapping has under a name.
+    pub(super) fn field(&self, name: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(entries) => {
+                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+            }
             _ => None,
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool(bool),
     Int(i128),
@@ -64,7 +63,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// What it is, for people.
-    pub(super) const fn describe(&self) -> &'static str {
+    pub(crate) const fn describe(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
@@ -77,13 +76,13 @@ impl Kind {
 }
 
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) place: Place,
-    pub(super) name: String,
+pub(crate) struct Key {
+    pub(crate) place: Place,
+    pub(crate) name: String,
 }
 
 /// Reads all documents of `text`; those without content are skipped.
-pub(super) fn documents(text: &str) -> Result<Vec<Node>, (Place, String)> {
+pub(crate) fn documents(text: &str) -> Result<Vec<Node>, (Place, String)> {
     let options = serde_saphyr::options! {
         budget: budget(),
         alias_limits: serde_saphyr::alias_limits! {

@@ -65,6 +65,15 @@ impl Prefix {
         self.boundary == Boundary::Anything
     }
 
+    /// The host and the path that it is in or begins at, without a tag: every name that it matches
+    /// begins with this, and then ends or goes on with a `/`, or with a tag or digest.
+    pub(super) fn path(&self) -> &str {
+        let last = self.text.rfind('/').unwrap_or_default();
+        let tag = |c| self.boundary == Boundary::Anything && matches!(c, ':' | '@');
+        let end = self.text.get(last..).and_then(|part| part.find(tag));
+        end.and_then(|end| self.text.get(..last + end)).unwrap_or(&self.text)
+    }
+
     /// Whether `name`, a normalised reference or a part of one, begins with this.
     pub(super) fn matches(&self, name: &str) -> bool {
         let Some(rest) = name.strip_prefix(&*self.text) else {
@@ -135,6 +144,19 @@ mod tests {
         check("nginx:1.", "nginx:1.27", true);
         check("nginx:1.", "nginx:2.0", false);
         check("localhost:5000", "localhost:5000/x", true);
+    }
+
+    #[test]
+    fn the_path_of_a_beginning_has_no_tag() {
+        for (prefix, path) in [
+            ("reg.io", "reg.io"),
+            ("reg.io:5000", "reg.io:5000"),
+            ("reg.io:5000/team/", "reg.io:5000/team"),
+            ("reg.io:5000/team:v1", "reg.io:5000/team"),
+            ("nginx:1.", "docker.io/library/nginx"),
+        ] {
+            assert_eq!(Prefix::parse(prefix).unwrap().path(), path, "{prefix}");
+        }
     }
 
     #[test]

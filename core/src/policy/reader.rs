@@ -12,21 +12,21 @@ const QUOTED: usize = 80;
 
 /// Notes what is wrong, and what is doubtful, in one file.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
-    pub(super) file: &'a Arc<str>,
-    pub(super) problems: &'a mut Vec<Problem>,
-    pub(super) warnings: &'a mut Vec<Problem>,
+pub(crate) struct Reader<'a> {
+    pub(crate) file: &'a Arc<str>,
+    pub(crate) problems: &'a mut Vec<Problem>,
+    pub(crate) warnings: &'a mut Vec<Problem>,
 }
 
 /// The entries of a mapping whose fields are all known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'n> {
-    pub(super) place: Place,
+pub(crate) struct Fields<'n> {
+    pub(crate) place: Place,
     entries: &'n [(Key, Node)],
 }
 
 impl<'n> Fields<'n> {
-    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
@@ -46,12 +46,12 @@ impl<'n> Fields<'n> {
 
 impl Reader<'_> {
     /// Notes a problem: the files cannot be used.
-    pub(super) fn note(&mut self, place: Place, message: String) {
+    pub(crate) fn note(&mut self, place: Place, message: String) {
         push(self.problems, self.file, place, message);
     }
 
     /// Notes a warning: the files can be used, and may not do what is meant.
-    pub(super) fn warn(&mut self, place: Place, message: String) {
+    pub(crate) fn warn(&mut self, place: Place, message: String) {
         push(self.warnings, self.file, place, message);
     }
 
@@ -68,7 +68,7 @@ impl Reader<'_> {
 
     /// A mapping; each field that `mapping` does not know is a problem, and so is each that it
     /// demands and that is not there.
-    pub(super) fn fields<'n>(
+    pub(crate) fn fields<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 
     /// A mapping from free names to texts.
-    pub(super) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
         match &node.kind {
             Kind::Map(entries) if entries.len() > MAX_VALUES => {
                 let count = entries.len();
@@ -140,7 +140,7 @@ impl Reader<'_> {
     }
 
     /// A list of at most `limit` items.
-    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> &'n [Node] {
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> &'n [Node] {
         match &node.kind {
             Kind::List(items) if items.len() > limit => {
                 let count = items.len();
@@ -157,7 +157,7 @@ impl Reader<'_> {
     }
 
     /// A text of 1 to `limit` bytes without white space around it or control characters in it.
-    pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str, limit: usize) -> Option<&'n str> {
         let Kind::Text(text) = &node.kind else {
             self.unexpected(node, what, "a text");
             return None;
@@ -177,7 +177,7 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
         if let Kind::Bool(value) = node.kind {
             return Some(value);
         }
@@ -186,7 +186,7 @@ impl Reader<'_> {
     }
 
     /// A whole number from 0 to `u32::MAX`.
-    pub(super) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
+    pub(crate) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
         if let Kind::Int(value) = node.kind {
             if let Ok(value) = u32::try_from(value) {
                 return Some(value);
@@ -200,7 +200,7 @@ impl Reader<'_> {
     }
 
     /// A number from 0 to `max`.
-    pub(super) fn number(&mut self, node: &Node, what: &str, max: f64) -> Option<f64> {
+    pub(crate) fn number(&mut self, node: &Node, what: &str, max: f64) -> Option<f64> {
         let value = match node.kind {
             Kind::Float(value) => value,
             // No more than that is in range anyway.
@@ -218,7 +218,7 @@ impl Reader<'_> {
     }
 
     /// One of `words`.
-    pub(super) fn word<T: Copy>(
+    pub(crate) fn word<T: Copy>(
         &mut self,
         node: &Node,
         what: &str,
@@ -241,7 +241,7 @@ impl Reader<'_> {
 }
 
 /// Adds a problem, as far as [`MAX_PROBLEMS`] allows.
-pub(super) fn push(list: &mut Vec<Problem>, file: &str, place: Place, message: String) {
+pub(crate) fn push(list: &mut Vec<Problem>, file: &str, place: Place, message: String) {
     if list.len() < MAX_PROBLEMS {
         let Place { line, column } = place;
         list.push(Problem { file: file.to_owned(), line, column, message });
@@ -249,7 +249,7 @@ pub(super) fn push(list: &mut Vec<Problem>, file: &str, place: Place, message: S
 }
 
 /// A foreign text in backticks, cut and without control characters.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text, QUOTED))
 }
 
@@ -258,7 +258,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// The one of `known` that was probably meant: at most two letters away.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     /// The most letters between them.
     const FAR: usize = 2;
     if name.len() > MAX_RULE_NAME {

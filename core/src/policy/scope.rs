@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::labels::Selector;
+use super::lineage::{Lineage, Workload};
 use super::prefix::Prefix;
 use crate::decide::Context;
 use crate::image::{Digest, Reference};
@@ -67,45 +68,17 @@ impl Field {
     }
 }
 
-/// An image and its context with the texts that matchers look at, made once for all rules.
+/// An image and its context, with the texts that matchers look at.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     reference: &'a Reference,
     ctx: &'a Context,
-    workload: String,
-    registry: &'a str,
-    repository: String,
-    /// What the image is for certain: the reference as it is, and where it has both tag and digest,
-    /// also with the digest alone.
-    image: Vec<String>,
-    /// Where it has both, the reference with the tag alone. A digest must not carry an image past a
-    /// rule for its tag; but the tag beside a digest is anyone's word, and takes it out of none.
-    tagged: Option<String>,
+    lineage: Lineage<'a>,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn new(image: &'a Reference, ctx: &'a Context) -> Self {
-        let repository = image.name();
-        let mut certain = vec![image.to_string()];
-        let mut tagged = None;
-        if let (Some(tag), Some(digest)) = (image.tag(), image.digest()) {
-            certain.push(format!("{repository}@{digest}"));
-            tagged = Some(format!("{repository}:{tag}"));
-        }
-        let workload = if ctx.workload_kind.is_empty() && ctx.workload.is_empty() {
-            String::new()
-        } else {
-            format!("{}/{}", ctx.workload_kind, ctx.workload)
-        };
-        Self {
-            reference: image,
-            ctx,
-            workload,
-            registry: image.registry(),
-            repository,
-            image: certain,
-            tagged,
-        }
+        Self { reference: image, ctx, lineage: Lineage::of(ctx) }
     }
 
     pub(crate) const fn reference(&self) -> &'a Reference {
@@ -119,32 +92,63 @@ impl<'a> Target<'a> {
 
     /// Whether any spelling of `field` passes: for what takes a container into a rule's scope.
     fn any(&self, field: Field, test: impl Fn(&str) -> bool) -> bool {
-        let tagged = self.tagged.as_deref().filter(|_| field == Field::Image);
-        tagged.is_some_and(&test) || self.surely(field, test)
+        (field == Field::Image && self.tagged().is_some_and(&test)) || self.surely(field, test)
     }
 
     /// Whether a spelling of `field` that is certain passes: for what takes a container out of a
     /// rule's scope.
     fn surely(&self, field: Field, test: impl Fn(&str) -> bool) -> bool {
         match field {
-            Field::Provider => test(&self.ctx.provider),
-            Field::Account => test(&self.ctx.account),
-            Field::Region => test(&self.ctx.region),
-            Field::Cluster => test(&self.ctx.cluster),
-            Field::Namespace => test(&self.ctx.namespace),
-            Field::Workload => test(&self.workload),
-            Field::Pod => test(&self.ctx.pod),
-            Field::ServiceAccount => test(&self.ctx.service_account),
-            Field::Container => test(&self.ctx.container),
-            Field::Image => self.image.iter().any(|image| test(image)),
-            Field::Registry => test(self.registry),
-            Field::Repository => test(&self.repository),
-            Field::BreakGlass => test(&self.ctx.break_glass),
-            Field::NamespaceLabels | Field::PodLabels => false,
+            Field::Image => self.images().any(test),
+            Field::Workload => self.workloads().any(|workload| workload.spelled(&test)),
+            _ => self.text(field).is_some_and(test),
         }
     }
 
-    fn labels(&self, field: Field) -> Option<&BTreeMap<String, String>> {
+    /// What the image is for certain: the reference as it is, and where it has both tag and digest,
+    /// also with the digest alone.
+    fn images(&self) -> impl Iterator<Item = &'a str> + Clone {
+        let pinned = self.reference.tag().and_then(|_| self.reference.with_digest());
+        std::iter::once(self.reference.as_str()).chain(pinned)
+    }
+
+    /// Where it has both, the reference with the tag alone. A digest must not carry an image past a
+    /// rule for its tag; but the tag beside a digest is anyone's word, and takes it out of none.
+    fn tagged(&self) -> Option<&'a str> {
+        self.digest().and_then(|_| self.reference.with_tag())
+    }
+
+    /// All spellings of the image.
+    pub(super) fn spellings(&self) -> impl Iterator<Item = &'a str> + Clone {
+        self.images().chain(self.tagged())
+    }
+
+    /// The workload and what it belongs to: each is a spelling of it.
+    pub(super) fn workloads(&self) -> impl Iterator<Item = Workload<'a>> + Clone {
+        self.lineage.iter()
+    }
+
+    /// The text of a field that has one spelling.
+    pub(super) fn text(&self, field: Field) -> Option<&'a str> {
+        Some(match field {
+            Field::Provider => &self.ctx.provider,
+            Field::Account => &self.ctx.account,
+            Field::Region => &self.ctx.region,
+            Field::Cluster => &self.ctx.cluster,
+            Field::Namespace => &self.ctx.namespace,
+            Field::Pod => &self.ctx.pod,
+            Field::ServiceAccount => &self.ctx.service_account,
+            Field::Container => &self.ctx.container,
+            Field::Registry => self.reference.registry(),
+            Field::Repository => self.reference.name(),
+            Field::BreakGlass => &self.ctx.break_glass,
+            Field::Image | Field::Workload | Field::NamespaceLabels | Field::PodLabels => {
+                return None;
+            }
+        })
+    }
+
+    pub(super) const fn labels(&self, field: Field) -> Option<&'a BTreeMap<String, String>> {
         match field {
             Field::NamespaceLabels => Some(&self.ctx.namespace_labels),
             Field::PodLabels => Some(&self.ctx.pod_labels),
@@ -154,7 +158,7 @@ impl<'a> Target<'a> {
 
     /// Whether the image is in one of `registries`.
     pub(crate) fn is_in(&self, registries: &Prefixes) -> bool {
-        registries.0.iter().any(|prefix| prefix.matches(&self.repository))
+        registries.0.iter().any(|prefix| prefix.matches(self.reference.name()))
     }
 }
 
@@ -196,10 +200,14 @@ impl Scope {
             })
     }
 
-    /// The fields that it looks at.
+    /// The fields that it looks at. What a workload belongs to is seen from its pod's name and
+    /// labels too.
     pub(super) fn fields(&self) -> impl Iterator<Item = Field> + '_ {
-        let matched = self.matchers.iter().map(|matcher| matcher.field);
-        matched.chain(self.selectors.iter().map(|(field, _)| *field))
+        let matched = self.matchers.iter().flat_map(|matcher| match matcher.field {
+            Field::Workload => &[Field::Workload, Field::Pod, Field::PodLabels][..],
+            _ => std::slice::from_ref(&matcher.field),
+        });
+        matched.chain(self.selectors.iter().map(|(field, _)| field)).copied()
     }
 
     /// Whether it is certain that no container is in both; `false` when that is not known.
@@ -255,7 +263,8 @@ impl Matcher {
             return false;
         }
         match (&self.test, &other.test) {
-            (Test::Equals(a), Test::Equals(b)) => a.is_disjoint(b),
+            // So has a workload, of which each takes it in, and out.
+            (Test::Equals(a), Test::Equals(b)) => self.field != Field::Workload && a.is_disjoint(b),
             (Test::Equals(a), Test::NotEquals(b)) => a.is_subset(b),
             _ => false,
         }

@@ -1,7 +1,10 @@
 //! Rule files as people write them, and as they should not.
 
 mod bounds;
+mod examples;
 mod exemptions;
+mod schema;
+mod warnings;
 mod scopes;
 mod shadows;
 

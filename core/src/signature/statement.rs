@@ -352,7 +352,7 @@ fn scopes(raw: Vec<String>, warn: &mut impl FnMut(String)) -> Result<Vec<String>
                 warn(format!("no image has the registry `{host}` of scope `{scope}`"));
                 return Ok(scope);
             }
-            Ok(reference.name())
+            Ok(reference.name().to_owned())
         })
         .collect()
 }

@@ -4,10 +4,12 @@ mod explanation;
 
 use std::time::Duration;
 
-use portcullis_core::decide::{Action, Context, Notice, Violation};
+use portcullis_core::decide::{
+    Action, Applied, Context, Lifted, MAX_JUSTIFICATION, Notice, Violation,
+};
 use portcullis_core::evidence::{Evidence, Report, Source, Subject};
-use portcullis_core::findings::{FindingRef, Findings, Severity};
-use portcullis_core::image::Reference;
+use portcullis_core::findings::{Epss, FindingRef, Findings, FixState, Score, Severity};
+use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_proto::v1;
 use time::OffsetDateTime;
 use tonic::Status;
@@ -19,12 +21,16 @@ use crate::check::{Answer, Decided, MAX_CONTAINERS, Question};
 
 /// The most violations in one decision's message.
 pub const MAX_VIOLATIONS: usize = 64;
+/// The most notices in one decision's message.
+pub const MAX_NOTICES: usize = 64;
+/// The most applied exemptions in one decision's message.
+pub const MAX_EXEMPTIONS: usize = 64;
 
 /// Reads a question.
 ///
 /// # Errors
-/// INVALID_ARGUMENT when there are no or too many containers, or an image reference is malformed;
-/// the details name the field.
+/// INVALID_ARGUMENT when there are no or too many containers, an image reference is malformed, or the
+/// justification is longer than [`MAX_JUSTIFICATION`]; the details name the field.
 pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
     let v1::CheckRequest { context, containers, explain } = request;
     if containers.is_empty() {
@@ -46,10 +52,10 @@ pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
         Ok((name, image))
     };
     let containers = containers.into_iter().enumerate().map(read).collect::<Result<_, Status>>()?;
-    Ok(Question { context: self::context(context.unwrap_or_default()), containers })
+    Ok(Question { context: self::context(context.unwrap_or_default())?, containers })
 }
 
-fn context(context: v1::Context) -> Context {
+fn context(context: v1::Context) -> Result<Context, Status> {
     let v1::Context {
         cluster,
         cloud,
@@ -59,10 +65,18 @@ fn context(context: v1::Context) -> Context {
         pod,
         pod_labels,
         service_account,
+        break_glass,
     } = context;
+    if break_glass.len() > MAX_JUSTIFICATION {
+        let message = format!(
+            "`context.break_glass` is {} bytes long, more than the {MAX_JUSTIFICATION} allowed",
+            break_glass.len()
+        );
+        return Err(status::invalid("context.break_glass", &message));
+    }
     let v1::Cloud { provider, account, region } = cloud.unwrap_or_default();
     let v1::Workload { kind, name } = workload.unwrap_or_default();
-    Context {
+    Ok(Context {
         provider,
         account,
         region,
@@ -75,8 +89,8 @@ fn context(context: v1::Context) -> Context {
         pod_labels: pod_labels.into_iter().collect(),
         service_account,
         container: String::new(),
-        break_glass: String::new(),
-    }
+        break_glass: break_glass.trim().to_owned(),
+    })
 }
 
 pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
@@ -96,10 +110,11 @@ fn decision(decided: &Decided, now: OffsetDateTime) -> v1::Decision {
     let deciding = decision.violations.iter().filter(|v| v.deciding);
     let others = decision.violations.iter().filter(|v| !v.deciding);
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
+    let notices = || decision.notices.iter().take(MAX_NOTICES);
     v1::Decision {
         container: context.container.clone(),
         image: image.to_string(),
-        digest: own.map(|digest| digest.to_string()).unwrap_or_default(),
+        digest: digest(own),
         action: action(decision.action).into(),
         rule: decision.rule.as_deref().unwrap_or_default().to_owned(),
         message: decision.denial(&context.container, image, now),
@@ -110,9 +125,52 @@ fn decision(decided: &Decided, now: OffsetDateTime) -> v1::Decision {
             .collect(),
         violations_total: count(decision.violations.len()),
         evidence: subjects.iter().map(evidence).collect(),
-        notices: decision.notices.iter().map(Notice::message).collect(),
+        notices: notices().map(Notice::message).collect(),
+        notice_details: notices().map(notice).collect(),
+        notices_total: count(decision.notices.len()),
+        exemptions: decision.exemptions.iter().take(MAX_EXEMPTIONS).map(exemption).collect(),
+        exemptions_total: count(decision.exemptions.len()),
+        break_glass: decision.break_glass.as_ref().map(break_glass),
         explanation: None,
     }
+}
+
+fn notice(notice: &Notice) -> v1::Notice {
+    v1::Notice {
+        kind: notice.kind.as_str().to_owned(),
+        rule: notice.rule.as_deref().unwrap_or_default().to_owned(),
+        digest: digest(notice.subject),
+        platform: platform(notice.platform.as_ref()),
+        message: notice.message(),
+    }
+}
+
+fn exemption(applied: &Applied) -> v1::AppliedExemption {
+    v1::AppliedExemption {
+        name: applied.name.to_string(),
+        owner: applied.owner.clone(),
+        reason: applied.reason.clone(),
+        ticket: applied.ticket.clone().unwrap_or_default(),
+        until: applied.until.map(timestamp),
+        rule: applied.rule.to_string(),
+        digest: digest(applied.subject),
+        platform: platform(applied.platform.as_ref()),
+        condition: applied.condition.unwrap_or_default().to_owned(),
+        finding_ids: applied.findings().map(|finding| finding.id().to_owned()).collect(),
+        findings_total: count(applied.total()),
+    }
+}
+
+fn break_glass(lifted: &Lifted) -> v1::BreakGlass {
+    v1::BreakGlass { name: lifted.name.to_string(), justification: lifted.justification.clone() }
+}
+
+fn digest(digest: Option<Digest>) -> String {
+    digest.map(|digest| digest.to_string()).unwrap_or_default()
+}
+
+fn platform(platform: Option<&Platform>) -> String {
+    platform.map(ToString::to_string).unwrap_or_default()
 }
 
 const fn action(action: Action) -> v1::Action {
@@ -130,8 +188,8 @@ fn violation(violation: &Violation, image: &Reference) -> v1::Violation {
         deciding: violation.deciding,
         condition: violation.condition.as_str().to_owned(),
         message: violation.message(image),
-        digest: violation.subject.map(|digest| digest.to_string()).unwrap_or_default(),
-        platform: violation.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
+        digest: digest(violation.subject),
+        platform: platform(violation.platform.as_ref()),
         findings: violation.findings().map(finding).collect(),
         findings_total: count(violation.total()),
         reason: violation.reason(),
@@ -147,6 +205,22 @@ fn finding(finding: FindingRef<'_>) -> v1::Finding {
         package: stated(finding.package()),
         installed: stated(finding.installed()),
         fixed: finding.fixed().map(str::to_owned).collect(),
+        purl: stated(finding.purl()),
+        score: finding.score().map(Score::value),
+        fix_state: fix_state(finding.fix_state()).into(),
+        known_exploited: finding.known_exploited(),
+        epss: finding.epss().map(Epss::as_f32),
+        published: finding.published().map(timestamp),
+        first_seen: finding.first_seen().map(timestamp),
+    }
+}
+
+const fn fix_state(state: FixState) -> v1::FixState {
+    match state {
+        FixState::NotStated => v1::FixState::Unspecified,
+        FixState::Fixed => v1::FixState::Fixed,
+        FixState::NotFixed => v1::FixState::NotFixed,
+        FixState::WontFix => v1::FixState::WontFix,
     }
 }
 
@@ -167,8 +241,8 @@ fn evidence(subject: &Subject) -> v1::Evidence {
         _ => Vec::new(),
     };
     v1::Evidence {
-        digest: subject.digest.map(|digest| digest.to_string()).unwrap_or_default(),
-        platform: subject.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
+        digest: digest(subject.digest),
+        platform: platform(subject.platform.as_ref()),
         status: status_of(&subject.evidence).into(),
         detail: subject.evidence.detail().unwrap_or_default(),
         reports,

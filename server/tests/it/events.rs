@@ -1,19 +1,14 @@
 //! The record of every decision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use portcullis_core::simulate::recorded::{self, Kind, kind};
 use portcullis_proto::v1;
 use portcullis_server::app::{App, AppError};
 use serde_json::Value;
 
 use crate::world::*;
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    assert!(text.is_empty() || text.ends_with('\n'));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 #[tokio::test]
 async fn every_container_has_one_event_when_the_service_has_stopped() {
@@ -55,6 +50,51 @@ async fn every_container_has_one_event_when_the_service_has_stopped() {
     assert_eq!(events[1]["rule"], "good-only");
     assert_eq!(events[1]["reason"], answer.decisions[1].message);
     assert_eq!(events[1]["violations"][0]["ids"][0], "CVE-2022-37434");
+}
+
+#[tokio::test]
+async fn a_report_is_written_once_before_the_decisions_that_name_it() {
+    let mut site = Site::new().await;
+    let path = site.path("events.jsonl");
+    site.config.events = Some(path.clone());
+    let world = site.start().await;
+    let image = world.scanned("app", &critical());
+    let labels = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
+    for _ in 0..2 {
+        let context = v1::Context {
+            namespace_labels: labels.clone().into_iter().collect(),
+            pod_labels: labels.clone().into_iter().collect(),
+            ..v1::Context::default()
+        };
+        let containers = vec![container("main", &image.name); 2];
+        world.try_ask(v1::CheckRequest { context: Some(context), containers }).await.unwrap();
+    }
+    let site = world.stop().await;
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    let kinds: Vec<_> = text.lines().map(|line| kind(line.as_bytes()).unwrap()).collect();
+    assert!(matches!(kinds[0], Kind::Report(_)), "{kinds:?}");
+    assert_eq!(kinds[1..], [Kind::Decision; 4]);
+    let report = recorded::report(text.lines().next().unwrap().as_bytes()).unwrap();
+    let found: Vec<_> = report.findings.iter().map(|finding| finding.id()).collect();
+    assert_eq!(found, ["CVE-2022-37434"]);
+    for event in lines(&path) {
+        assert_eq!(event["evidence"][0]["reports"][0]["digest"], report.digest.to_string());
+        assert_eq!(event["namespace_labels"]["env"], "prod");
+        assert_eq!(event["pod_labels"]["env"], "prod");
+    }
+
+    // The next run does not know what the last one wrote.
+    let world = site.start().await;
+    world.decide(&image.name).await;
+    // Neither does one whose file was cut.
+    eventually("a line", async || (lines(&path).len() == 5).then_some(())).await;
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    world.decide(&image.name).await;
+    eventually("a line", async || (lines(&path).len() == 1).then_some(())).await;
+    world.decide(&image.name).await;
+    let _site = world.stop().await;
+    assert_eq!(lines_of(&path, "report").len(), 1);
 }
 
 #[tokio::test]

@@ -271,7 +271,7 @@ async fn a_watcher_does_not_keep_the_service_from_stopping() {
     world.decide(&image.name).await;
     tokio::time::pause();
     let _site = world.stop().await;
-    assert_eq!(std::fs::read_to_string(events).unwrap().lines().count(), 1);
+    assert_eq!(lines(&events).len(), 1);
     assert!(watch.message().await.is_err());
 }
 

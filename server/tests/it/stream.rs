@@ -12,31 +12,31 @@ use crate::gate::Gate;
 use crate::world::*;
 
 /// Both ends of a stream.
-struct Asked {
+pub(crate) struct Asked {
     questions: mpsc::Sender<v1::CheckStreamRequest>,
     answers: Streaming<v1::CheckStreamResponse>,
 }
 
 impl Asked {
-    async fn begin(world: &World) -> Self {
+    pub(crate) async fn begin(world: &World) -> Self {
         let (questions, receiver) = mpsc::channel(16);
         let answers = world.client.clone().check_stream(ReceiverStream::new(receiver)).await;
         Self { questions, answers: answers.unwrap().into_inner() }
     }
 
-    async fn ask(&self, id: u64, check: Option<v1::CheckRequest>) {
+    pub(crate) async fn ask(&self, id: u64, check: Option<v1::CheckRequest>) {
         let request = v1::CheckStreamRequest { id, check, timeout: None };
         self.questions.send(request).await.unwrap();
     }
 
-    async fn next(&mut self) -> (u64, Outcome) {
+    pub(crate) async fn next(&mut self) -> (u64, Outcome) {
         let answer = self.answers.message().await.unwrap().unwrap();
         (answer.id, answer.result.unwrap())
     }
 }
 
 #[track_caller]
-fn action(outcome: &Outcome) -> Action {
+pub(crate) fn action(outcome: &Outcome) -> Action {
     match outcome {
         Outcome::Check(answer) => answer.action(),
         Outcome::Error(error) => panic!("{error:?}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::{AsyncFnMut, Deref};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use portcullis_testkit::image::image;
 use portcullis_testkit::keys::Authority;
 use portcullis_testkit::registry::Registry;
 use portcullis_testkit::report::TrivyReport;
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tonic::Status;
@@ -300,4 +301,19 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
         tokio::time::sleep(REST).await;
     }
     panic!("it never came: {what}");
+}
+
+/// The lines of a kind in an event file.
+#[track_caller]
+pub(crate) fn lines_of(path: &Path, kind: &str) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["kind"] == kind).collect()
+}
+
+/// The events in an event file.
+#[track_caller]
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
+    lines_of(path, "decision")
 }

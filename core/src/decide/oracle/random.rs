@@ -1,151 +1,334 @@
-//! Random rules and evidence, from few enough values that they meet.
+//! Random policies and questions, from few enough values that they meet.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod evidence;
 
-use proptest::prelude::*;
+use std::collections::BTreeMap;
 
-use super::spec::Spec;
-use super::{HOUR, NOW, after};
-use crate::decide::Action;
-use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Source, Subject};
-use crate::findings::{Analysis, Finding, Findings, FixState, Scanner, Severity};
-use crate::image::Digest;
-use crate::signature::Signer;
+use time::OffsetDateTime;
 
-fn ids() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["CVE-1", "CVE-2", "CVE-3", "GHSA-1", "GHSA-2", "cve-1"])
+use super::case::Case;
+use super::draws::Draws;
+use super::spec::{
+    BreakGlass, Count, Document, Exemption, Matcher, Requirement, Rule, Scope, When,
+};
+use super::{NOW, hours};
+use crate::decide::{Action, Context};
+use evidence::{GHOST, IDS, digest, subjects};
+
+const PROVIDERS: [&str; 3] = ["", "azure", "aws"];
+const ACCOUNTS: [&str; 2] = ["", "acc"];
+const REGIONS: [&str; 2] = ["", "eu"];
+const CLUSTERS: [&str; 3] = ["", "prod-1", "test-1"];
+const NAMESPACES: [&str; 4] = ["", "web", "web-dev", "db"];
+const KINDS: [&str; 3] = ["", "Deployment", "StatefulSet"];
+const WORKLOADS: [&str; 3] = ["", "web", "db"];
+const PODS: [&str; 3] = ["", "web-1", "db-1"];
+const ACCOUNTS_OF_SERVICES: [&str; 2] = ["", "default"];
+const CONTAINERS: [&str; 3] = ["", "app", "sidecar"];
+const KEYS: [&str; 2] = ["team", "tier"];
+const LABELS: [&str; 3] = ["", "a", "b"];
+const IMAGES: [&str; 7] = [
+    "reg.io/team/app:v1",
+    "reg.io/team-evil/app:v1",
+    "reg.io/team:v2",
+    "reg.io:5000/team/app:v1",
+    "eu.reg.io/team/app:v1",
+    "eu-reg.io/team/app:v1",
+    "nginx",
+];
+const REGISTRIES: [&str; 4] = ["reg.io", "reg.io:5000", "eu.reg.io", "docker.io"];
+const REPOSITORIES: [&str; 4] =
+    ["reg.io/team/app", "reg.io/team", "docker.io/library/nginx", "nginx"];
+const PREFIXES: [&str; 6] =
+    ["reg.io/team", "reg.io", "reg.io/team/", "nginx", "reg.io:5000/team", "docker.io"];
+/// Registries, or paths within them.
+const UNSUPPORTED: [&str; 4] = ["reg.io/team", "reg.io", "reg.io:5000", "docker.io/library"];
+const PATTERNS: [&str; 8] = [
+    "reg.io/team/*",
+    "reg.io/*",
+    "reg.io/**",
+    "*.reg.io/**",
+    "reg.io/*/app:v*",
+    "docker.io/library/nginx",
+    "reg.io/team/app@sha256:*",
+    "reg.io/team*/app",
+];
+const PACKAGES: [&str; 5] =
+    ["pkg:deb/*/a", "pkg:deb/**", "pkg:*/b", "pkg:npm/**", "pkg:deb/debian/*"];
+/// Names of rules that are not in the order of the file.
+const NAMES: [&str; 5] = ["r2", "r4", "r1", "r0", "r3"];
+const AGES: [i64; 3] = [1, 24, 48];
+
+/// A question at any time, or around an instant at which something begins or ends.
+pub(super) fn case(draws: &mut Draws) -> Case {
+    let document = document(draws);
+    let subjects = subjects(draws);
+    let mut case = Case { document, image: image(draws), ctx: context(draws), subjects, now: NOW };
+    case.now = time_of(draws, &case);
+    case
 }
 
-fn findings() -> impl Strategy<Value = Finding> {
-    let severity = prop::sample::select(vec![
-        Severity::Unknown,
-        Severity::Negligible,
-        Severity::Low,
-        Severity::Medium,
-        Severity::High,
-        Severity::Critical,
-    ]);
-    let package = prop::sample::select(vec![None, Some("a"), Some("b")]);
-    let score = prop::sample::select(vec![None, Some(4.5), Some(9.1)]);
-    (ids(), prop::collection::vec(ids(), 0..2), severity, package, score).prop_map(
-        |(id, aliases, severity, package, score)| Finding {
-            id: id.into(),
-            aliases: aliases.into_iter().map(Box::from).collect(),
-            severity,
-            score: score.and_then(crate::findings::Score::from_f64),
-            package: package.map(Box::from),
-            purl: None,
-            installed: None,
-            fixed: Vec::new(),
-            fix_state: FixState::NotStated,
-            known_exploited: None,
-            epss: None,
-            published: None,
-            first_seen: None,
-            analysis: Analysis::Affected,
+/// A time at or beside a boundary of the question, or another.
+pub(super) fn time_of(draws: &mut Draws, case: &Case) -> OffsetDateTime {
+    let boundaries = case.boundaries();
+    if draws.one_in(4) || boundaries.is_empty() {
+        return NOW + hours(draws.pick(&[0, -30, 30, 1000]));
+    }
+    let boundary = draws.pick(&boundaries);
+    let nanosecond = time::Duration::NANOSECOND;
+    draws.pick(&[boundary, boundary - nanosecond, boundary + nanosecond])
+}
+
+fn image(draws: &mut Draws) -> crate::image::Reference {
+    let name = draws.pick(&IMAGES);
+    // By tag, by digest, or by both; the digest is that of what the reference names.
+    let text = match draws.below(4) {
+        0 | 1 => name.to_owned(),
+        2 => format!("{name}@{}", digest("")),
+        _ => match name.rsplit_once(":v") {
+            Some((repository, _)) => format!("{repository}@{}", digest("")),
+            None => format!("{name}@{}", digest("")),
         },
-    )
+    };
+    text.parse().unwrap()
 }
 
-fn reports() -> impl Strategy<Value = Arc<Report>> {
-    let skew = 5 * 60;
-    let age = prop::sample::select(vec![
-        0,
-        -HOUR,
-        -HOUR - 1,
-        -5 * HOUR,
-        -50 * HOUR,
-        skew,
-        skew + 1,
-        2 * HOUR,
+fn context(draws: &mut Draws) -> Context {
+    let mut text = |among: &[&str]| draws.pick(among).to_owned();
+    let mut ctx = Context {
+        provider: text(&PROVIDERS),
+        account: text(&ACCOUNTS),
+        region: text(&REGIONS),
+        cluster: text(&CLUSTERS),
+        namespace: text(&NAMESPACES),
+        workload_kind: text(&KINDS),
+        workload: text(&WORKLOADS),
+        pod: text(&PODS),
+        service_account: text(&ACCOUNTS_OF_SERVICES),
+        container: text(&CONTAINERS),
+        break_glass: text(&["", "the shop is down"]),
+        ..Context::default()
+    };
+    ctx.pod_labels = labels(draws);
+    ctx.namespace_labels = labels(draws);
+    ctx
+}
+
+fn labels(draws: &mut Draws) -> BTreeMap<String, String> {
+    let label = |draws: &mut Draws| (draws.pick(&KEYS).to_owned(), draws.pick(&LABELS).to_owned());
+    draws.list(2, 1, label).into_iter().collect()
+}
+
+fn document(draws: &mut Draws) -> Document {
+    let mut names = NAMES.iter();
+    let mut own = 0;
+    let rules = draws.list(NAMES.len(), 2, |draws| {
+        let mut rule = rule(draws, (*names.next().unwrap()).to_owned());
+        if draws.one_in(3) {
+            rule.exemptions = draws.list(2, 1, |draws| {
+                own += 1;
+                exemption(draws, format!("own{own}"), &[])
+            });
+        }
+        rule
+    });
+    let names: Vec<_> = rules.iter().map(|rule| rule.name.clone()).collect();
+    let mut number = 10;
+    Document {
+        rules,
+        exemptions: draws.list(3, 1, |draws| {
+            number -= 1;
+            exemption(draws, format!("e{number}"), &names)
+        }),
+        deny_overrides: draws.one_in(2),
+        allowed_images: draws.maybe(20, |draws| draws.some(&PATTERNS)).unwrap_or_default(),
+        break_glass: break_glass(draws, &names),
+    }
+}
+
+fn rule(draws: &mut Draws, name: String) -> Rule {
+    let limits = [limits(draws, 2), limits(draws, 4), limits(draws, 4)];
+    let has_limits = limits.iter().flatten().any(Option::is_some);
+    Rule {
+        name,
+        enabled: !draws.one_in(10),
+        action: draws.pick(&[Action::Audit, Action::Deny]),
+        scope: if draws.one_in(3) { scope(draws) } else { Scope::default() },
+        limits,
+        count: if has_limits && draws.one_in(2) { count(draws) } else { Count::default() },
+        forbidden: draws.list(2, 1, |draws| draws.pick(&IDS)),
+        allowed: draws.list(2, 1, |draws| (draws.pick(&IDS), draws.maybe(2, when))),
+        allowed_images: draws.maybe(8, |draws| draws.some(&PATTERNS)).unwrap_or_default(),
+        trusted_images: draws.maybe(6, |draws| draws.some(&PATTERNS)),
+        exemptions: Vec::new(),
+        block_unscanned: draws.one_in(2),
+        max_age_hours: draws.maybe(3, |draws| draws.pick(&[1, 5, 40])),
+        on_unavailable: draws.pick(&[Action::Audit, Action::Allow, Action::Deny]),
+        unsupported: draws.maybe(10, |draws| draws.some(&UNSUPPORTED)).unwrap_or_default(),
+    }
+}
+
+/// Limits of some levels, once in `times`.
+fn limits(draws: &mut Draws, times: usize) -> [Option<u32>; 5] {
+    if !draws.one_in(times) {
+        return [None; 5];
+    }
+    [(); 5].map(|()| draws.maybe(3, |draws| draws.pick(&[0, 1, 2, 3])))
+}
+
+fn count(draws: &mut Draws) -> Count {
+    Count {
+        fix_available: draws.maybe(4, |draws| draws.one_in(2)),
+        min_cvss: draws.maybe(4, |draws| draws.pick(&[4.5, 7.0])),
+        packages: draws.maybe(5, |draws| draws.some(&PACKAGES)).unwrap_or_default(),
+        not_packages: draws.maybe(5, |draws| draws.some(&PACKAGES)).unwrap_or_default(),
+        known_exploited: draws.one_in(6),
+        min_epss: draws.maybe(5, |draws| draws.pick(&[0.0, 0.1, 0.9])),
+        min_published_hours: draws.maybe(3, |draws| draws.pick(&AGES)),
+        min_first_seen_hours: draws.maybe(4, |draws| draws.pick(&AGES)),
+        ignores_not_stated: draws.one_in(2),
+    }
+}
+
+fn when(draws: &mut Draws) -> When {
+    let instant = NOW + hours(draws.pick(&[0, -1, 3, -48, 48]));
+    match draws.below(3) {
+        0 => When::Day(instant.date()),
+        1 => When::At(instant),
+        _ => When::At(instant + time::Duration::NANOSECOND),
+    }
+}
+
+pub(super) fn exemption(draws: &mut Draws, name: String, rules: &[String]) -> Exemption {
+    let from = draws.maybe(3, when);
+    // It ends after it begins.
+    let until = draws.maybe(3, when);
+    let until = until.filter(|until| from.is_none_or(|from| from.begins() < until.is_over()));
+    let mut matchers = vec![exempt(draws)];
+    matchers.extend(draws.list(2, 1, exempt));
+    Exemption {
+        name,
+        rules: named(draws, rules),
+        matchers,
+        from,
+        until,
+        until_fixed: draws.one_in(4),
+        ticket: draws.maybe(3, |_| "SEC-1"),
+    }
+}
+
+/// Some of the rules; `None` for all.
+fn named(draws: &mut Draws, rules: &[String]) -> Option<Vec<String>> {
+    if rules.is_empty() || !draws.one_in(3) {
+        return None;
+    }
+    let mut named = draws.some(rules);
+    named.sort();
+    named.dedup();
+    Some(named)
+}
+
+/// A matcher of an exemption.
+fn exempt(draws: &mut Draws) -> Matcher {
+    let field = draws.pick(&[
+        "vulnerability",
+        "vulnerability",
+        "vulnerability",
+        "image",
+        "repository",
+        "registry",
+        "namespace",
+        "pod",
+        "workload",
+        "cluster",
     ]);
-    (prop::collection::vec(findings(), 0..6), age, any::<u8>()).prop_map(|(list, age, n)| {
-        Arc::new(Report {
-            digest: Digest::of(&[n]),
-            signer: Arc::new(Signer {
-                subject: "CN=scanner".to_owned(),
-                fingerprint: String::new(),
-                policy: "all".to_owned(),
-                signed_at: NOW,
-            }),
-            findings: Findings::new(
-                Scanner { name: "s".to_owned(), version: None },
-                after(age),
-                list,
-            ),
-            notices: Vec::new(),
-        })
+    matcher(draws, field, &["equals", "startsWith", "endsWith", "contains"])
+}
+
+fn break_glass(draws: &mut Draws, rules: &[String]) -> Vec<BreakGlass> {
+    let mut number = 0;
+    draws.list(3, 1, |draws| {
+        number += 1;
+        BreakGlass {
+            name: format!("g{number}"),
+            scope: if draws.one_in(2) { scope(draws) } else { Scope::default() },
+            rules: named(draws, rules),
+        }
     })
 }
 
-fn evidence() -> impl Strategy<Value = Evidence> {
-    let cause = Cause { kind: CauseKind::Throttled, detail: "429".to_owned() };
-    let rejection =
-        Rejection { reason: Reason::Unsigned, report: None, detail: "no signature".to_owned() };
-    prop_oneof![
-        6 => prop::collection::vec(reports(), 0..4).prop_map(Evidence::verified),
-        2 => Just(Evidence::Missing),
-        1 => Just(Evidence::Rejected(rejection)),
-        1 => Just(Evidence::Stale { age: Duration::from_secs(60) }),
-        1 => Just(Evidence::Withheld),
-        1 => Just(Evidence::Unavailable(cause)),
-        1 => Just(Evidence::Unsupported),
-    ]
+fn scope(draws: &mut Draws) -> Scope {
+    let mut cloud = Vec::new();
+    let fields: [(_, &[&str]); 3] =
+        [("provider", &PROVIDERS[1..]), ("account", &ACCOUNTS[1..]), ("region", &REGIONS[1..])];
+    for (name, values) in fields {
+        cloud.extend(draws.maybe(8, |draws| (name, draws.some(values))));
+    }
+    let matchers = draws.list(2, 2, |draws| {
+        let field = draws.pick(&[
+            "namespace",
+            "cluster",
+            "workload",
+            "pod",
+            "serviceAccount",
+            "container",
+            "image",
+            "registry",
+            "repository",
+        ]);
+        matcher(draws, field, &["equals", "notEquals", "startsWith", "endsWith", "contains"])
+    });
+    let mut requirements = || draws.maybe(5, |draws| draws.list(2, 1, requirement));
+    let pod_labels = requirements().unwrap_or_default();
+    let namespace_labels = requirements().unwrap_or_default();
+    Scope { cloud, matchers, pod_labels, namespace_labels }
 }
 
-pub(super) fn subjects() -> impl Strategy<Value = Vec<Subject>> {
-    let platforms = prop::sample::select(vec![
-        vec![None],
-        vec![None, Some("linux/arm64"), Some("linux/amd64")],
-        vec![Some("linux/amd64"), None],
-        vec![Some("linux/amd64")],
-    ]);
-    (platforms, prop::collection::vec(evidence(), 3)).prop_map(|(platforms, evidence)| {
-        let subject = |(platform, evidence): (Option<&str>, Evidence)| Subject {
-            digest: Some(Digest::of(format!("{platform:?}").as_bytes())),
-            platform: platform.map(|p| p.parse().unwrap()),
-            evidence: Arc::new(evidence),
-            fetched_at: NOW,
-            source: Source::Memory,
-        };
-        platforms.into_iter().zip(evidence).map(subject).collect()
-    })
+fn requirement(draws: &mut Draws) -> Requirement {
+    let operator = draws.pick(&["In", "NotIn", "Exists", "DoesNotExist"]);
+    let values = if operator.ends_with("In") { draws.some(&LABELS) } else { Vec::new() };
+    Requirement { key: draws.pick(&KEYS), operator, values }
 }
 
-pub(super) fn specs() -> impl Strategy<Value = Vec<(String, Spec)>> {
-    let actions = || prop::sample::select(vec![Action::Audit, Action::Deny]);
-    let on_unavailable = prop::sample::select(vec![Action::Allow, Action::Audit, Action::Deny]);
-    let namespaces = prop::option::weighted(
-        0.3,
-        (any::<bool>(), prop::sample::select(vec![vec!["a"], vec!["a", "b"]])),
-    );
-    let limit = || prop::option::weighted(0.3, 0..4_u32);
-    let hours = prop::option::of(prop::sample::select(vec![-1, 0, 1, 3]));
-    let spec = (
-        (prop::bool::weighted(0.9), actions(), namespaces, prop::bool::weighted(0.2)),
-        [limit(), limit(), limit(), limit(), limit()],
-        prop::collection::vec(ids(), 0..2),
-        prop::collection::vec((ids(), hours), 0..2),
-        (any::<bool>(), prop::option::weighted(0.3, prop::sample::select(vec![1, 5, 40]))),
-        (on_unavailable, prop::bool::weighted(0.1)),
-    )
-        .prop_map(|(who, max_allowed, forbidden, allowed, evidence, rest)| Spec {
-            enabled: who.0,
-            action: who.1,
-            namespace: who.2,
-            team_only: who.3,
-            max_allowed,
-            forbidden,
-            allowed,
-            block_unscanned: evidence.0,
-            max_age_hours: evidence.1,
-            on_unavailable: rest.0,
-            unsupported_team: rest.1,
-        });
-    prop::collection::vec(spec, 0..5).prop_map(|specs| {
-        // Names that are not in the order of the file.
-        let name = |n: usize| format!("r{}", (n * 3 + 2) % 5);
-        specs.into_iter().enumerate().map(|(n, spec)| (name(n), spec)).collect()
-    })
+fn matcher(draws: &mut Draws, field: &'static str, operators: &[&'static str]) -> Matcher {
+    let operator = draws.pick(operators);
+    let whole = operator.ends_with("quals");
+    let among: &[&str] = match (field, operator) {
+        ("vulnerability", _) if whole => &IDS,
+        ("vulnerability", _) => &["CVE-", "cve-2024-000", "1", "-2", "GHSA", "g"],
+        ("namespace", _) if whole => &NAMESPACES[1..],
+        ("cluster", _) if whole => &CLUSTERS[1..],
+        ("pod", _) if whole => &PODS[1..],
+        ("serviceAccount", _) => &ACCOUNTS_OF_SERVICES[1..],
+        ("container", _) => &CONTAINERS[1..],
+        ("workload", _) if whole => &["Deployment/web", "StatefulSet/db", "Deployment/db"],
+        ("workload", "startsWith") => &["Deployment/", "Deployment/w", "Stateful"],
+        ("workload", _) => &["/web", "t/d", "db"],
+        ("namespace" | "cluster" | "pod", _) => &["web", "db", "-1", "-dev", "prod"],
+        ("image", _) if operators.len() == 4 => {
+            let own =
+                ["", "linux/amd64", "linux/arm64", GHOST].map(|name| digest(name).to_string());
+            let part = match operator {
+                "startsWith" => 0..10,
+                "endsWith" => 60..71,
+                "contains" => 20..24,
+                _ => 0..71,
+            };
+            let values = draws.some(&own).into_iter().map(|text| text[part.clone()].to_owned());
+            return Matcher { field, operator, values: values.collect() };
+        }
+        ("image" | "repository", "endsWith") => &["app", "team/app", "/app", "-evil/app", "nginx"],
+        ("image" | "repository", "contains") => &["team", "/app", "reg.io", "evil"],
+        ("image", "startsWith") => {
+            &[PREFIXES[0], PREFIXES[1], "reg.io/team/app:v", "nginx:l", PREFIXES[4]]
+        }
+        ("repository", "startsWith") => &PREFIXES,
+        ("image", _) => &IMAGES,
+        ("repository", _) => &REPOSITORIES,
+        ("registry", "endsWith") => &["reg.io", ".reg.io", "io", ":5000"],
+        ("registry", "contains") => &["reg", ".io", "docker"],
+        _ => &REGISTRIES,
+    };
+    let values = draws.some(among).into_iter().map(str::to_owned).collect();
+    Matcher { field, operator, values }
 }

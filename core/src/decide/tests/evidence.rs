@@ -332,3 +332,19 @@ fn an_early_report_of_several_is_left_out_and_said() {
     let decision = check("{name: r, action: deny, maxAllowed: {critical: 0}}", evidence, Deny, "r");
     assert_eq!(decision.notices[0].kind.as_str(), "early_report");
 }
+
+#[test]
+fn what_was_cleared_is_said_of_the_most_reports_whichever_rule_comes_last() {
+    let mut cleared = finding("CVE-1", Severity::High);
+    cleared.analysis = Analysis::NotAffected;
+    let old = report("grype", NOW - time::Duration::hours(2), vec![cleared]);
+    let evidence = || Evidence::verified(vec![report("trivy", NOW, Vec::new()), old.clone()]);
+    let (all, newest) =
+        ("{name: a, maxAllowed: {low: 0}}", "{name: b, maxAllowed: {low: 0}, maxFindingsAge: 1h}");
+    for rules in [format!("{all}, {newest}"), format!("{newest}, {all}")] {
+        let decision = check(&rules, evidence(), Allow, "");
+        let mut words: Vec<_> = decision.notices.iter().map(|n| n.kind.as_str()).collect();
+        words.sort_unstable();
+        assert_eq!(words, ["cleared", "old_report"], "{rules}");
+    }
+}

@@ -38,6 +38,7 @@ impl Reading {
         }
         if let Some(node) = fields.get("count") {
             let narrowing = counting::narrowing(reader, node, &of("count"));
+            counting::warn(reader, node, &narrowing, what);
             rule.narrowing = self.narrowing(narrowing);
         }
         self.vulnerabilities(reader, fields, what, rule);
@@ -125,6 +126,9 @@ impl Reading {
             None => None,
         };
         let id = values::id(reader, fields.get("id")?, what)?;
+        if let Some(until) = until {
+            self.ends(reader, format!("{} in {what}", quoted(id)), until, node);
+        }
         Some(Allowed { key: self.parts.ids.intern(id), until })
     }
 }

@@ -51,6 +51,23 @@ pub(super) fn narrowing(reader: &mut Reader<'_>, node: &Node, what: &str) -> Nar
     narrowing
 }
 
+/// Warns where findings may count only because their scanner does not state what is asked. Who
+/// writes `notStated` knows.
+pub(super) fn warn(reader: &mut Reader<'_>, node: &Node, narrowing: &Narrowing, what: &str) {
+    let asked =
+        [(narrowing.known_exploited, "knownExploited"), (narrowing.min_epss.is_some(), "minEpss")];
+    for (_, name) in asked.into_iter().filter(|(asked, _)| *asked) {
+        if node.field("notStated").is_none() {
+            let message = format!(
+                "`{name}` in `count` of {what} narrows nothing for scanners that do not state it: \
+                 each of their findings counts; write `notStated: ignore` if it must not, or \
+                 `notStated: count` if it must"
+            );
+            reader.warn(node.place, message);
+        }
+    }
+}
+
 /// Patterns of package URLs, without what is not compared.
 fn packages(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str, what: &str) -> Vec<Glob> {
     let Some(node) = fields.get(name) else {

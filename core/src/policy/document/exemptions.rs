@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::scopes::{self, Operator};
 use super::{Reading, names, values};
 use crate::image::Digest;
+use crate::policy::doubts;
 use crate::policy::exemption::{IdTest, TextTest};
 use crate::policy::fields::{BREAK_GLASS, EXEMPT_MATCHER, EXEMPTION, OWN_EXEMPTION};
 use crate::policy::node::Node;
@@ -102,6 +103,12 @@ impl Reading {
             reader.text(node, &format!("`{name}` of {what}"), MAX_TEXT).map(Box::from)
         };
         let (owner, reason, ticket) = (text("owner"), text("reason"), text("ticket"));
+        if let Some(why) = doubts::impossible(&matched.scope) {
+            reader.warn(node.place, format!("nothing is in the scope of {what}: {why}"));
+        }
+        if let Some(until) = until {
+            self.ends(reader, what, until, node);
+        }
         Some(Exemption {
             name: name?,
             owner: owner?,
@@ -184,7 +191,8 @@ impl Reading {
             let rules = fields.get("rules").map(|node| self.mentions(reader, node, &what));
             if let Some(name) = name {
                 let scope = scope.unwrap_or_default();
-                self.parts.break_glass.push(BreakGlass { name, scope, rules });
+                let place = (Arc::clone(reader.file), node.place);
+                self.parts.break_glass.push(BreakGlass { name, scope, rules, place });
             }
         }
     }

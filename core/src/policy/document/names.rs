@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::policy::node::{Node, Place};
+use crate::policy::node::{Kind, Node, Place};
 use crate::policy::reader::{Fields, Reader, nearest, push, quoted};
 use crate::policy::{MAX_RULE_NAME, Problem};
 
@@ -70,9 +70,9 @@ impl Names {
 
 /// What to call a rule, or whatever `kind` is, whether or not its name is good.
 pub(super) fn called(node: &Node, kind: &str) -> String {
-    match node.text_at("name") {
-        Some(name) => format!("{kind} {}", quoted(name)),
-        None => format!("the {kind}"),
+    match node.field("name").map(|name| &name.kind) {
+        Some(Kind::Text(name)) => format!("{kind} {}", quoted(name)),
+        _ => format!("the {kind}"),
     }
 }
 

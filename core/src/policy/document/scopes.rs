@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::values::texts;
 use crate::image::Reference;
+use crate::policy::doubts;
 use crate::policy::fields::{CLOUD, EXPRESSION, MATCHER, Mapping, SCOPE, SELECTOR};
 use crate::policy::labels::{Operator as LabelOperator, Requirement, Selector};
 use crate::policy::node::{Kind, Node};
@@ -78,6 +79,9 @@ pub(super) fn scope(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Scope {
             let what = format!("`scope.{name}` of {rule}");
             scope.selectors.push((field, selector(reader, node, &what)));
         }
+    }
+    if let Some(why) = doubts::impossible(&scope) {
+        reader.warn(node.place, format!("nothing is in `scope` of {rule}: {why}"));
     }
     scope
 }
@@ -174,7 +178,7 @@ fn normalised(field: Field, operator: Operator, value: &str) -> Option<String> {
         Field::Repository if whole => {
             let last = value.rsplit('/').next()?;
             let image = value.parse::<Reference>().ok()?;
-            (!last.contains([':', '@'])).then(|| image.name())
+            (!last.contains([':', '@'])).then(|| image.name().to_owned())
         }
         Field::Registry if whole => prefix::host(value),
         Field::Registry => Some(value.to_ascii_lowercase()),

@@ -66,6 +66,51 @@ fn matchers_look_at_every_field() {
 }
 
 #[test]
+fn a_matcher_for_a_workload_is_about_its_replica_sets_and_pods_too() {
+    let with = |operator: &str, value: &str| {
+        format!("{{match: [{{field: workload, operator: {operator}, values: [{value}, x]}}]}}")
+    };
+    let of = |kind: &str, workload: &str, pod: &str| Context {
+        workload_kind: kind.to_owned(),
+        workload: workload.to_owned(),
+        pod: pod.to_owned(),
+        ..Context::default()
+    };
+    let pod = "web-6d4b75cb6d-hx2k4";
+    for (ctx, hit) in [
+        (of("Deployment", "web", ""), true),
+        (of("ReplicaSet", "web-6d4b75cb6d", ""), true),
+        (of("Pod", pod, ""), true),
+        (of("Pod", pod, pod), true),
+        (of("", "", pod), true),
+        (of("ReplicaSet", "web-api", ""), false),
+        (of("StatefulSet", "web", ""), false),
+        (of("DaemonSet", "web-6d4b75cb6d", pod), false),
+        (of("", "", "web"), false),
+        (Context::default(), false),
+    ] {
+        for operator in ["equals", "startsWith", "contains", "endsWith"] {
+            covers(&with(operator, "Deployment/web"), "nginx", &ctx, hit);
+        }
+        covers(&with("notEquals", "Deployment/web"), "nginx", &ctx, !hit);
+    }
+    // Its own name stays.
+    covers(&with("equals", "ReplicaSet/web-7"), "nginx", &of("ReplicaSet", "web-7", ""), true);
+    let labelled = |hash: &str| Context {
+        pod_labels: [("pod-template-hash".to_owned(), hash.to_owned())].into(),
+        ..of("ReplicaSet", "web-6d4b75cb6d", "")
+    };
+    covers(&with("equals", "Deployment/web"), "nginx", &labelled("6d4b75cb6d"), true);
+    covers(&with("equals", "Deployment/web"), "nginx", &labelled("5c689d88bb"), false);
+}
+
+#[test]
+fn what_a_workload_belongs_to_is_told_to_vary() {
+    let scope = "{match: [{field: workload, operator: equals, values: [Deployment/web]}]}";
+    assert_eq!(good(&scoped(scope)).vary(), [Field::Workload, Field::Pod, Field::PodLabels]);
+}
+
+#[test]
 fn values_are_ored_and_matchers_anded() {
     let both = |ns: &str, pod: &str| {
         format!(

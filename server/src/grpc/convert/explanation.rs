@@ -7,12 +7,11 @@ use portcullis_core::explain::{
     Remedy, Standing, Step,
 };
 use portcullis_core::findings::Finding;
-use portcullis_core::image::{Digest, Platform};
 use portcullis_core::policy::{Evaluation, Mismatch};
 use portcullis_proto::v1;
 use tonic::Status;
 
-use super::{action, count, severity, status, timestamp};
+use super::{action, count, digest, platform, severity, status, timestamp};
 use crate::check::{Answer, Decided};
 
 /// The most containers of one question that are explained: an explanation is long.
@@ -211,18 +210,10 @@ fn step(step: &Step) -> v1::RemedyStep {
             text,
             rule: rule.to_string(),
             condition: (*condition).to_owned(),
-            platform: self::platform(platform.as_ref()),
+            platform: super::platform(platform.as_ref()),
             ..v1::RemedyStep::default()
         },
     }
-}
-
-fn digest(digest: Option<Digest>) -> String {
-    digest.map(|digest| digest.to_string()).unwrap_or_default()
-}
-
-fn platform(platform: Option<&Platform>) -> String {
-    platform.map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

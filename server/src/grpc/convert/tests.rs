@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_core::decide::{Condition, Decision};
+use portcullis_core::decide::{Condition, Decision, NoticeKind};
+use portcullis_core::findings::{Analysis, Finding, Scanner};
 use portcullis_core::policy::Policy;
 use time::macros::datetime;
 
@@ -28,6 +29,7 @@ fn every_field_of_the_context_is_read() {
         pod: "pod".to_owned(),
         pod_labels: pair("pod label"),
         service_account: "service account".to_owned(),
+        break_glass: " \u{1b}[1m why\n".to_owned(),
     };
     let expected = Context {
         provider: "provider".to_owned(),
@@ -42,10 +44,141 @@ fn every_field_of_the_context_is_read() {
         pod_labels: pair("pod label").into_iter().collect(),
         service_account: "service account".to_owned(),
         container: String::new(),
-        break_glass: String::new(),
+        break_glass: "\u{1b}[1m why".to_owned(),
     };
-    assert_eq!(context(request), expected);
-    assert_eq!(context(v1::Context::default()), Context::default());
+    assert_eq!(context(request).unwrap(), expected);
+    assert_eq!(context(v1::Context::default()).unwrap(), Context::default());
+}
+
+#[test]
+fn a_justification_past_its_bound_is_refused() {
+    let with = |length| {
+        let break_glass = "x".repeat(length);
+        context(v1::Context { break_glass, ..v1::Context::default() })
+    };
+    assert_eq!(with(MAX_JUSTIFICATION).unwrap().break_glass.len(), MAX_JUSTIFICATION);
+    let refused = with(MAX_JUSTIFICATION + 1).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().starts_with("`context.break_glass` is 1025 bytes long"));
+}
+
+#[test]
+fn notices_and_exemptions_past_their_bound_are_counted() {
+    let notice = Notice {
+        rule: Some("rule".into()),
+        subject: Some(Digest::of(b"manifest")),
+        platform: None,
+        kind: NoticeKind::Unscanned,
+    };
+    for many in [MAX_NOTICES, MAX_NOTICES + 1] {
+        let mut answer = answer_with(1);
+        answer.decided[0].decision.notices = vec![notice.clone(); many];
+        let decision = self::answer(&answer).decisions.remove(0);
+        assert_eq!(decision.notices.len(), MAX_NOTICES);
+        assert_eq!(decision.notice_details.len(), MAX_NOTICES);
+        assert_eq!(decision.notices_total as usize, many);
+        let detail = &decision.notice_details[0];
+        assert_eq!((detail.kind.as_str(), detail.rule.as_str()), ("unscanned", "rule"));
+        assert_eq!(detail.digest, Digest::of(b"manifest").to_string());
+        assert_eq!(detail.message, decision.notices[0]);
+    }
+    for many in [MAX_EXEMPTIONS, MAX_EXEMPTIONS + 1] {
+        let mut answer = answer_with(1);
+        answer.decided[0].decision.exemptions = vec![applied(); many];
+        let decision = self::answer(&answer).decisions.remove(0);
+        assert_eq!(decision.exemptions.len(), MAX_EXEMPTIONS);
+        assert_eq!(decision.exemptions_total as usize, many);
+    }
+}
+
+#[test]
+fn every_field_of_an_applied_exemption_and_of_a_lifted_denial_is_told() {
+    let mut answer = answer_with(1);
+    let decision = &mut answer.decided[0].decision;
+    decision.exemptions = vec![applied()];
+    let justification = "why".to_owned();
+    decision.break_glass = Some(Lifted { name: "on-call".into(), justification });
+    let decision = self::answer(&answer).decisions.remove(0);
+    let expected = v1::AppliedExemption {
+        name: "waiver".to_owned(),
+        owner: "team@example.com".to_owned(),
+        reason: "a reason".to_owned(),
+        ticket: "SEC-12".to_owned(),
+        until: Some(timestamp(datetime!(2027-01-01 0:00 UTC))),
+        rule: "rule".to_owned(),
+        digest: Digest::of(b"manifest").to_string(),
+        platform: "linux/arm64/v8".to_owned(),
+        condition: "unscanned".to_owned(),
+        finding_ids: Vec::new(),
+        findings_total: 0,
+    };
+    assert_eq!(decision.exemptions, [expected]);
+    let expected = v1::BreakGlass { name: "on-call".to_owned(), justification: "why".to_owned() };
+    assert_eq!(decision.break_glass, Some(expected));
+}
+
+fn applied() -> Applied {
+    let mut applied = Applied::new("waiver".into(), "rule".into());
+    applied.owner = "team@example.com".to_owned();
+    applied.reason = "a reason".to_owned();
+    applied.ticket = Some("SEC-12".to_owned());
+    applied.until = Some(datetime!(2027-01-01 0:00 UTC));
+    applied.subject = Some(Digest::of(b"manifest"));
+    applied.platform = Some(Platform {
+        os: "linux".to_owned(),
+        architecture: "arm64".to_owned(),
+        variant: Some("v8".to_owned()),
+    });
+    applied.condition = Some("unscanned");
+    applied
+}
+
+#[test]
+fn what_a_finding_states_is_told_and_nothing_else() {
+    let bare = Finding {
+        id: "CVE-2024-1".into(),
+        aliases: Vec::new(),
+        severity: Severity::Unknown,
+        score: None,
+        package: None,
+        purl: None,
+        installed: None,
+        fixed: Vec::new(),
+        fix_state: FixState::NotStated,
+        known_exploited: None,
+        epss: None,
+        published: None,
+        first_seen: None,
+        analysis: Analysis::Affected,
+    };
+    let full = Finding {
+        severity: Severity::High,
+        score: Score::from_f64(7.5),
+        purl: Some("pkg:deb/debian/zlib1g@1".into()),
+        fix_state: FixState::WontFix,
+        known_exploited: Some(false),
+        epss: Epss::from_f64(0.5),
+        published: Some(datetime!(2024-01-02 3:04:05 UTC)),
+        first_seen: Some(datetime!(2024-02-03 4:05:06 UTC)),
+        ..bare.clone()
+    };
+    let scanner = Scanner { name: "trivy".to_owned(), version: None };
+    let findings = Findings::new(scanner, datetime!(2026-08-01 12:00 UTC), vec![bare, full]);
+    let told: Vec<_> = findings.iter().map(finding).collect();
+    let empty = v1::Finding { id: "CVE-2024-1".to_owned(), ..v1::Finding::default() };
+    assert_eq!(told[1], empty);
+    let expected = v1::Finding {
+        severity: v1::Severity::High.into(),
+        score: Some(7.5),
+        purl: "pkg:deb/debian/zlib1g@1".to_owned(),
+        fix_state: v1::FixState::WontFix.into(),
+        known_exploited: Some(false),
+        epss: Some(0.5),
+        published: Some(prost_types::Timestamp { seconds: 1_704_164_645, nanos: 0 }),
+        first_seen: Some(prost_types::Timestamp { seconds: 1_706_933_106, nanos: 0 }),
+        ..empty
+    };
+    assert_eq!(told[0], expected);
 }
 
 /// An answer whose last violation is the deciding one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portcullis_core::decide::decide;
 use portcullis_core::evidence::{Evidence, Source, Subject};
+use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy};
 use time::macros::datetime;
 

@@ -1,0 +1,49 @@
+//! What is assumed of an image in, what would be decided about it out. Nothing here is verified.
+//!
+//! The service decides from reports that [`crate::signature::verify`] let pass. Whoever tests rules
+//! has no signed reports, but says what is assumed ([`cases`]), or what was decided from before
+//! ([`recorded`]). So everything in this module is for simulation alone: no answer about an image that
+//! is to run may come from it.
+
+pub mod cases;
+pub mod recorded;
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::evidence::{Report, Statements};
+use crate::findings::{Findings, FindingsError, Vex, statement};
+use crate::image::{Digest, Reference};
+use crate::signature::Signer;
+
+/// What stands where a report has the subject of the certificate that signed it.
+const NOBODY: &str = "nobody: simulated";
+
+/// What a scanner's report file says about `image`, whoever wrote it.
+///
+/// Read are the formats of [`statement::from_report`]. For simulation alone: nothing is verified.
+///
+/// # Errors
+/// When the report is of no such format, malformed, past a bound, or did not cover the image.
+pub fn read_report(report: &[u8], image: &Reference) -> Result<Findings, FindingsError> {
+    statement::read_unverified(report, &image.name(), Digest::of(report))
+}
+
+/// `findings` as if a trusted signer had signed them. For simulation alone.
+#[must_use]
+pub fn report(digest: Digest, findings: Findings) -> Report {
+    Report { digest, signer: signer(findings.scanned_at), findings, notices: Vec::new() }
+}
+
+/// `vex` as if a trusted signer had signed it. For simulation alone.
+#[must_use]
+pub fn statements(digest: Digest, vex: Vex) -> Statements {
+    let newest = vex.statements.iter().map(|statement| statement.issued_at).max();
+    Statements { digest, signer: signer(newest.unwrap_or(OffsetDateTime::UNIX_EPOCH)), vex }
+}
+
+fn signer(signed_at: OffsetDateTime) -> Arc<Signer> {
+    let nobody = || NOBODY.to_owned();
+    Arc::new(Signer { subject: nobody(), fingerprint: nobody(), policy: nobody(), signed_at })
+}

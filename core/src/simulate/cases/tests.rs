@@ -1,0 +1,3 @@
+//! What cases say and how a fault in them is told.
+
+use super::*;
