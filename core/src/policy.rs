@@ -8,6 +8,7 @@ mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod mismatch;
 mod index;
 pub(crate) mod fields;
 mod schema;
@@ -30,6 +31,8 @@ use crate::image::Digest;
 
 pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
+pub(crate) use self::mismatch::Fit;
+pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
 pub use self::schema::schema;

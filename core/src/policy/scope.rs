@@ -278,7 +278,7 @@ fn ends_with(field: Field, text: &str, value: &str) -> bool {
 }
 
 impl Matcher {
-    fn matches(&self, target: &Target<'_>) -> bool {
+    pub(super) fn matches(&self, target: &Target<'_>) -> bool {
         let field = self.field;
         match &self.test {
             Test::Equals(values) | Test::NotEquals(values) if field == Field::Workload => {
