@@ -67,7 +67,10 @@ async fn a_report_is_written_once_before_the_decisions_that_name_it() {
             ..v1::Context::default()
         };
         let containers = vec![container("main", &image.name); 2];
-        world.try_ask(v1::CheckRequest { context: Some(context), containers }).await.unwrap();
+        world
+            .try_ask(v1::CheckRequest { context: Some(context), containers, explain: false })
+            .await
+            .unwrap();
     }
     let site = world.stop().await;
 
