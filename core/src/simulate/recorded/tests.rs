@@ -163,8 +163,10 @@ fn an_image_that_was_not_resolved_is_decided_again() {
     let question = Recorded::read(&line).unwrap().question(from_lines).unwrap();
     assert_eq!(question.decide(&policy()).violations, {
         let mut violations = decision.violations;
-        if let crate::decide::Condition::Unavailable(cause) = &mut violations[0].condition {
-            "as recorded".clone_into(&mut cause.detail);
+        for violation in &mut violations {
+            if let crate::decide::Condition::Unavailable(cause) = &mut violation.condition {
+                "as recorded".clone_into(&mut cause.detail);
+            }
         }
         violations
     });
