@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_core::image::Reference;
 
-use crate::command::{attach, check, demo, rules, serve};
+use crate::command::{attach, check, demo, explain, rules, serve};
 
 /// Decides, from signed vulnerability findings, whether container images may run.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Serve(serve::Args),
     /// Ask a service whether an image may run. Exit status: 0 allow or audit, 2 deny, 1 no answer.
     Check(check::Args),
+    /// Ask as `check` does, and why the answer is what it is, and what would change it.
+    Explain(explain::Args),
     /// Attach a scanner's report to an image in its registry, signed as Notary Project does.
     Attach(attach::Args),
     /// Work with rule files.

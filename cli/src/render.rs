@@ -2,6 +2,7 @@
 
 mod exceptions;
 pub(crate) mod rules;
+pub(crate) mod explain;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;

@@ -13,6 +13,9 @@ mod demo;
 #[path = "it/check.rs"]
 mod check;
 #[cfg(test)]
+#[path = "it/explain.rs"]
+mod explain;
+#[cfg(test)]
 #[path = "it/serve.rs"]
 mod serve;
 #[cfg(test)]
@@ -27,3 +30,6 @@ mod operations;
 #[cfg(test)]
 #[path = "it/traces.rs"]
 mod traces;
+#[cfg(test)]
+#[path = "it/simulate.rs"]
+mod simulate;

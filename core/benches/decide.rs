@@ -3,7 +3,6 @@
 //! `cargo bench -p portcullis-core`. Ten rules are in scope whatever the number of rules, unless there
 //! is but one. docs/performance.md has figures and says how to read them.
 #![expect(
-    missing_docs,
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     reason = "a benchmark has no callers, and ends where something is wrong"

@@ -13,6 +13,7 @@ mod profile;
 mod walk;
 mod weigh;
 mod glass;
+mod recount;
 mod message;
 
 use std::collections::BTreeMap;
@@ -29,8 +30,11 @@ use crate::policy::{Exemption, Policy, Population, Target};
 pub use self::glass::MAX_JUSTIFICATION;
 pub(crate) use self::memo::Memo;
 pub(crate) use self::message::instant;
-pub use self::message::printable;
+pub use self::message::{
+    MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings, printable,
+};
 pub(crate) use self::profile::Profiles;
+pub(crate) use self::recount::{Counted, recount};
 
 /// The most findings that a violation names.
 pub const TOP_FINDINGS: usize = 20;

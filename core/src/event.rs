@@ -1,5 +1,6 @@
 //! A decision in, the record of it out.
 
+mod evidence;
 mod grounds;
 mod line;
 
@@ -10,14 +11,15 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::decide::{
-    Action, Context, Decision, MAX_JUSTIFICATION, Notice, NoticeKind, Violation, instant, printable,
+    Action, Context, Decision, MAX_JUSTIFICATION, Notice, NoticeKind, instant, printable,
 };
-use crate::evidence::{Evidence, Report, Subject};
-use crate::findings::Scanner;
+use crate::evidence::Subject;
 use crate::image::{Digest, Platform, Reference};
 
-pub use self::grounds::{Criteria, ExemptionRecord};
-use self::grounds::{criteria, exemption_record};
+pub use self::evidence::{EvidenceRecord, ReportRecord};
+use self::evidence::{evidence_record, is_cut};
+pub use self::grounds::{Criteria, ExemptionRecord, ViolationRecord};
+use self::grounds::{exemption_record, violation_record};
 pub use self::line::{Line, ReportLine, VexLine};
 
 /// The most violations that an event lists, the most exemptions, notices and manifests.
@@ -117,33 +119,6 @@ pub struct Event {
     pub duration_us: u64,
 }
 
-/// A violation in an event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ViolationRecord {
-    /// Name of the rule.
-    pub rule: String,
-    /// What the rule does about it.
-    pub action: Action,
-    /// The word for the condition.
-    pub condition: &'static str,
-    /// What the rule asks for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub criteria: Option<Criteria>,
-    /// Whether this is the one that decided.
-    pub deciding: bool,
-    /// The manifest.
-    pub subject: Option<Digest>,
-    /// Its platform, for a manifest of an index.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// Identifiers of the worst findings that count for it.
-    pub ids: Vec<String>,
-    /// How many findings count for it.
-    pub total: usize,
-    /// What is wrong, with the criteria that were used.
-    pub message: String,
-}
-
 /// A notice in an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NoticeRecord {
@@ -158,57 +133,6 @@ pub struct NoticeRecord {
     /// What else there is to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-}
-
-/// What was known of one manifest.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct EvidenceRecord {
-    /// The manifest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// Its platform, for a manifest of an index.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// The word for what was known.
-    pub status: &'static str,
-    /// The word for why it was rejected or unavailable.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// How long stale evidence could not be confirmed, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_ms: Option<u64>,
-    /// What else there is to say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// Where it was answered from.
-    pub source: &'static str,
-    /// When it was last confirmed with the registry.
-    #[serde(with = "time::serde::rfc3339")]
-    pub fetched_at: OffsetDateTime,
-    /// The reports that were used.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reports: Vec<ReportRecord>,
-    /// Digests of the manifests of the VEX documents that were used.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub vex: Vec<Digest>,
-}
-
-/// A report that was used.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ReportRecord {
-    /// Digest of its manifest.
-    pub digest: Digest,
-    /// Who looked.
-    pub scanner: Scanner,
-    /// When the scan finished.
-    #[serde(with = "time::serde::rfc3339")]
-    pub scanned_at: OffsetDateTime,
-    /// Subject of the certificate that signed it.
-    pub signer: String,
-    /// SHA-256 of that certificate, in hexadecimal.
-    pub signer_fingerprint: String,
-    /// The trust policy statement under which it is trusted.
-    pub trust_policy: String,
 }
 
 impl Event {
@@ -289,15 +213,6 @@ fn labels(
     labels.iter().take(MAX_LABELS).map(|(key, value)| (name(key), name(value))).collect()
 }
 
-/// Whether the record of `subject` does not have all of its evidence.
-fn is_cut(subject: &Subject) -> bool {
-    let named = subject.platform.as_ref().is_some_and(|own| platform(own) != *own);
-    let Evidence::Verified(reports) = &*subject.evidence else {
-        return named;
-    };
-    named || reports.len() > MAX_LISTED || reports.vex().len() > MAX_LISTED
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 const fn is_false(value: &bool) -> bool {
     !*value
@@ -312,21 +227,6 @@ fn platform(platform: &Platform) -> Platform {
         os: name(&platform.os),
         architecture: name(&platform.architecture),
         variant: platform.variant.as_deref().map(name),
-    }
-}
-
-fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord {
-    ViolationRecord {
-        rule: name(&violation.rule),
-        action: violation.action,
-        condition: violation.condition.as_str(),
-        criteria: criteria(&violation.condition),
-        deciding: violation.deciding,
-        subject: violation.subject,
-        platform: violation.platform.as_ref().map(platform),
-        ids: violation.findings().map(|finding| name(finding.id())).collect(),
-        total: violation.total(),
-        message: violation.message(image),
     }
 }
 
@@ -356,50 +256,6 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
         rule: notice.rule.as_deref().map(name),
         subject: notice.subject,
         detail: text,
-    }
-}
-
-fn evidence_record(subject: &Subject) -> EvidenceRecord {
-    let (mut reports, mut vex) = (Vec::new(), Vec::new());
-    if let Evidence::Verified(known) = &*subject.evidence {
-        reports = listed(known.iter(), |report| report_record(report));
-        vex = listed(known.vex(), |statements| statements.digest);
-    }
-    let (mut reason, mut age_ms) = (None, None);
-    match &*subject.evidence {
-        Evidence::Rejected(rejection) => reason = Some(rejection.reason.as_str()),
-        Evidence::Unavailable(cause) => reason = Some(cause.kind.as_str()),
-        Evidence::Stale { age } => {
-            age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        }
-        Evidence::Verified(_) | Evidence::Missing | Evidence::Withheld | Evidence::Unsupported => {}
-    }
-    EvidenceRecord {
-        digest: subject.digest,
-        platform: subject.platform.as_ref().map(platform),
-        status: subject.evidence.status(),
-        reason,
-        age_ms,
-        detail: subject.evidence.detail().map(|text| detail(&text)),
-        source: subject.source.as_str(),
-        fetched_at: subject.fetched_at,
-        reports,
-        vex,
-    }
-}
-
-fn report_record(report: &Report) -> ReportRecord {
-    let scanner = &report.findings.scanner;
-    ReportRecord {
-        digest: report.digest,
-        scanner: Scanner {
-            name: name(&scanner.name),
-            version: scanner.version.as_deref().map(name),
-        },
-        scanned_at: report.findings.scanned_at,
-        signer: name(&report.signer.subject),
-        signer_fingerprint: name(&report.signer.fingerprint),
-        trust_policy: name(&report.signer.policy),
     }
 }
 

@@ -10,7 +10,6 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::image::Digest;
 use crate::json;
-use crate::referrers::IN_TOTO;
 use crate::signature::Verified;
 
 mod error;
@@ -20,15 +19,23 @@ mod epss;
 mod packed;
 mod rating;
 mod draft;
+mod loose;
+mod content;
 mod trivy;
+mod grype;
+mod sarif;
+mod cyclonedx;
 mod cosign_vuln;
 mod vulns;
 mod in_toto;
+mod openvex;
 pub mod vex;
 pub mod statement;
 
+pub use content::{Content, REPORT_MEDIA_TYPES, VEX_MEDIA_TYPES};
 pub use epss::Epss;
 pub use error::FindingsError;
+pub(crate) use openvex::is_type as is_openvex;
 pub use packed::{FindingRef, Findings};
 pub use score::Score;
 pub use vex::Vex;
@@ -49,14 +56,18 @@ pub const MAX_SUBJECTS: usize = 1_024;
 pub const MAX_DIGESTS: usize = 32;
 /// The most results (scanned targets) that one Trivy report may list.
 pub const MAX_RESULTS: usize = 100_000;
+/// The most runs that one SARIF document may have.
+pub const MAX_RUNS: usize = 64;
+/// The most components that one CycloneDX document may list, at any depth.
+pub const MAX_COMPONENTS: usize = 100_000;
+/// The most statements that one VEX document may make.
+pub const MAX_STATEMENTS: usize = 10_000;
+/// The most products that one statement of a VEX document may name, and the most subcomponents that
+/// one of them may have.
+pub const MAX_PRODUCTS: usize = 1_024;
 
-/// Media types of a Trivy JSON report as a layer.
-pub const TRIVY_MEDIA_TYPES: [&str; 3] = [
-    "application/vnd.aquasecurity.trivy.report+json",
-    "application/vnd.trivy.report+json",
-    "application/json",
-];
-
+/// Predicate type of an OpenVEX document, which versions may follow: `/v0.2.0`.
+pub const OPENVEX: &str = "https://openvex.dev/ns";
 /// Predicate type of in-toto vulns v0.1.
 pub const VULNS_V0_1: &str = "https://in-toto.io/attestation/vulns/v0.1";
 /// Predicate type of in-toto vulns v0.2, which Defender publishes.
@@ -110,7 +121,7 @@ impl Severity {
     /// | `high`, `important` | high | all; Red Hat, SUSE |
     /// | `medium`, `moderate` | medium | all; Red Hat, SUSE, GitHub |
     /// | `low`, `minor`, `unimportant` | low | all; Debian (Trivy reads it as low too) |
-    /// | `negligible`, `none` | negligible | Ubuntu, Grype; CVSS |
+    /// | `negligible`, `none`, `info` | negligible | Ubuntu, Grype; CVSS; CycloneDX |
     ///
     /// Every other word, and `unknown`, is [`Severity::Unknown`]: it is not guessed.
     #[must_use]
@@ -120,7 +131,7 @@ impl Severity {
             "high" | "important" => Self::High,
             "medium" | "moderate" => Self::Medium,
             "low" | "minor" | "unimportant" => Self::Low,
-            "negligible" | "none" => Self::Negligible,
+            "negligible" | "none" | "info" => Self::Negligible,
             _ => Self::Unknown,
         }
     }
@@ -277,23 +288,31 @@ impl Scanner {
     }
 }
 
-/// Reads what a verified report says.
-///
-/// The format follows from the layer's media type: an in-toto statement (vulns v0.1 or v0.2, or
-/// cosign's vuln v1) or a Trivy JSON report. A statement must name the verified subject; a plain
-/// Trivy report is bound to it by the signed manifest, and the digests that it names itself are not
-/// compared, because they may be those of the index where the report is on a platform's manifest.
+/// Reads what a verified report says: findings.
 ///
 /// # Errors
-/// When the report is of no format that is read, is malformed or past a bound, is about something
-/// else, does not say when the scan finished, or did not cover the image.
+/// As [`read`], and when it is a VEX document.
 pub fn parse(report: &Verified) -> Result<Findings, FindingsError> {
-    read(&Input {
-        bytes: report.bytes(),
-        media_type: report.media_type(),
-        subject: report.subject(),
-        annotations: report.annotations(),
-    })
+    findings(&Input::of(report))
+}
+
+/// Reads what a verified document says.
+///
+/// The format follows from the layer's media type and the document's fields: an in-toto statement
+/// (vulns v0.1 or v0.2, cosign's vuln v1, or OpenVEX), JSON of Trivy or Grype, SARIF of Trivy or
+/// Grype, CycloneDX with vulnerabilities, or an OpenVEX document. A statement must name the verified
+/// subject; a plain report is bound to it by the signed manifest, and the digests that it names
+/// itself are not compared, because they may be those of the index where the report is on a
+/// platform's manifest.
+///
+/// SARIF and CycloneDX do not state for what systems the scan has no advisories, so that an image of
+/// one cannot be told from one without vulnerabilities.
+///
+/// # Errors
+/// When the document is of no format that is read, is malformed or past a bound, is about something
+/// else, does not say when the scan finished, or did not cover the image.
+pub fn read(report: &Verified) -> Result<Content, FindingsError> {
+    content::read(&Input::of(report))
 }
 
 /// What is read of a [`Verified`].
@@ -304,18 +323,21 @@ struct Input<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-fn read(input: &Input<'_>) -> Result<Findings, FindingsError> {
-    if input.bytes.len() > MAX_REPORT {
-        return Err(FindingsError::TooLarge { what: "bytes", limit: MAX_REPORT });
-    }
-    match bounded("bytes of media type", input.media_type, MAX_TEXT)? {
-        IN_TOTO => in_toto::read(input),
-        media_type if TRIVY_MEDIA_TYPES.contains(&media_type) => {
-            trivy::read(document(input.bytes)?)?.into_findings()
+impl<'a> Input<'a> {
+    fn of(report: &'a Verified) -> Self {
+        Self {
+            bytes: report.bytes(),
+            media_type: report.media_type(),
+            subject: report.subject(),
+            annotations: report.annotations(),
         }
-        "application/vnd.dsse.envelope.v1+json"
-        | "application/vnd.dev.sigstore.bundle.v0.3+json" => Err(FindingsError::Envelope),
-        media_type => Err(FindingsError::Format(media_type.to_owned())),
+    }
+}
+
+fn findings(input: &Input<'_>) -> Result<Findings, FindingsError> {
+    match content::read(input)? {
+        Content::Findings(findings) => Ok(findings),
+        Content::Vex(_) => Err(FindingsError::NotAReport("it is a VEX document".to_owned())),
     }
 }
 
@@ -356,22 +378,15 @@ fn time(field: &'static str, value: Option<&str>) -> Result<OffsetDateTime, Find
         .ok_or_else(|| FindingsError::Age { field, value: value.to_owned() })
 }
 
-/// What fuzz targets call.
+/// The time in a fact beside a finding. One that cannot be read, or at which nothing can have been, is
+/// not stated: rules say what that counts for, and the finding itself is none the less.
+fn moment(value: Option<&str>) -> Option<OffsetDateTime> {
+    time("time", value).ok()
+}
+
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
-pub mod fuzzing {
-    use super::*;
-
-    /// Reads `bytes` as a report of every format, and turns them into a statement.
-    pub fn report(bytes: &[u8]) {
-        let subject = Digest::of(b"");
-        for media_type in std::iter::once(IN_TOTO).chain(TRIVY_MEDIA_TYPES) {
-            let annotations = &BTreeMap::new();
-            let _ = read(&Input { bytes, media_type, subject, annotations });
-        }
-        let _ = statement::from_report(bytes, "image", subject);
-    }
-}
+pub mod fuzzing;
 
 #[cfg(test)]
 mod tests;

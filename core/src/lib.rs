@@ -20,6 +20,7 @@ pub mod findings;
 pub mod evidence;
 pub mod policy;
 pub mod decide;
+pub mod explain;
 pub mod event;
 pub mod simulate;
 pub mod ports;

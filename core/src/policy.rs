@@ -8,6 +8,7 @@ mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod mismatch;
 mod index;
 pub(crate) mod fields;
 mod schema;
@@ -30,6 +31,8 @@ use crate::image::Digest;
 
 pub use self::exemption::{BreakGlass, Exemption};
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
+pub(crate) use self::mismatch::Fit;
+pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
 pub use self::schema::schema;
@@ -449,7 +452,9 @@ pub mod fuzzing {
     pub fn rules(bytes: &[u8]) {
         if let Ok(text) = std::str::from_utf8(bytes) {
             let source = super::Source { file: "fuzz.yaml".to_owned(), text: text.to_owned() };
-            let _ = super::parse(&[source]);
+            if let Ok(policy) = super::parse(&[source]) {
+                let _ = policy.warnings_at(time::OffsetDateTime::UNIX_EPOCH);
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub const NOTARY_SIGNATURE: &str = "application/vnd.cncf.notary.signature";
 /// Annotation with the time at which an artifact was made (RFC 3339).
 pub const CREATED: &str = "org.opencontainers.image.created";
+/// Annotation that stands for [`CREATED`] in what ORAS pushed before OCI 1.1.
+pub const ARTIFACT_CREATED: &str = "org.opencontainers.artifact.created";
 /// Annotation with the predicate type of an in-toto statement.
 pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 

@@ -14,20 +14,22 @@ use time::OffsetDateTime;
 
 use crate::evidence::{Report, Statements};
 use crate::findings::{Findings, FindingsError, Vex, statement};
-use crate::image::{Digest, Reference};
+use crate::image::Digest;
 use crate::signature::Signer;
 
 /// What stands where a report has the subject of the certificate that signed it.
 const NOBODY: &str = "nobody: simulated";
 
-/// What a scanner's report file says about `image`, whoever wrote it.
+/// What a scanner's report file says, whoever wrote it. `made_at` is when the scan finished, where the
+/// report does not say it.
 ///
-/// Read are the formats of [`statement::from_report`]. For simulation alone: nothing is verified.
+/// Read is what [`crate::findings::statement::from_report`] reads. For simulation alone: nothing is
+/// verified.
 ///
 /// # Errors
 /// When the report is of no such format, malformed, past a bound, or did not cover the image.
-pub fn read_report(report: &[u8], image: &Reference) -> Result<Findings, FindingsError> {
-    statement::read_unverified(report, &image.name(), Digest::of(report))
+pub fn read_report(report: &[u8], made_at: OffsetDateTime) -> Result<Findings, FindingsError> {
+    statement::read_unverified(report, made_at)
 }
 
 /// `findings` as if a trusted signer had signed them. For simulation alone.

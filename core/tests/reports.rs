@@ -5,7 +5,6 @@ mod real {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use portcullis_core::evidence::Reason;
     use portcullis_core::findings::{FindingsError, statement};
     use portcullis_core::image::Digest;
     use serde_json::{Value, json};
@@ -65,19 +64,36 @@ mod real {
         assert_eq!(counts, BTreeMap::from([("medium".to_owned(), 4)]));
     }
 
+    /// A report as it is read without a statement around it, or with the time that it lacks.
+    #[track_caller]
+    fn check_dated(name: &str, pointer: &str, time: Value, expected: &[(&str, usize)]) {
+        let Some(bytes) = report(name) else { return };
+        let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+        let error = count(&bytes).map(|_| ()).unwrap_err();
+        assert!(matches!(error, FindingsError::Missing(_)), "{name}: {error}");
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        document.pointer_mut(parent).unwrap()[key] = time;
+        let expected = expected.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect();
+        assert_eq!(count(document.to_string().as_bytes()).unwrap(), expected, "{name}");
+    }
+
     #[test]
-    fn reports_of_other_formats_are_refused() {
-        for name in [
-            "grype-image.json",
-            "grype-image.sarif",
-            "grype-image.cdx.json",
-            "trivy-alpine-310.sarif",
-            "trivy-large.sarif",
-        ] {
-            let Some(bytes) = report(name) else { return };
-            let error = count(&bytes).unwrap_err();
-            assert!(matches!(error, FindingsError::Format(_)), "{name}: {error}");
-            assert_eq!(error.reason(), Reason::Malformed);
-        }
+    fn sarif_has_the_findings_of_its_scanner() {
+        let end = json!([{ "endTimeUtc": "2026-01-01T00:00:00Z" }]);
+        let large = [("critical", 4), ("high", 29), ("low", 2), ("medium", 10)];
+        check_dated("trivy-large.sarif", "/runs/0/invocations", end.clone(), &large);
+        let alpine = [("medium", 4)];
+        check_dated("trivy-alpine-310.sarif", "/runs/0/invocations", end.clone(), &alpine);
+        // Grype's `low` of a score of 8.2 says no more than the score.
+        let grype = [("critical", 1), ("high", 1)];
+        check_dated("grype-image.sarif", "/runs/0/invocations", end, &grype);
+    }
+
+    #[test]
+    fn grype_s_other_formats_have_its_findings() {
+        let found = [("critical", 1), ("low", 1)];
+        let time = json!("2026-01-01T00:00:00Z");
+        check_dated("grype-image.json", "/descriptor/timestamp", time, &found);
+        check("grype-image.cdx.json", &found);
     }
 }

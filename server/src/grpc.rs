@@ -208,12 +208,23 @@ async fn answer<C: Check>(
     request: v1::CheckRequest,
     deadline: Instant,
 ) -> Result<v1::CheckResponse, Status> {
+    let detail = convert::Detail::of(&request);
     let question = convert::question(request)?;
     let answer = tokio::time::timeout_at(deadline, checker.check(question, deadline))
         .await
         .map_err(|_elapsed| status::deadline_exceeded())?
         .map_err(|error| status::from_check(&error))?;
-    Ok(convert::answer(&answer))
+    match detail {
+        convert::Detail::Plain => Ok(convert::answer(&answer)),
+        convert::Detail::Explained => {
+            // It may take its time, which others must not wait for.
+            let explained = tokio::task::spawn_blocking(move || convert::explain(&answer));
+            tokio::time::timeout_at(deadline, explained)
+                .await
+                .map_err(|_elapsed| status::deadline_exceeded())?
+                .map_err(|error| status::lost(&error))
+        }
+    }
 }
 
 #[cfg(test)]

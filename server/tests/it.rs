@@ -21,6 +21,9 @@ mod faults;
 #[path = "it/distrust.rs"]
 mod distrust;
 #[cfg(test)]
+#[path = "it/formats.rs"]
+mod formats;
+#[cfg(test)]
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]
@@ -47,3 +50,6 @@ mod exemptions;
 #[cfg(test)]
 #[path = "it/break_glass.rs"]
 mod break_glass;
+#[cfg(test)]
+#[path = "it/cases.rs"]
+mod cases;

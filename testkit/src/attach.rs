@@ -25,6 +25,10 @@ use crate::report::{SCANNER, TrivyReport};
 
 /// Artifact type under which [`Artifact::trivy`] is attached.
 pub const TRIVY: &str = "application/vnd.aquasecurity.trivy.report+json";
+/// Artifact type under which [`Artifact::sarif`] is attached.
+pub const SARIF: &str = "application/sarif+json";
+/// Artifact type under which [`Artifact::grype`] is attached, for want of one of its own.
+pub const GRYPE: &str = "application/json";
 /// Annotation with the fingerprints of the certificates that signed.
 const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
 /// The empty config of an artifact (OCI image-spec, manifest.md).
@@ -74,6 +78,35 @@ impl Artifact {
             media_type: TRIVY.to_owned(),
             layer: report.to_json(name)?.into(),
             annotations: annotations(report)?,
+        })
+    }
+
+    /// The report as SARIF of Trivy. `name` is the image's name.
+    ///
+    /// # Errors
+    /// As [`Artifact::statement`].
+    pub fn sarif(report: &TrivyReport, name: &str) -> Result<Self, TestkitError> {
+        Ok(Self {
+            artifact_type: SARIF.to_owned(),
+            media_type: SARIF.to_owned(),
+            layer: report.to_sarif(name)?.into(),
+            annotations: annotations(report)?,
+        })
+    }
+
+    /// The report as Grype's JSON.
+    ///
+    /// # Errors
+    /// As [`Artifact::statement`].
+    pub fn grype(report: &TrivyReport) -> Result<Self, TestkitError> {
+        Ok(Self {
+            artifact_type: GRYPE.to_owned(),
+            media_type: GRYPE.to_owned(),
+            layer: report.to_grype()?.into(),
+            annotations: BTreeMap::from([(
+                CREATED.to_owned(),
+                report.scanned_at().format(&Rfc3339)?,
+            )]),
         })
     }
 }

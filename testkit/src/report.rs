@@ -1,4 +1,5 @@
-//! Findings in, reports as scanners write them out: Trivy's own JSON, and an in-toto statement.
+//! Findings in, reports as scanners write them out: Trivy's own JSON, an in-toto statement, and the
+//! formats beside these.
 
 use portcullis_core::findings::{Severity, VULNS_V0_2};
 use portcullis_core::image::Digest;
@@ -7,6 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::TestkitError;
+
+mod formats;
 
 /// The scanner that the reports name.
 pub(crate) const SCANNER: &str = "trivy";

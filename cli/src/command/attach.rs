@@ -38,7 +38,7 @@ const STEPS: u64 = 5;
 pub(crate) struct Args {
     /// The image that the report is about.
     image: String,
-    /// The scanner's report: Trivy JSON.
+    /// The scanner's report: JSON or SARIF of Trivy or Grype, or CycloneDX.
     #[arg(long, value_name = "FILE")]
     report: PathBuf,
     /// The private key to sign with, PEM.

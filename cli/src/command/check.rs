@@ -11,7 +11,16 @@ use crate::args::{self, Output};
 use crate::render::{self, Checked};
 
 /// The image must not run.
-const DENIED: u8 = 2;
+pub(crate) const DENIED: u8 = 2;
+
+/// How much an answer is to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What was decided.
+    Plain,
+    /// Also why.
+    Explained,
+}
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,6 +61,12 @@ pub(crate) struct Args {
     output: Output,
 }
 
+impl Args {
+    pub(crate) const fn output(&self) -> Output {
+        self.output
+    }
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -60,6 +75,15 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let output = args.output;
+    let checked = asked(args, Detail::Plain).await?;
+    let denied = checked.action() == v1::Action::Deny;
+    render::checks(&[checked], output)?;
+    Ok(if denied { ExitCode::from(DENIED) } else { ExitCode::SUCCESS })
+}
+
+/// Asks as the arguments say.
+pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked> {
     let Args {
         image,
         server,
@@ -70,7 +94,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pod_labels,
         break_glass,
         timeout,
-        output,
+        output: _,
     } = args;
     // Read here too, so that a mistyped name is named without a service.
     args::image(&image)?;
@@ -89,10 +113,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..v1::Context::default()
     };
     let client = Client::connect(&server, Duration::from_millis(timeout)).await?;
-    let checked = ask(&client, &image, context).await?;
-    let denied = checked.action() == v1::Action::Deny;
-    render::checks(&[checked], output)?;
-    Ok(if denied { ExitCode::from(DENIED) } else { ExitCode::SUCCESS })
+    ask_for(&client, &image, context, detail).await
 }
 
 /// Asks about one image and measures how long the answer takes.
@@ -101,8 +122,18 @@ pub(crate) async fn ask(
     image: &str,
     context: v1::Context,
 ) -> anyhow::Result<Checked> {
+    ask_for(client, image, context, Detail::Plain).await
+}
+
+async fn ask_for(
+    client: &Client,
+    image: &str,
+    context: v1::Context,
+    detail: Detail,
+) -> anyhow::Result<Checked> {
+    let explain = detail == Detail::Explained;
     let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
-    let request = v1::CheckRequest { context: Some(context), containers: vec![container] };
+    let request = v1::CheckRequest { context: Some(context), containers: vec![container], explain };
     let asked = Instant::now();
     let mut answer = client.check(request).await?;
     let took = asked.elapsed();

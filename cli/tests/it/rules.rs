@@ -82,6 +82,27 @@ fn a_shadowed_rule_is_a_warning() {
 }
 
 #[test]
+fn an_exemption_that_has_ended_is_a_warning() {
+    let exemption = "  exemptions:
+    - name: old
+      match: [{field: pod, operator: equals, values: [a]}]
+      until: 2020-01-01
+      owner: me
+      reason: none
+";
+    let (_folder, path) = file(format!("{GOOD}{exemption}"));
+    let ran = check(&[&path], &[]).ends_with(0);
+    assert!(ran.stdout.contains(":9:7: warning: exemption `old` ended at 2020-01-02"), "{ran:#?}");
+}
+
+#[test]
+fn the_schema_is_printed_as_it_is_shipped() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.schema.json");
+    let ran = run(&["rules", "schema"]).ends_with(0);
+    assert_eq!(ran.stdout, std::fs::read_to_string(shipped).unwrap());
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     check(&[&folder.path().join("none.yaml")], &[]).complains_of(&["none.yaml`", "No such file"]);

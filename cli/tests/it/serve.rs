@@ -57,8 +57,9 @@ fn events_are_written_when_it_ends() {
     let service = world.serve();
     service.check(world.image("clean"), &["--cluster", "c", "--workload", "Pod/p"]).ends_with(0);
     service.end("TERM").ends_with(0);
-    let event: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // The report that it names stands before it.
+    let lines = std::fs::read_to_string(path).unwrap();
+    let event: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert_eq!(event["action"], "allow");
     assert_eq!((&event["cluster"], &event["workload"]), (&"c".into(), &"p".into()));
 }

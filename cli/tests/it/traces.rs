@@ -48,7 +48,8 @@ async fn collector() -> (SocketAddr, Receiver<ExportTraceServiceRequest>) {
 async fn check(service: &str, image: &str, traceparent: &str) {
     let mut client = DecisionServiceClient::connect(service.to_owned()).await.unwrap();
     let container = Container { name: "main".to_owned(), image: image.to_owned() };
-    let mut request = Request::new(CheckRequest { context: None, containers: vec![container] });
+    let mut request =
+        Request::new(CheckRequest { context: None, containers: vec![container], explain: false });
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
     client.check(request).await.unwrap();
 }

@@ -19,9 +19,12 @@ pub(super) fn lift(
         return decision;
     }
     let denying = || decision.violations.iter().filter(|v| v.action == Action::Deny);
-    let entry = policy
-        .break_glass()
-        .iter()
+    let mut entries = Vec::new();
+    policy.break_glass_in_scope(target, |entry| entries.push(entry));
+    // In the order of the policy, in which they lie side by side.
+    entries.sort_unstable_by_key(|entry| std::ptr::from_ref(*entry));
+    let entry = entries
+        .into_iter()
         .find(|entry| denying().all(|violation| entry.lifts(&violation.rule, target)));
     match entry {
         Some(entry) => {

@@ -1,6 +1,7 @@
 //! Reports of several scanners in, one list of findings out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -33,18 +34,20 @@ pub(super) fn merge(reports: &[&Arc<Report>]) -> Findings {
 }
 
 /// A name of a vulnerability in upper case, and a package.
-type Name<'a> = (String, Option<&'a str>);
+type Name<'a> = (Cow<'a, str>, Option<&'a str>);
 
 #[derive(Default)]
 struct Merger<'a> {
     kept: Vec<Kept<'a>>,
-    named: HashMap<Name<'a>, Vec<usize>>,
+    numbers: HashMap<Name<'a>, usize>,
+    /// By number of a name, the places of those that have it.
+    places: Vec<Vec<usize>>,
 }
 
 struct Kept<'a> {
     finding: Merged<'a>,
-    /// The CVEs among its names, in upper case.
-    cves: BTreeSet<String>,
+    /// The CVEs among its names, in upper case, in order, each once.
+    cves: Vec<Cow<'a, str>>,
     /// The last report that it took one of.
     taken: usize,
 }
@@ -96,6 +99,15 @@ impl<'a> Merged<'a> {
     }
 }
 
+/// Most are so as they are, and are not copied.
+fn in_upper_case(id: &str) -> Cow<'_, str> {
+    if id.bytes().any(|b| b.is_ascii_lowercase()) {
+        id.to_ascii_uppercase().into()
+    } else {
+        id.into()
+    }
+}
+
 /// The earlier of two times, as far as they are stated.
 fn earliest<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
@@ -107,23 +119,30 @@ fn earliest<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
 impl Kept<'_> {
     /// Whether `other`, which has a name in common with it, may be the same vulnerability: they name
     /// the same CVEs, or at most one.
-    fn may_be(&self, other: &BTreeSet<String>) -> bool {
-        self.cves == *other || self.cves.union(other).nth(1).is_none()
+    fn may_be(&self, other: &[Cow<'_, str>]) -> bool {
+        match (self.cves.as_slice(), other) {
+            ([], [] | [_]) | ([_], []) => true,
+            (own, other) => own == other,
+        }
     }
 }
 
 impl<'a> Merger<'a> {
     fn add(&mut self, report: usize, finding: FindingRef<'a>) {
         let package = finding.package();
-        let names: Vec<Name<'a>> =
-            finding.ids().map(|id| (id.to_ascii_uppercase(), package)).collect();
-        let cves: BTreeSet<String> =
-            names.iter().map(|(id, _)| id).filter(|id| id.starts_with("CVE-")).cloned().collect();
+        let ids: Vec<Cow<'a, str>> = finding.ids().map(in_upper_case).collect();
+        let mut cves: Vec<_> = ids.iter().filter(|id| id.starts_with("CVE-")).cloned().collect();
+        cves.sort_unstable();
+        cves.dedup();
+        let names: Vec<usize> = ids.into_iter().map(|id| self.number((id, package))).collect();
         let place = self.same(report, finding, &names, &cves).unwrap_or(self.kept.len());
         match self.kept.get_mut(place) {
             Some(kept) => {
                 kept.finding.add(finding);
-                kept.cves.extend(cves);
+                // They are the same, or one of the two has none.
+                if kept.cves.is_empty() {
+                    kept.cves = cves;
+                }
                 kept.taken = report;
             }
             None => {
@@ -132,11 +151,21 @@ impl<'a> Merger<'a> {
             }
         }
         for name in names {
-            let places = self.named.entry(name).or_default();
-            if places.len() < MAX_NAMESAKES && !places.contains(&place) {
+            if let Some(places) = self.places.get_mut(name)
+                && places.len() < MAX_NAMESAKES
+                && !places.contains(&place)
+            {
                 places.push(place);
             }
         }
+    }
+
+    /// Looked up once, to find those that have the name and to become one of them.
+    fn number(&mut self, name: Name<'a>) -> usize {
+        *self.numbers.entry(name).or_insert_with(|| {
+            self.places.push(Vec::new());
+            self.places.len() - 1
+        })
     }
 
     /// The place of the vulnerability among those that have none of `report` yet: rather one of the
@@ -145,10 +174,10 @@ impl<'a> Merger<'a> {
         &self,
         report: usize,
         finding: FindingRef<'_>,
-        names: &[Name<'a>],
-        cves: &BTreeSet<String>,
+        names: &[usize],
+        cves: &[Cow<'_, str>],
     ) -> Option<usize> {
-        let places = names.iter().filter_map(|name| self.named.get(name)).flatten();
+        let places = names.iter().filter_map(|name| self.places.get(*name)).flatten();
         places
             .filter_map(|place| Some((*place, self.kept.get(*place)?)))
             .filter(|(_, kept)| kept.taken != report && kept.may_be(cves))

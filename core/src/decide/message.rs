@@ -1,5 +1,8 @@
 //! A violation in, a sentence for people out.
 
+mod condition;
+mod denial;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -7,9 +10,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Condition, MAX_MESSAGE, Notice, NoticeKind, Violation};
-use crate::findings::{FindingRef, Severity};
+use crate::evidence::Cause;
+use crate::findings::{FindingRef, FixState};
 use crate::image::Reference;
-use crate::policy::Population;
+
+pub use self::denial::{MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings};
 
 /// The most findings that a message names.
 const NAMED: usize = 5;
@@ -36,56 +41,28 @@ impl Violation {
     /// have no control characters.
     #[must_use]
     pub fn reason(&self) -> String {
-        match &self.condition {
-            Condition::MaxAllowed { population, level, limit, count } => {
-                let fix = match population {
-                    Population::All => "",
-                    Population::Fixable => " with a fix",
-                    Population::Unfixable => " without a fix",
-                };
-                let what = match level {
-                    Severity::Unknown => format!("{count} CVEs of unknown severity{fix}"),
-                    level => format!("{count} {level} or higher CVEs{fix}"),
-                };
-                format!("Image contains {what}, which is more than the allowed count of: {limit}")
-            }
-            Condition::Forbidden { id } => {
-                format!(
-                    "Image contains a vulnerability that is forbidden by policy: {}",
-                    printable(id, MAX_DETAIL)
-                )
-            }
-            Condition::UntrustedImage => {
-                "The image is none of those that may be used by policy".to_owned()
-            }
-            Condition::Unscanned => "Unscanned images are not allowed by policy".to_owned(),
-            Condition::Unsupported => {
-                "Unscanned images are not allowed by policy, and this registry is not configured \
-                 for vulnerability reports"
-                    .to_owned()
-            }
-            Condition::Rejected(rejection) => format!(
-                "The vulnerability report of the image cannot be trusted: {}",
-                printable(&rejection.to_string(), MAX_DETAIL)
-            ),
-            Condition::Stale { scanned_at, max_age } => format!(
-                "The last vulnerability scan of the image is too old: it finished at {}, more \
-                 than {} ago",
-                instant(*scanned_at),
-                span(*max_age)
-            ),
-            Condition::Unconfirmed { age } => format!(
-                "The vulnerability report of the image could not be confirmed with the registry \
-                 for {}",
-                span(*age)
-            ),
-            Condition::Withheld => {
-                "The vulnerability report of the image was there before and is gone".to_owned()
-            }
-            Condition::Unavailable(cause) => format!(
-                "It could not be found out whether the image has vulnerabilities: {}",
-                printable(&cause.to_string(), MAX_DETAIL)
-            ),
+        self.condition.reason()
+    }
+
+    /// What to do about it, for people.
+    #[must_use]
+    pub fn cure(&self) -> &'static str {
+        let has_fix = |finding: FindingRef<'_>| {
+            finding.fix_state() == FixState::Fixed || finding.fixed().len() > 0
+        };
+        if self.total() > 0 && !self.findings().any(has_fix) {
+            return "there is no fix for what is named: replace the packages or the base image, or \
+                    ask for an exemption";
+        }
+        self.condition.cure()
+    }
+
+    /// When the newest scan finished whose findings count; `None` where it is not about findings.
+    #[must_use]
+    pub fn scanned_at(&self) -> Option<OffsetDateTime> {
+        match self.condition {
+            Condition::Stale { scanned_at, .. } => Some(scanned_at),
+            _ => self.worst.scanned_at(),
         }
     }
 
@@ -123,7 +100,7 @@ impl Notice {
             }
             NoticeKind::Unavailable(cause) => format!(
                 "it could not be found out whether the image has vulnerabilities: {}",
-                printable(&cause.to_string(), MAX_DETAIL)
+                failure(cause)
             ),
             NoticeKind::OutOfScope => "no rule is in scope".to_owned(),
             NoticeKind::UnsupportedRegistry => {
@@ -158,6 +135,11 @@ impl Notice {
         };
         format!("{platform}{what}{passed}")
     }
+}
+
+/// What failed, and how exactly.
+fn failure(cause: &Cause) -> String {
+    format!("{} ({})", condition::of_kind(cause.kind), printable(&cause.detail, MAX_DETAIL))
 }
 
 /// `CVE-2024-1234 (critical) in openssl 3.0.1 -> 3.0.2`, as far as that is stated.

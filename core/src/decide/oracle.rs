@@ -8,6 +8,7 @@ mod about;
 mod answer;
 mod case;
 mod draws;
+mod explained;
 mod lineage;
 mod merged;
 mod properties;

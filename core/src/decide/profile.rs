@@ -159,6 +159,11 @@ impl Profile {
         self.cleared = self.places().filter_map(by).collect();
     }
 
+    /// When the newest scan finished.
+    pub(super) fn scanned_at(&self) -> Option<OffsetDateTime> {
+        self.reports.first().map(|report| report.findings.scanned_at)
+    }
+
     fn findings(&self) -> Option<&Findings> {
         match &self.merged {
             Some(findings) => Some(findings),

@@ -1,5 +1,6 @@
 //! Decisions by name.
 
+mod denials;
 mod evidence;
 mod messages;
 

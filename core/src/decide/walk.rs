@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use time::OffsetDateTime;
 
 use super::profile::{Profile, is_limited};
 use super::{Clock, Condition, TOP_FINDINGS};
@@ -23,6 +24,11 @@ impl Worst {
     pub(super) fn new(profile: &Arc<Profile>, places: &[u32]) -> Self {
         let kept = places.iter().take(TOP_FINDINGS).copied().collect();
         Self { profile: Some(Arc::clone(profile)), places: kept, total: places.len() }
+    }
+
+    /// When the newest scan finished that they are of.
+    pub(super) fn scanned_at(&self) -> Option<OffsetDateTime> {
+        self.profile.as_deref()?.scanned_at()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = FindingRef<'_>> + Clone {

@@ -1,13 +1,40 @@
-//! What a decision rests on besides reports in, the records of it out: the criteria of rules, and
-//! exemptions.
+//! What a decision rests on besides reports in, the records of it out: violations with the criteria of
+//! rules, and exemptions.
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{detail, name, platform};
-use crate::decide::{Applied, Condition};
+use crate::decide::{Action, Applied, Condition, Violation};
 use crate::findings::Severity;
-use crate::image::{Digest, Platform};
+use crate::image::{Digest, Platform, Reference};
+
+/// A violation in an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ViolationRecord {
+    /// Name of the rule.
+    pub rule: String,
+    /// What the rule does about it.
+    pub action: Action,
+    /// The word for the condition.
+    pub condition: &'static str,
+    /// What the rule asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<Criteria>,
+    /// Whether this is the one that decided.
+    pub deciding: bool,
+    /// The manifest.
+    pub subject: Option<Digest>,
+    /// Its platform, for a manifest of an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Identifiers of the worst findings that count for it.
+    pub ids: Vec<String>,
+    /// How many findings count for it.
+    pub total: usize,
+    /// What is wrong, with the criteria that were used.
+    pub message: String,
+}
 
 /// What a rule asks for, where its condition has a number or a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,6 +88,21 @@ pub struct ExemptionRecord {
     pub ids: Vec<String>,
     /// How many findings it keeps from counting.
     pub total: usize,
+}
+
+pub(super) fn violation_record(violation: &Violation, image: &Reference) -> ViolationRecord {
+    ViolationRecord {
+        rule: name(&violation.rule),
+        action: violation.action,
+        condition: violation.condition.as_str(),
+        criteria: criteria(&violation.condition),
+        deciding: violation.deciding,
+        subject: violation.subject,
+        platform: violation.platform.as_ref().map(platform),
+        ids: violation.findings().map(|finding| name(finding.id())).collect(),
+        total: violation.total(),
+        message: violation.message(image),
+    }
 }
 
 pub(super) fn criteria(condition: &Condition) -> Option<Criteria> {

@@ -1,8 +1,9 @@
 //! Events of decisions, as a sink reads them.
 
+use super::grounds::criteria;
 use super::*;
 use crate::decide::{Applied, Condition, Lifted, decide};
-use crate::evidence::{Reason, Rejection, Source};
+use crate::evidence::{Evidence, Reason, Rejection, Source};
 use crate::findings::Severity;
 use crate::policy::{self, Policy};
 use time::macros::datetime;

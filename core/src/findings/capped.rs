@@ -21,6 +21,16 @@ impl<T, const MAX: usize> Capped<T, MAX> {
         Ok(self.0)
     }
 
+    /// The entry at `place`.
+    pub(super) fn get(&self, place: usize) -> Option<&T> {
+        self.0.get(place)
+    }
+
+    /// How many were kept.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The entries that were kept, for whom the bound is checked later.
     pub(super) fn kept(self) -> Vec<T> {
         self.0

@@ -2,21 +2,23 @@
 //! within it out.
 //!
 //! Fields as in `specs/COSIGN_VULN_ATTESTATION_SPEC.md` of sigstore/cosign. The result is whatever
-//! the scanner writes; Trivy's is read.
+//! the scanner writes, in any of the formats that stand by themselves.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Findings, FindingsError, Scanner, part, time, trivy};
+use super::{Findings, FindingsError, Scanner, content, part, time};
 
 pub(super) fn read(predicate: &RawValue) -> Result<Findings, FindingsError> {
     let Predicate { scanner, metadata } = part(predicate)?;
     let result = scanner.result.ok_or(FindingsError::Missing("predicate.scanner.result"))?;
-    let report = trivy::read(result)?;
-    let version = report.version.or(scanner.version);
+    let mut scan = content::scan(result)?;
+    if scan.scanner.version.is_none() {
+        scan.scanner = Scanner::new(&scan.scanner.name, scanner.version.as_deref())?;
+    }
+    // The time that was attested, whatever the scanner's own document states.
     let finished = metadata.and_then(|m| m.scan_finished_on);
-    let scanned_at = time("metadata.scanFinishedOn", finished.as_deref())?;
-    Ok(Findings::new(Scanner::new(trivy::NAME, version.as_deref())?, scanned_at, report.list))
+    Ok(scan.finished_at(time("metadata.scanFinishedOn", finished.as_deref())?))
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,13 @@
 //! Why a report gives no findings, and what kind of fault that is.
 
-use super::{COSIGN_VULN_V1, VULNS_V0_1, VULNS_V0_2};
 use crate::evidence::Reason;
 use crate::image::Digest;
 use crate::json::JsonError;
+
+/// The formats that are read, for messages.
+const EXPECTED: &str = "an in-toto statement with predicate vulns v0.1 or v0.2, cosign's vuln v1 or \
+                        OpenVEX, a Trivy JSON report of schema version 2, a Grype JSON report, SARIF \
+                        of Trivy or Grype, CycloneDX with vulnerabilities, or an OpenVEX document";
 
 /// Why a report gives no findings.
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +24,15 @@ pub enum FindingsError {
     #[error("the report cannot be read")]
     Malformed(#[source] JsonError),
     /// A format that is not read, whatever it holds.
-    #[error(
-        "`{0}` is not a findings format that is read: expected an in-toto statement with predicate \
-         {VULNS_V0_2}, {VULNS_V0_1} or {COSIGN_VULN_V1}, or a Trivy JSON report of schema version 2"
-    )]
+    #[error("`{0}` is not a findings format that is read: expected {EXPECTED}")]
     Format(String),
+    /// A document that is no scanner's report, and does not claim to be one: a bill of materials, or
+    /// what a tool of another kind found.
+    #[error("the document is not a findings report, {0}: expected {EXPECTED}")]
+    NotAReport(String),
+    /// A VEX document that cannot be used. Nothing is cleared by it.
+    #[error("the VEX document cannot be used")]
+    Vex(#[source] Box<Self>),
     /// A signed envelope where the report itself is expected.
     #[error("the report is a DSSE envelope: expected the statement itself, signed by its manifest")]
     Envelope,
@@ -78,10 +86,12 @@ impl FindingsError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
+            Self::Vex(source) => source.reason(),
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::WrongSubject { .. } => Reason::WrongSubject,
             Self::Malformed(_)
             | Self::Format(_)
+            | Self::NotAReport(_)
             | Self::Envelope
             | Self::Announced { .. }
             | Self::Missing(_)

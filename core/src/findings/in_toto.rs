@@ -1,4 +1,4 @@
-//! An in-toto statement in, the findings of its predicate out: if it is about the verified subject.
+//! An in-toto statement in, what its predicate says out: if it is about the verified subject.
 //!
 //! Fields as in `spec/v1/statement.md` of in-toto/attestation.
 
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::capped::Capped;
 use super::{
-    COSIGN_VULN_V1, Findings, FindingsError, Input, MAX_DIGESTS, MAX_SUBJECTS, MAX_TEXT,
-    VULNS_V0_1, VULNS_V0_2, bounded, cosign_vuln, document, vulns,
+    COSIGN_VULN_V1, Content, FindingsError, Input, MAX_DIGESTS, MAX_SUBJECTS, MAX_TEXT, VULNS_V0_1,
+    VULNS_V0_2, bounded, cosign_vuln, document, openvex, vulns,
 };
 use crate::image::Digest;
 use crate::referrers::PREDICATE_TYPE;
@@ -21,7 +21,7 @@ pub(super) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
 /// `_type` of a statement of version 0.1, which differs in nothing that is read.
 const STATEMENT_V0_1: &str = "https://in-toto.io/Statement/v0.1";
 
-pub(super) fn read(input: &Input<'_>) -> Result<Findings, FindingsError> {
+pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
     let raw: Raw<'_> = document(input.bytes)?;
     if raw.payload_type.is_some() {
         return Err(FindingsError::Envelope);
@@ -42,8 +42,13 @@ pub(super) fn read(input: &Input<'_>) -> Result<Findings, FindingsError> {
     check_subject(raw.subject.unwrap_or_default(), input.subject)?;
     let predicate = raw.predicate.ok_or(FindingsError::Missing("predicate"))?;
     match predicate_type {
-        VULNS_V0_1 | VULNS_V0_2 => vulns::read(predicate),
-        COSIGN_VULN_V1 => cosign_vuln::read(predicate),
+        VULNS_V0_1 | VULNS_V0_2 => vulns::read(predicate).map(Content::Findings),
+        COSIGN_VULN_V1 => cosign_vuln::read(predicate).map(Content::Findings),
+        vex if openvex::is_type(vex) => {
+            openvex::read(predicate, input.subject, openvex::Unnamed::Subject)
+                .map(Content::Vex)
+                .map_err(|error| FindingsError::Vex(Box::new(error)))
+        }
         other => Err(FindingsError::Format(other.to_owned())),
     }
 }

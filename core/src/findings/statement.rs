@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use super::content::JSON;
 use super::in_toto::STATEMENT_V1;
-use super::vulns::TRIVY_URI;
+use super::vulns::scanner_uri;
 use super::{
-    Finding, Findings, FindingsError, FixState, Input, MAX_REPORT, MAX_TEXT, Scanner, Score,
-    VULNS_V0_2, bounded, document, read, trivy,
+    Analysis, Epss, Finding, Findings, FindingsError, FixState, Input, MAX_REPORT, MAX_TEXT,
+    Scanner, Score, VULNS_V0_2, bounded, findings,
 };
 use crate::image::Digest;
-use crate::referrers::IN_TOTO;
+use crate::referrers::CREATED;
 
 /// An in-toto statement v1 with a vulns v0.2 predicate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,38 +33,37 @@ pub struct Statement {
     pub findings: usize,
 }
 
-/// Turns a scanner's report, a Trivy JSON file of schema version 2, into a statement about
-/// `subject`, which is called `name` in it. Read back by [`super::parse`], it gives the findings
-/// that the report itself gives.
+/// Turns a scanner's report, in any format that is read, into a statement about `subject`, which is
+/// called `name` in it. Read back by [`super::parse`], it gives the findings that the report itself
+/// gives.
 ///
-/// What the report does not say is not made up: `scanner.db` is empty, because Trivy does not write
-/// when its database was updated, and the scan starts when it ends.
+/// What the report does not say is not made up: `scanner.db` is empty, because not every scanner
+/// writes when its database was updated, and the scan starts when it ends.
 ///
 /// # Errors
 /// When the report is of another format, is malformed or past a bound, does not say when it was
 /// made, or did not cover the image.
 pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Statement, FindingsError> {
     let too_large = FindingsError::TooLarge { what: "bytes", limit: MAX_REPORT };
-    if report.len() > MAX_REPORT {
-        return Err(too_large);
-    }
     let name = bounded("bytes of subject name", name, MAX_TEXT)?;
-    let report = trivy::read(document(report)?)?;
-    let created_at = report.created_at.clone();
-    let findings = report.into_findings()?;
+    let annotations = &BTreeMap::new();
+    let findings = findings(&Input { bytes: report, media_type: JSON, subject, annotations })?;
     let scanned_at = findings.scanned_at;
+    let finished = written(scanned_at)?;
+    let scanner = findings.scanner.name.as_str();
+    let results = findings.iter().map(|f| result(&f.to_finding(), scanner));
     let statement = json!({
         "_type": STATEMENT_V1,
         "subject": [{ "name": name, "digest": { "sha256": subject.hex() } }],
         "predicateType": VULNS_V0_2,
         "predicate": {
             "scanner": {
-                "uri": TRIVY_URI,
+                "uri": scanner_uri(scanner),
                 "version": findings.scanner.version,
                 "db": {},
-                "result": findings.iter().map(|f| result(&f.to_finding())).collect::<Vec<_>>(),
+                "result": results.collect::<Result<Vec<_>, _>>()?,
             },
-            "metadata": { "scanStartedOn": created_at, "scanFinishedOn": created_at },
+            "metadata": { "scanStartedOn": finished, "scanFinishedOn": finished },
         },
     });
     let bytes = statement.to_string().into_bytes();
@@ -75,22 +76,27 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
 }
 
 /// What a scanner's report file says that nobody signed: for simulation alone, never for a decision
-/// of the service. It takes what [`from_report`] takes.
+/// of the service. `made_at` is when the scan finished, where the report does not say it.
 pub(crate) fn read_unverified(
     report: &[u8],
-    name: &str,
-    subject: Digest,
+    made_at: OffsetDateTime,
 ) -> Result<Findings, FindingsError> {
-    let statement = from_report(report, name, subject)?;
-    let annotations = &BTreeMap::new();
-    read(&Input { bytes: &statement.bytes, media_type: IN_TOTO, subject, annotations })
+    let annotations = &BTreeMap::from([(CREATED.to_owned(), written(made_at)?)]);
+    // It is attached to nothing, and so a statement about something is not read.
+    let subject = Digest::of(report);
+    findings(&Input { bytes: report, media_type: JSON, subject, annotations })
+}
+
+/// A time as RFC 3339 has it.
+fn written(at: OffsetDateTime) -> Result<String, FindingsError> {
+    at.format(&Rfc3339).map_err(|_| FindingsError::Age { field: "time", value: at.to_string() })
 }
 
 /// A finding as a result of the predicate.
 ///
 /// The severity is the scanner's own and stands alone in `severity`, where the worst counts. The
 /// score of another source may be higher, so it is only an annotation.
-fn result(finding: &Finding) -> Value {
+fn result(finding: &Finding, scanner: &str) -> Result<Value, FindingsError> {
     let annotations = Annotations {
         package: finding.package.as_deref(),
         installed_version: finding.installed.as_deref(),
@@ -100,15 +106,20 @@ fn result(finding: &Finding) -> Value {
         aliases: &finding.aliases,
         severity: finding.severity.as_str(),
         cvss_score: finding.score,
+        published: finding.published.map(written).transpose()?,
+        first_seen: finding.first_seen.map(written).transpose()?,
+        epss: finding.epss,
+        known_exploited: finding.known_exploited,
+        analysis: finding.analysis,
     };
-    json!({
+    Ok(json!({
         "id": finding.id,
-        "severity": [{ "method": trivy::NAME, "score": finding.severity.as_str() }],
+        "severity": [{ "method": scanner, "score": finding.severity.as_str() }],
         "annotations": [annotations],
-    })
+    }))
 }
 
-/// The keys of carabiner-dev/osv, and `fix_state` and `cvss_score`.
+/// The keys of carabiner-dev/osv, and from `fix_state` on those of what it has no key for.
 #[derive(serde::Serialize)]
 struct Annotations<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +137,16 @@ struct Annotations<'a> {
     severity: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cvss_score: Option<Score>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epss: Option<Epss>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known_exploited: Option<bool>,
+    #[serde(skip_serializing_if = "Analysis::is_affected")]
+    analysis: Analysis,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

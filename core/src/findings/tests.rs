@@ -2,8 +2,10 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "documents are passed as they are written")]
 
+use super::content::JSON;
 use super::*;
 use crate::evidence::Reason;
+use crate::referrers::IN_TOTO;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -14,6 +16,11 @@ mod trivy_report;
 mod normal_form;
 mod times;
 mod statement_of_a_report;
+mod grype_report;
+mod sarif_documents;
+mod cyclonedx_documents;
+mod vex_documents;
+mod facts;
 
 const HEX: &str = "fe4fe40ac7250263c5dbe1cf3138912f3f416140aa248637a60d65fe22c47da4";
 const TIME: &str = "2026-03-01T10:00:00.123456789Z";
@@ -29,7 +36,7 @@ fn read_as(
         .map(|a| (crate::referrers::PREDICATE_TYPE.to_owned(), a.to_owned()))
         .into_iter()
         .collect();
-    read(&Input {
+    findings(&Input {
         bytes: report.as_bytes(),
         media_type,
         subject: format!("sha256:{HEX}").parse().unwrap(),
@@ -92,7 +99,7 @@ fn check(read: Result<Findings, FindingsError>, expected: Value) {
 }
 
 #[track_caller]
-fn refused(read: Result<Findings, FindingsError>, message: &str) -> Reason {
+fn refused<T: fmt::Debug>(read: Result<T, FindingsError>, message: &str) -> Reason {
     let error = read.unwrap_err();
     let mut chain = error.to_string();
     let mut source = std::error::Error::source(&error);

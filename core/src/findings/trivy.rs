@@ -9,36 +9,17 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::capped::Capped;
+use super::content::Scan;
 use super::draft::Draft;
 use super::rating::Ratings;
 use super::score::Score;
-use super::{
-    Finding, Findings, FindingsError, FixState, MAX_FINDINGS, MAX_LIST, MAX_RESULTS, Scanner, part,
-    time,
-};
+use super::{FindingsError, FixState, MAX_FINDINGS, MAX_LIST, MAX_RESULTS, Scanner, moment, part};
 
 /// The name of the scanner in every format that carries its reports.
 pub(super) const NAME: &str = "trivy";
 
-/// What a Trivy report says, without the time, which other formats state elsewhere.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) version: Option<String>,
-    pub(super) created_at: Option<String>,
-    pub(super) list: Vec<Finding>,
-}
-
-impl Report {
-    /// The findings of a report that stands by itself.
-    pub(super) fn into_findings(self) -> Result<Findings, FindingsError> {
-        let scanner = Scanner::new(NAME, self.version.as_deref())?;
-        let scanned_at = time("CreatedAt", self.created_at.as_deref())?;
-        Ok(Findings::new(scanner, scanned_at, self.list))
-    }
-}
-
 /// Reads a report. It must have covered the image: see [`check_coverage`].
-pub(super) fn read(document: &RawValue) -> Result<Report, FindingsError> {
+pub(super) fn read(document: &RawValue) -> Result<Scan, FindingsError> {
     let Version { schema_version } = part(document)?;
     match schema_version {
         Some(2) => {}
@@ -63,7 +44,12 @@ pub(super) fn read(document: &RawValue) -> Result<Report, FindingsError> {
             list.push(vulnerability.into_draft().finish()?);
         }
     }
-    Ok(Report { version: raw.trivy.and_then(|t| t.version), created_at: raw.created_at, list })
+    let version = raw.trivy.and_then(|t| t.version);
+    Ok(Scan {
+        scanner: Scanner::new(NAME, version.as_deref())?,
+        finished: ("CreatedAt", raw.created_at),
+        list,
+    })
 }
 
 /// Refuses a report in which nothing found does not mean that nothing is there.
@@ -147,6 +133,7 @@ struct Vulnerability {
     installed_version: Option<String>,
     fixed_version: Option<String>,
     status: Option<String>,
+    published_date: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +157,7 @@ impl Vulnerability {
             installed: self.installed_version,
             fixed: self.fixed_version.into_iter().collect(),
             fix_state: fix_state(self.status.as_deref().unwrap_or_default()),
+            published: moment(self.published_date.as_deref()),
             ..Draft::default()
         }
     }

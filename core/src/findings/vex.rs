@@ -78,14 +78,24 @@ impl Vex {
 impl Statement {
     /// Whether it is about `finding`: one of its names is one of the finding's, and its package is
     /// among those named. A finding without a package URL is only covered by a statement about the
-    /// whole image.
+    /// whole image. Where both name CVEs, one of these must be the same: an advisory that they share
+    /// may be about several.
     #[must_use]
     pub fn is_about(&self, finding: FindingRef<'_>) -> bool {
-        self.ids.iter().any(|id| finding.is(id))
+        self.names(finding)
             && (self.packages.is_empty()
                 || finding.purl().is_some_and(|purl| {
                     self.packages.iter().any(|package| is_version_of(purl, package))
                 }))
+    }
+}
+
+impl Statement {
+    fn names(&self, finding: FindingRef<'_>) -> bool {
+        let is_cve =
+            |id: &str| id.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("CVE-"));
+        let by_cve = self.ids.iter().any(|id| is_cve(id)) && finding.ids().any(is_cve);
+        self.ids.iter().any(|id| (!by_cve || is_cve(id)) && finding.is(id))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Fields as in `spec/predicates/vulns.md` and `vulns_02.md` of in-toto/attestation, in the shapes
 //! that are seen: the body of a result directly in it or, as v0.1 has it, in its `vulnerability`;
-//! `severity` and `annotations` as list or object; keys in snake case or camel case.
+//! `severity` and `annotations` as list or object; keys in snake case or camel case; and a scanner's
+//! own document where the list of results should be.
 
 use std::fmt;
 
@@ -10,30 +11,37 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 use super::capped::Capped;
 use super::draft::Draft;
 use super::rating::Ratings;
 use super::score::Score;
 use super::{
-    Findings, FindingsError, FixState, MAX_FINDINGS, MAX_LIST, Scanner, part, time, trivy,
+    Analysis, Epss, Findings, FindingsError, FixState, MAX_FINDINGS, MAX_LIST, Scanner, content,
+    grype, loose, part, time, trivy,
 };
 
-/// URI of Trivy in a predicate, without its version.
-pub(super) const TRIVY_URI: &str = "pkg:github/aquasecurity/trivy";
+/// The scanners that are known by a short name in other formats, and their URIs in a predicate,
+/// without version.
+const URIS: [(&str, &str); 2] =
+    [(trivy::NAME, "pkg:github/aquasecurity/trivy"), (grype::NAME, "pkg:github/anchore/grype")];
 
 pub(super) fn read(predicate: &RawValue) -> Result<Findings, FindingsError> {
-    let Predicate { scanner, metadata } = part(predicate)?;
+    let Predicate { scanner, metadata }: Predicate<'_> = part(predicate)?;
     let uri = scanner.uri.unwrap_or_default();
-    let name = name(uri.trim());
+    let name = scanner_name(uri.trim());
     if name.is_empty() {
         return Err(FindingsError::Missing("predicate.scanner.uri"));
     }
     let finished = metadata.and_then(|m| m.scan_finished_on);
     let scanned_at = time("metadata.scanFinishedOn", finished.as_deref())?;
     // An empty list says that nothing was found; no list says nothing.
-    let results = scanner.result.ok_or(FindingsError::Missing("predicate.scanner.result"))?;
-    let list = results
+    let result = scanner.result.ok_or(FindingsError::Missing("predicate.scanner.result"))?;
+    if result.get().starts_with('{') {
+        return Ok(content::scan(result)?.finished_at(scanned_at));
+    }
+    let list = part::<Capped<Entry, MAX_FINDINGS>>(result)?
         .within("findings")?
         .into_iter()
         .map(|entry| entry.into_draft().finish())
@@ -43,25 +51,32 @@ pub(super) fn read(predicate: &RawValue) -> Result<Findings, FindingsError> {
 
 /// The scanner that a URI names, whatever its version: a package URL may end in `@version`. Two
 /// versions of a scanner are the same scanner, whose newest report counts.
-fn name(uri: &str) -> &str {
+pub(super) fn scanner_name(uri: &str) -> &str {
     let name = match uri.split_once('@') {
         Some((name, _)) if uri.starts_with("pkg:") => name,
         _ => uri,
     };
-    if name == TRIVY_URI { trivy::NAME } else { name }
+    URIS.iter().find(|(_, uri)| *uri == name).map_or(name, |(name, _)| name)
+}
+
+/// The URI of the scanner of that name.
+pub(super) fn scanner_uri(name: &str) -> &str {
+    URIS.iter().find(|(known, _)| *known == name).map_or(name, |(_, uri)| uri)
 }
 
 #[derive(Deserialize)]
-struct Predicate {
-    scanner: RawScanner,
+struct Predicate<'a> {
+    #[serde(borrow)]
+    scanner: RawScanner<'a>,
     metadata: Option<Metadata>,
 }
 
 #[derive(Deserialize)]
-struct RawScanner {
+struct RawScanner<'a> {
     uri: Option<String>,
     version: Option<String>,
-    result: Option<Capped<Entry, MAX_FINDINGS>>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +126,11 @@ impl Entry {
             installed: facts.installed_version,
             fixed: facts.fixed_version.0,
             fix_state: fix_state(facts.fix_state.as_deref().unwrap_or_default()),
-            ..Draft::default()
+            known_exploited: facts.known_exploited,
+            epss: facts.epss,
+            published: facts.published,
+            first_seen: facts.first_seen,
+            analysis: facts.analysis.unwrap_or_default(),
         }
     }
 }
@@ -144,6 +163,17 @@ struct Facts {
     severity: Ratings,
     #[serde(alias = "cvssScore")]
     cvss_score: Option<Score>,
+    #[serde(deserialize_with = "loose::time")]
+    published: Option<OffsetDateTime>,
+    #[serde(alias = "firstSeen", alias = "firstObservedAt", alias = "first_observed_at")]
+    #[serde(deserialize_with = "loose::time")]
+    first_seen: Option<OffsetDateTime>,
+    #[serde(deserialize_with = "loose::epss")]
+    epss: Option<Epss>,
+    #[serde(alias = "knownExploited", deserialize_with = "loose::flag")]
+    known_exploited: Option<bool>,
+    #[serde(deserialize_with = "loose::analysis")]
+    analysis: Option<Analysis>,
 }
 
 impl Facts {
@@ -157,6 +187,20 @@ impl Facts {
         self.aliases.merge(other.aliases);
         self.severity.merge(other.severity);
         self.cvss_score = self.cvss_score.max(other.cvss_score);
+        // Of two statements the one with which it counts more.
+        self.published = either(self.published, other.published, Ord::min);
+        self.first_seen = either(self.first_seen, other.first_seen, Ord::min);
+        self.epss = self.epss.max(other.epss);
+        self.known_exploited = self.known_exploited.max(other.known_exploited);
+        self.analysis = either(self.analysis, other.analysis, Ord::min);
+    }
+}
+
+/// One of what two annotations state.
+fn either<T>(a: Option<T>, b: Option<T>, choose: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(choose(a, b)),
+        (a, b) => a.or(b),
     }
 }
 

@@ -251,6 +251,9 @@ impl Reading {
         }
         if !self.incomplete {
             for mention in &self.mentions {
+                if self.problems.len() >= MAX_PROBLEMS {
+                    break;
+                }
                 self.rules.check(mention, &mut self.problems);
             }
         }

@@ -43,7 +43,7 @@ pub(super) enum TextTest {
 }
 
 impl TextTest {
-    fn fits(&self, text: &str) -> bool {
+    pub(super) fn fits(&self, text: &str) -> bool {
         match self {
             Self::Equals(values) => values.iter().any(|value| text == &**value),
             Self::StartsWith(values) => values.iter().any(|value| text.starts_with(&**value)),
@@ -63,7 +63,7 @@ pub(super) enum IdTest {
 }
 
 impl IdTest {
-    fn fits(&self, finding: FindingRef<'_>) -> bool {
+    pub(super) fn fits(&self, finding: FindingRef<'_>) -> bool {
         match self {
             Self::Equals(values) => values.iter().any(|(_, id)| finding.is(id)),
             Self::Text(test) => finding.ids().any(|id| test.fits(&id.to_ascii_uppercase())),

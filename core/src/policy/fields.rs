@@ -1,11 +1,14 @@
 //! Every field of a rule document: its name, what it may hold and what it is for. What reads
 //! documents and what writes their JSON Schema both follow these tables.
 
-use super::document::{
-    ACTIONS, API_VERSION, EVALUATIONS, EXEMPT, EXEMPT_OPERATORS, KIND, NOT_STATED, ON_UNAVAILABLE,
-    SCOPED, SCOPED_OPERATORS, SELECTING,
-};
+mod exceptions;
+mod scopes;
+
+use super::document::{ACTIONS, API_VERSION, EVALUATIONS, KIND, NOT_STATED, ON_UNAVAILABLE};
 use super::{MAX_EXEMPTIONS, MAX_RULES, MAX_TEXT, MAX_VALUE, MAX_VALUES};
+
+pub(crate) use self::exceptions::{BREAK_GLASS, EXEMPT_MATCHER, EXEMPTION, OWN_EXEMPTION};
+pub(crate) use self::scopes::{CLOUD, EXPRESSION, MATCHER, SCOPE, SELECTOR};
 
 /// The fields of one kind of mapping.
 #[derive(Debug)]
@@ -68,10 +71,10 @@ pub(crate) enum Shape {
     /// Free names with the values of labels.
     Labels,
     /// From so many to so many items.
-    List(&'static Shape, usize, usize),
+    List(&'static Self, usize, usize),
     Map(&'static Mapping),
     /// The one or the other.
-    Either(&'static Shape, &'static Shape),
+    Either(&'static Self, &'static Self),
 }
 
 impl Mapping {
@@ -102,7 +105,6 @@ const TEXT: Shape = Shape::Text(MAX_TEXT);
 const LIMITS: Shape = Shape::Map(&LEVELS);
 const PATTERNS: Shape = Shape::List(&Shape::Text(MAX_VALUE), 0, MAX_VALUES);
 const SOME_VALUES: Shape = Shape::List(&Shape::Text(MAX_VALUE), 1, MAX_VALUES);
-const SOME_RULES: Shape = Shape::List(&Shape::Name, 1, MAX_VALUES);
 
 pub(crate) const DOCUMENT: Mapping = Mapping {
     title: "Document",
@@ -332,158 +334,6 @@ pub(crate) const ALLOWED: Mapping = Mapping {
         must("id", Shape::Id, "add it", "One of its names."),
         may("until", Shape::Instant, "When it counts again; a date is the end of that day, UTC."),
         may("reason", TEXT, "Why it is allowed."),
-    ],
-    demand: None,
-};
-
-/// Those of an exemption; the last is only for one that is not a rule's own.
-const EXEMPTION_FIELDS: &[Field] = &[
-    must(
-        "name",
-        Shape::Name,
-        "give it a unique one",
-        "Appears in answers; unique among all exemptions of all files.",
-    ),
-    must(
-        "match",
-        Shape::List(&Shape::Map(&EXEMPT_MATCHER), 1, MAX_VALUES),
-        "name at least one matcher",
-        "What is exempt: all matchers must match. Without one of `vulnerability`, and without \
-         `untilFixed`, that covers what is wrong with the evidence and the image too.",
-    ),
-    may("from", Shape::Instant, "When it begins; a date is its first instant, UTC."),
-    may("until", Shape::Instant, "When it ends; a date is the end of that day, UTC."),
-    may("untilFixed", Shape::Flag, "Whether it ends for a finding when there is a fix."),
-    must("owner", TEXT, "say who answers for it", "Who answers for it."),
-    must("reason", TEXT, "say why it is there", "Why it is there."),
-    may("ticket", TEXT, "Where it is tracked."),
-    may("rules", SOME_RULES, "Names of the rules that it is for; all by default."),
-];
-
-pub(crate) const EXEMPTION: Mapping =
-    Mapping { title: "Exemption", fields: EXEMPTION_FIELDS, demand: None };
-
-/// An exemption of the rule that it is written in.
-pub(crate) const OWN_EXEMPTION: Mapping = Mapping {
-    title: "RuleExemption",
-    fields: match EXEMPTION_FIELDS.split_last() {
-        Some((_, own)) => own,
-        None => &[],
-    },
-    demand: None,
-};
-
-pub(crate) const EXEMPT_MATCHER: Mapping = Mapping {
-    title: "ExemptionMatcher",
-    fields: &[
-        must(
-            "field",
-            Shape::Words(|| words(&EXEMPT)),
-            "add it",
-            "What is looked at: `vulnerability` by any of its names, `image` by its digest, \
-             `workload` as `Kind/name`.",
-        ),
-        must(
-            "operator",
-            Shape::Words(|| words(&EXEMPT_OPERATORS)),
-            "add it",
-            "How it is compared.",
-        ),
-        must("values", SOME_VALUES, "name at least one", "With what: one of these must fit."),
-    ],
-    demand: None,
-};
-
-pub(crate) const BREAK_GLASS: Mapping = Mapping {
-    title: "BreakGlass",
-    fields: &[
-        must(
-            "name",
-            Shape::Name,
-            "give it a unique one",
-            "Appears in answers; unique among all break-glass entries of all files.",
-        ),
-        may("scope", Shape::Map(&SCOPE), "Where it may be used; everywhere by default."),
-        may("rules", SOME_RULES, "Names of the rules whose denials it lifts; all by default."),
-    ],
-    demand: None,
-};
-
-pub(crate) const SCOPE: Mapping = Mapping {
-    title: "Scope",
-    fields: &[
-        may("name", TEXT, "A label, without effect."),
-        may("cloud", Shape::Map(&CLOUD), "Which clouds."),
-        may(
-            "match",
-            Shape::List(&Shape::Map(&MATCHER), 0, MAX_VALUES),
-            "Which containers: all matchers must match.",
-        ),
-        may("podLabels", Shape::Map(&SELECTOR), "Which pods, by their labels."),
-        may("namespaceLabels", Shape::Map(&SELECTOR), "Which namespaces, by their labels."),
-    ],
-    demand: None,
-};
-
-pub(crate) const CLOUD: Mapping = Mapping {
-    title: "Cloud",
-    fields: &[
-        may("provider", SOME_VALUES, "`azure`, `aws` or `gcp`."),
-        may("account", SOME_VALUES, "Subscriptions, accounts or projects."),
-        may("region", SOME_VALUES, "Regions."),
-    ],
-    demand: None,
-};
-
-pub(crate) const MATCHER: Mapping = Mapping {
-    title: "Matcher",
-    fields: &[
-        must(
-            "field",
-            Shape::Words(|| words(&SCOPED)),
-            "add it",
-            "What is looked at; `workload` is `Kind/name`.",
-        ),
-        must(
-            "operator",
-            Shape::Words(|| words(&SCOPED_OPERATORS)),
-            "add it",
-            "How it is compared.",
-        ),
-        must("values", SOME_VALUES, "name at least one", "With what: one of these must fit."),
-    ],
-    demand: None,
-};
-
-/// As the Kubernetes API has it (`LabelSelector`).
-pub(crate) const SELECTOR: Mapping = Mapping {
-    title: "LabelSelector",
-    fields: &[
-        may("matchLabels", Shape::Labels, "Labels that must be there."),
-        may(
-            "matchExpressions",
-            Shape::List(&Shape::Map(&EXPRESSION), 0, MAX_VALUES),
-            "Requirements that must hold.",
-        ),
-    ],
-    demand: None,
-};
-
-pub(crate) const EXPRESSION: Mapping = Mapping {
-    title: "LabelExpression",
-    fields: &[
-        must("key", Shape::Text(MAX_VALUE), "add it", "The key of a label."),
-        must(
-            "operator",
-            Shape::Words(|| words(&SELECTING)),
-            "add it",
-            "`NotIn` holds also where there is no such label.",
-        ),
-        may(
-            "values",
-            Shape::List(&Shape::LabelValue, 0, MAX_VALUES),
-            "With what it is compared, for `In` and `NotIn`.",
-        ),
     ],
     demand: None,
 };

@@ -3,7 +3,7 @@
 use crate::image::Reference;
 
 /// The most wildcards of one pattern, so that no pattern is slow (CASES T095).
-pub const MAX_WILDCARDS: usize = 16;
+const MAX_WILDCARDS: usize = 16;
 
 /// A text in which `*` stands for any characters of one path segment and `**` for any at all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -122,8 +122,8 @@ struct Index {
     labels: BTreeMap<Field, HashMap<Box<str>, HashMap<Box<str>, Items>>>,
     /// By the digest of a manifest.
     digests: HashMap<Digest, Items>,
-    /// By the number of a vulnerability.
-    ids: HashMap<IdKey, Items>,
+    /// By the number of a vulnerability: these have no gaps.
+    ids: Vec<Items>,
     /// The vulnerabilities, in order, of those items that are kept under several.
     several: HashMap<u32, Vec<IdKey>>,
 }
@@ -253,7 +253,13 @@ impl Index {
                 keys.entry(key.into()).or_default().entry(value.into()).or_default()
             }
             Value::Digest(digest) => self.digests.entry(digest).or_default(),
-            Value::Id(key) => self.ids.entry(key).or_default(),
+            Value::Id(key) => {
+                let place = usize::try_from(key).unwrap_or_default();
+                if place >= self.ids.len() {
+                    self.ids.resize_with(place + 1, Items::new);
+                }
+                self.ids.get_mut(place).unwrap_or(&mut self.general)
+            }
         }
     }
 
@@ -268,9 +274,8 @@ impl Index {
             let labels = target.labels(*field).into_iter().flatten();
             labels.filter_map(|(key, value)| keys.get(&**key)?.get(&**value))
         });
-        let name = target.reference().name();
-        let paths = name.match_indices('/').filter_map(|(end, _)| name.get(..end)).chain([name]);
-        let paths = paths.filter_map(|path| self.paths.get(path));
+        let name = Some(target.reference().name()).filter(|_| !self.paths.is_empty());
+        let paths = name.into_iter().flat_map(paths).filter_map(|path| self.paths.get(path));
         // One text is looked up in each, and an item kept under several has no two that fit it.
         let found = iter::once(&self.general).chain(equal).chain(starts).chain(labels).chain(paths);
         found.flatten().for_each(|item| visit(*item));
@@ -292,7 +297,7 @@ impl Index {
             if before.replace(*key) == Some(*key) {
                 continue;
             }
-            for item in self.ids.get(key).into_iter().flatten() {
+            for item in at(&self.ids, *key).into_iter().flatten() {
                 let earlier = self.several.get(item).into_iter().flatten();
                 let has = |id: &IdKey| keys.binary_search_by_key(id, |(key, _)| *key).is_ok();
                 if !earlier.take_while(|id| *id < key).any(has) {
@@ -301,6 +306,11 @@ impl Index {
             }
         }
     }
+}
+
+/// `name`, and all paths and the host that it is in.
+fn paths(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').filter_map(|(end, _)| name.get(..end)).chain([name])
 }
 
 /// Calls `visit` with each item of all `lists`, once.

@@ -4,13 +4,12 @@
 //! exemption for one of them is meant for those below it too (DESIGN §4). Where the context does not
 //! say what owns a workload, the names that Kubernetes' controllers make do.
 
+use std::cmp::Ordering;
+
 use crate::decide::Context;
 
 /// The label by which a Deployment knows its `ReplicaSet`s and their pods.
 const TEMPLATE_HASH: &str = "pod-template-hash";
-/// The letters and digits that Kubernetes makes names of (`k8s.io/apimachinery/pkg/util/rand`):
-/// without vowels and what looks like them, so that no words come out.
-const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The longest hash of a pod template, in characters: one for each decimal digit of a `u32`.
 const MAX_HASH: usize = 10;
 /// How many characters end a generated name (`k8s.io/apiserver/pkg/storage/names`).
@@ -32,6 +31,19 @@ impl<'a> Workload<'a> {
     /// What comes after the last slash of `Kind/name`.
     pub(super) fn base(self) -> &'a str {
         base(self.name)
+    }
+
+    /// The order of `Kind/name` to `text`.
+    pub(super) fn cmp_to(self, text: &str) -> Ordering {
+        let mut rest = text.as_bytes();
+        for part in [self.kind, "/", self.name] {
+            let (start, after) = rest.split_at_checked(part.len()).unwrap_or((rest, &[]));
+            match part.as_bytes().cmp(start) {
+                Ordering::Equal => rest = after,
+                order => return order,
+            }
+        }
+        if rest.is_empty() { Ordering::Equal } else { Ordering::Less }
     }
 
     /// What `test` says of `Kind/name`.
@@ -64,9 +76,10 @@ impl<'a> Lineage<'a> {
     /// What the context says: the workload, and
     ///
     /// - of a `ReplicaSet` `web-<hash>` the Deployment `web`. The hash is that of the pod label
-    ///   `pod-template-hash`; without the label, 1 to 10 of [`SAFE`].
+    ///   `pod-template-hash`; without the label, 1 to 10 safe characters,
+    ///   see [`is_safe`].
     /// - of a Job `x-<8 or more digits>` the `CronJob` `x`.
-    /// - of a pod, and where no workload is named, by the pod's name: of `x-<5 of SAFE>` the
+    /// - of a pod, and where no workload is named, by the pod's name: of `x-<5 safe characters>` the
     ///   `ReplicaSet`, the `DaemonSet` and the Job `x`, with what these belong to; of `x-<number>`
     ///   the `StatefulSet` `x`.
     ///
@@ -136,8 +149,15 @@ fn without_end(name: &str, fits: impl FnOnce(&str) -> bool) -> Option<&str> {
     (!start.is_empty() && !end.is_empty() && fits(end)).then_some(start)
 }
 
+/// Whether there are only letters and digits that Kubernetes makes names of
+/// (`k8s.io/apimachinery/pkg/util/rand`): `bcdfghjklmnpqrstvwxz2456789`, without vowels and what looks
+/// like them, so that no words come out.
 fn is_safe(text: &str) -> bool {
-    text.bytes().all(|b| SAFE.contains(&b))
+    text.bytes().all(|b| match b {
+        b'a'..=b'z' => !matches!(b, b'a' | b'e' | b'i' | b'o' | b'u' | b'y'),
+        b'0'..=b'9' => !matches!(b, b'0' | b'1' | b'3'),
+        _ => false,
+    })
 }
 
 fn is_number(text: &str) -> bool {
@@ -272,6 +292,17 @@ mod tests {
         // What owns it is said.
         check("StatefulSet/db", "db-0", None, &[]);
         check("/web", "web-6d4b75cb6d-hx2k4", None, &[]);
+    }
+
+    #[test]
+    fn a_spelling_is_compared_as_its_text_is() {
+        let texts = ["", "a", "a/", "a/b", "a/bc", "a/bc/", "a0/b", "b", "b/", "b/a", "\u{e9}/b"];
+        for own in ["a/", "a/b", "a/bc", "b/a", "\u{e9}/b"] {
+            let (kind, name) = own.split_once('/').unwrap();
+            for text in texts {
+                assert_eq!(Workload { kind, name }.cmp_to(text), own.cmp(text), "{own} {text}");
+            }
+        }
     }
 
     #[test]

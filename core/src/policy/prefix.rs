@@ -55,6 +55,11 @@ impl Prefix {
         Self::parse(name).filter(|prefix| prefix.boundary != Boundary::Anything)
     }
 
+    /// As it is compared.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Whether it may hold a tag or its beginning.
     pub(super) fn is_tagged(&self) -> bool {
         self.boundary == Boundary::Anything

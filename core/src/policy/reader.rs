@@ -9,6 +9,8 @@ use crate::decide::printable;
 
 /// The most characters of a foreign text that a problem quotes.
 const QUOTED: usize = 80;
+/// The most letters between what was written and what was meant.
+const FAR: usize = 2;
 
 /// Notes what is wrong, and what is doubtful, in one file.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ impl<'n> Fields<'n> {
 
     fn key(&self, name: &str) -> Option<Place> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(key, _)| key.place)
+    }
+
+    fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.get(name).is_some())
     }
 
     /// Whether `field` is there and asks for something.
@@ -102,12 +108,10 @@ impl Reader<'_> {
                 (None, Some(cure)) => {
                     self.note(fields.place, format!("{what} has no `{name}`: {cure}"));
                 }
-                (Some(place), _) if !field.beside.is_empty() => {
-                    if !field.beside.iter().any(|other| fields.get(other).is_some()) {
-                        let others = listed(field.beside);
-                        let message = format!("`{name}` of {what} needs one of {others} beside it");
-                        self.note(place, message);
-                    }
+                (Some(place), _) if !field.beside.is_empty() && !fields.has_any(field.beside) => {
+                    let others = listed(field.beside);
+                    let message = format!("`{name}` of {what} needs one of {others} beside it");
+                    self.note(place, message);
                 }
                 _ => {}
             }
@@ -259,8 +263,6 @@ fn listed(names: &[&str]) -> String {
 
 /// The one of `known` that was probably meant: at most two letters away.
 pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    /// The most letters between them.
-    const FAR: usize = 2;
     if name.len() > MAX_RULE_NAME {
         return None;
     }
@@ -270,17 +272,23 @@ pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> O
     distances.filter(|(d, k)| *d <= FAR && *d < k.len()).min().map(|(_, k)| k)
 }
 
-/// How many letters must be put in, taken out or replaced (Levenshtein).
+/// How many letters must be put in, taken out or replaced (Levenshtein); more than [`FAR`] where it is
+/// more than that.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = i;
         let mut left = i + 1;
+        let mut least = left;
         for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
             let replaced = diagonal + usize::from(x != y);
             diagonal = *cell;
             left = replaced.min(diagonal + 1).min(left + 1);
             *cell = left;
+            least = least.min(left);
+        }
+        if least > FAR {
+            return least;
         }
         if let Some(first) = row.first_mut() {
             *first = i + 1;

@@ -1,6 +1,7 @@
 //! An image and where it would run in, whether a rule is about it out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::labels::Selector;
 use super::lineage::{Lineage, Workload};
@@ -182,14 +183,54 @@ pub(super) struct Matcher {
 /// What one matcher asks of a text: one of its values fits.
 #[derive(Debug, Clone)]
 pub(super) enum Test {
-    Equals(HashSet<Box<str>>),
+    Equals(Values),
     /// None of its values is equal.
-    NotEquals(HashSet<Box<str>>),
+    NotEquals(Values),
     StartsWith(Vec<Box<str>>),
     /// Begins with, on path boundaries.
     Within(Vec<Prefix>),
     EndsWith(Vec<Box<str>>),
     Contains(Vec<Box<str>>),
+}
+
+/// Texts in order, each once: most often there is one.
+#[derive(Debug, Clone)]
+pub(super) struct Values(Box<[Box<str>]>);
+
+impl FromIterator<Box<str>> for Values {
+    fn from_iter<I: IntoIterator<Item = Box<str>>>(values: I) -> Self {
+        let mut values: Vec<_> = values.into_iter().collect();
+        values.sort_unstable();
+        values.dedup();
+        Self(values.into())
+    }
+}
+
+impl Values {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|value| &**value)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.finds(|value| value.cmp(text))
+    }
+
+    /// Whether there is a value that is equal; `order` is that of a value to what is looked for.
+    fn finds(&self, order: impl Fn(&str) -> Ordering) -> bool {
+        self.0.binary_search_by(|value| order(value)).is_ok()
+    }
+
+    fn is_subset(&self, other: &Self) -> bool {
+        self.iter().all(|value| other.contains(value))
+    }
+
+    fn is_disjoint(&self, other: &Self) -> bool {
+        !self.iter().any(|value| other.contains(value))
+    }
 }
 
 impl Scope {
@@ -237,9 +278,13 @@ fn ends_with(field: Field, text: &str, value: &str) -> bool {
 }
 
 impl Matcher {
-    fn matches(&self, target: &Target<'_>) -> bool {
+    pub(super) fn matches(&self, target: &Target<'_>) -> bool {
         let field = self.field;
         match &self.test {
+            Test::Equals(values) | Test::NotEquals(values) if field == Field::Workload => {
+                let listed = |own: Workload<'_>| values.finds(|value| own.cmp_to(value).reverse());
+                target.workloads().any(listed) == matches!(self.test, Test::Equals(_))
+            }
             Test::Equals(values) => target.any(field, |text| values.contains(text)),
             Test::NotEquals(values) => !target.surely(field, |text| values.contains(text)),
             Test::StartsWith(values) => {

@@ -18,7 +18,7 @@ pub(super) use self::sample::NOW as EXAMPLE_NOW;
 use super::doubts::{self, Timed};
 use super::node::Place;
 use super::reader::push;
-use super::scope::{Field, Scope, Test};
+use super::scope::{Field, Scope, Test, Values};
 use super::{IdKey, Ids, MAX_PROBLEMS, Narrowing, Parts, Population, Problem, Rule};
 use crate::decide::Action;
 use crate::findings::Severity;
@@ -167,7 +167,7 @@ impl<'r> Pairs<'r> {
         for (n, deny) in denies.iter().enumerate() {
             match equals(&deny.rule.scope, field) {
                 Some(values) => {
-                    for value in values {
+                    for value in values.iter() {
                         by_value.entry(value).or_default().push(n);
                     }
                 }
@@ -182,7 +182,7 @@ impl<'r> Pairs<'r> {
         let places = match equals(&audit.rule.scope, self.field) {
             None => (0..self.denies.len()).collect(),
             Some(values) => {
-                let named = values.iter().filter_map(|value| self.by_value.get(&**value)).flatten();
+                let named = values.iter().filter_map(|value| self.by_value.get(value)).flatten();
                 let mut places: Vec<usize> = named.chain(&self.anywhere).copied().collect();
                 places.sort_unstable();
                 places.dedup();
@@ -196,7 +196,7 @@ impl<'r> Pairs<'r> {
     fn others(&self, audit: &Compared<'_>) -> Vec<&Compared<'r>> {
         let scope = &audit.rule.scope;
         let near = equals(scope, self.field).and_then(|values| values.iter().next());
-        let near = near.and_then(|value| self.by_value.get(&**value)).into_iter().flatten();
+        let near = near.and_then(|value| self.by_value.get(value)).into_iter().flatten();
         let near = near.chain(&self.anywhere).filter_map(|place| self.denies.get(*place));
         let surely = near.filter(|deny| {
             let Rule { scope, unsupported, allowed_images, .. } = deny.rule;
@@ -246,7 +246,7 @@ fn place_key(scope: &Scope) -> String {
 }
 
 /// The values of `field` that a scope is for, where it says so.
-fn equals(scope: &Scope, field: Field) -> Option<&HashSet<Box<str>>> {
+fn equals(scope: &Scope, field: Field) -> Option<&Values> {
     scope.matchers.iter().find_map(|matcher| match &matcher.test {
         Test::Equals(values) if matcher.field == field => Some(values),
         _ => None,

@@ -155,7 +155,7 @@ fn reports_are_chosen_by_predicate_and_newest_first() {
         vulns("2026-01-01T00:00:00Z"),
         descriptor(IN_TOTO, &json!({PREDICATE_TYPE: "https://slsa.dev/provenance/v1"})),
         vulns("2026-03-01T00:00:00Z"),
-        descriptor("application/vnd.cyclonedx+json", &json!({})),
+        descriptor("application/spdx+json", &json!({})),
         descriptor("application/vnd.trivy.report+json", &json!(null)),
         vulns("2026-03-01T00:00:00Z"),
     ]);
@@ -165,6 +165,27 @@ fn reports_are_chosen_by_predicate_and_newest_first() {
         .map(|d| d.annotations.get(CREATED).map(String::as_str))
         .collect();
     assert_eq!(chosen, [Some("2026-03-01T00:00:00Z"), Some("2026-01-01T00:00:00Z"), None]);
+}
+
+#[test]
+fn reports_of_scanners_and_vex_documents_are_told_apart_by_type() {
+    let announced = |predicate: &str| descriptor(IN_TOTO, &json!({ PREDICATE_TYPE: predicate }));
+    let chosen = |entry: serde_json::Value| {
+        let attached = listed(&[entry]);
+        let profile = Profile::default();
+        (profile.reports(&attached).len(), profile.vex(&attached).len())
+    };
+    for report in crate::findings::REPORT_MEDIA_TYPES {
+        assert_eq!(chosen(descriptor(report, &json!({}))), (1, 0), "{report}");
+    }
+    for vex in crate::findings::VEX_MEDIA_TYPES {
+        assert_eq!(chosen(descriptor(vex, &json!({}))), (0, 1), "{vex}");
+    }
+    assert_eq!(chosen(announced("https://openvex.dev/ns")), (0, 1));
+    assert_eq!(chosen(announced("https://openvex.dev/ns/v0.2.0")), (0, 1));
+    assert_eq!(chosen(announced("https://openvex.dev/nsx")), (0, 0));
+    // What it is, it says itself.
+    assert_eq!(chosen(descriptor(IN_TOTO, &json!({}))), (1, 0));
 }
 
 #[test]

@@ -366,3 +366,6 @@ impl Known {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,10 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Source};
-use portcullis_core::findings::{self, MAX_REPORT};
+use portcullis_core::evidence::{
+    Cause, CauseKind, Evidence, Reason, Rejection, Report, Source, Statements,
+};
+use portcullis_core::findings::{self, Content, FindingsError, MAX_REPORT};
 use portcullis_core::image::Digest;
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{self, CREATED, Descriptor, Document, Manifest, Profile};
@@ -29,7 +31,10 @@ use crate::registry::{Fetched, Registry, RegistryError};
 pub const MAX_CANDIDATES: usize = 128;
 /// The most of these that are read: those that have a signature.
 pub const MAX_REPORTS: usize = 32;
-/// The most signatures that are checked for one digest, over all its reports (CASES T022).
+/// The most VEX documents of one digest that are read: those that have a signature.
+pub const MAX_VEX: usize = 32;
+/// The most signatures that are checked for one digest, over all its reports, and as many over all its
+/// VEX documents (CASES T022).
 pub const MAX_SIGNATURES: usize = 32;
 
 /// The most bytes of large reports that are held at a time, over all searches.
@@ -58,6 +63,14 @@ enum Fault {
     Lost,
 }
 
+/// What a document says whose signature is good.
+enum Found {
+    Report(Report),
+    Vex(Statements),
+    /// Nothing that counts: it is no report, or a VEX document that cannot be used.
+    Nothing,
+}
+
 impl Collect {
     /// Looks in `registry` for artifacts of `profile`.
     #[must_use]
@@ -80,8 +93,8 @@ impl Collect {
                 }
                 break;
             }
-            match self.report(q, candidate, &mut budget, deadline).await {
-                Ok(report) => selection.verified(report),
+            match self.document(q, candidate, &mut budget, deadline).await {
+                Ok(found) => take(found, &mut selection),
                 Err(Fault::Unreadable(created, why)) => selection.unreadable(created, why),
                 Err(Fault::Rejected(why)) => {
                     tracing::info!(image = %q.image, digest = %q.digest, report = %candidate.digest,
@@ -101,16 +114,57 @@ impl Collect {
             }
             signed += 1;
         }
+        if selection.has_reports() {
+            self.vex(q, &self.profile.vex(&attached), &mut selection, deadline).await?;
+        }
         Ok(selection.evidence())
     }
 
-    async fn report(
+    /// Looks at VEX documents. One that cannot be believed clears nothing, and is no fault of the
+    /// reports.
+    async fn vex(
+        &self,
+        q: &Question,
+        candidates: &[&Descriptor],
+        selection: &mut Selection,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        let (mut signed, mut budget) = (0, MAX_SIGNATURES);
+        for (looked, candidate) in candidates.iter().enumerate() {
+            let found = if looked == MAX_CANDIDATES || signed == MAX_VEX {
+                Err(Fault::Exhausted)
+            } else {
+                self.document(q, candidate, &mut budget, deadline).await
+            };
+            match found {
+                Ok(found) => take(found, selection),
+                Err(Fault::Rejected(why) | Fault::Unreadable(_, why)) => {
+                    tracing::info!(image = %q.image, digest = %q.digest, vex = %candidate.digest,
+                        reason = why.reason.as_str(), detail = %why.detail, "VEX document rejected");
+                    if why.reason == Reason::Unsigned {
+                        continue;
+                    }
+                }
+                Err(Fault::Exhausted) => {
+                    tracing::warn!(image = %q.image, digest = %q.digest, attached = candidates.len(),
+                        "too many VEX documents to look at all of them: none counts");
+                    selection.no_vex();
+                    break;
+                }
+                Err(fault) => return Err(fault),
+            }
+            signed += 1;
+        }
+        Ok(())
+    }
+
+    async fn document(
         &self,
         q: &Question,
         candidate: &Descriptor,
         budget: &mut usize,
         deadline: Instant,
-    ) -> Result<Report, Fault> {
+    ) -> Result<Found, Fault> {
         let name = candidate.digest;
         let unsigned =
             || rejected(name, Reason::Unsigned, "no signature is attached to the report");
@@ -144,7 +198,7 @@ impl Collect {
 
     /// Verification and parsing can take long for a large report, so they run where blocking is
     /// allowed.
-    async fn verify(&self, q: &Question, report: Fetch, signature: Fetch) -> Result<Report, Fault> {
+    async fn verify(&self, q: &Question, report: Fetch, signature: Fetch) -> Result<Found, Fault> {
         let question = q.clone();
         let now = self.clock.now();
         let read = move || {
@@ -278,19 +332,33 @@ fn manifest(fetched: &Fetched) -> Result<Manifest, Box<dyn Error + Send + Sync>>
     }
 }
 
-fn read(verified: &Verified) -> Result<Report, Fault> {
-    let findings = findings::parse(verified).map_err(|error| {
-        let created = verified.annotations().get(CREATED);
-        let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-        let (reason, detail) = (error.reason(), detail(&error));
-        Fault::Unreadable(created, Rejection { reason, report: Some(verified.report()), detail })
-    })?;
-    Ok(Report {
-        digest: verified.report(),
-        signer: Arc::clone(verified.signer()),
-        findings,
-        notices: verified.notices().to_vec(),
-    })
+fn read(verified: &Verified) -> Result<Found, Fault> {
+    let (digest, signer) = (verified.report(), Arc::clone(verified.signer()));
+    match findings::read(verified) {
+        Ok(Content::Findings(findings)) => {
+            let notices = verified.notices().to_vec();
+            Ok(Found::Report(Report { digest, signer, findings, notices }))
+        }
+        Ok(Content::Vex(vex)) => Ok(Found::Vex(Statements { digest, signer, vex })),
+        Err(error @ (FindingsError::NotAReport(_) | FindingsError::Vex(_))) => {
+            tracing::info!(report = %digest, detail = %detail(&error), "signed document not used");
+            Ok(Found::Nothing)
+        }
+        Err(error) => {
+            let created = verified.annotations().get(CREATED);
+            let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            let (reason, detail) = (error.reason(), detail(&error));
+            Err(Fault::Unreadable(created, Rejection { reason, report: Some(digest), detail }))
+        }
+    }
+}
+
+fn take(found: Found, selection: &mut Selection) {
+    match found {
+        Found::Report(report) => selection.verified(report),
+        Found::Vex(statements) => selection.vex(statements),
+        Found::Nothing => {}
+    }
 }
 
 /// Whether an artifact or the registry is to blame for `error`.

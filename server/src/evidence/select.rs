@@ -1,16 +1,17 @@
-//! What became of each attached report in, one value for all of them out.
+//! What became of each attached document in, one value for all of them out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::decide::MAX_SKEW;
-use portcullis_core::evidence::{Evidence, Reason, Rejection, Report};
+use portcullis_core::evidence::{Evidence, Reason, Rejection, Report, Reports, Statements};
 use time::OffsetDateTime;
 
 /// What became of the reports on one digest, so far.
 pub(super) struct Selection {
     now: OffsetDateTime,
     verified: Vec<Arc<Report>>,
+    vex: Vec<Arc<Statements>>,
     unreadable: Vec<(Option<OffsetDateTime>, Rejection)>,
     rejected: Vec<Rejection>,
     crowded: Option<String>,
@@ -21,6 +22,7 @@ impl Selection {
         Self {
             now,
             verified: Vec::new(),
+            vex: Vec::new(),
             unreadable: Vec::new(),
             rejected: Vec::new(),
             crowded: None,
@@ -30,6 +32,21 @@ impl Selection {
     /// A report passed verification.
     pub(super) fn verified(&mut self, report: Report) {
         self.verified.push(Arc::new(report));
+    }
+
+    /// A VEX document passed verification.
+    pub(super) fn vex(&mut self, statements: Statements) {
+        self.vex.push(Arc::new(statements));
+    }
+
+    /// Not all VEX documents were looked at, so that it is not known which is the newest: none counts.
+    pub(super) fn no_vex(&mut self) {
+        self.vex.clear();
+    }
+
+    /// Whether any report passed verification.
+    pub(super) const fn has_reports(&self) -> bool {
+        !self.verified.is_empty()
     }
 
     /// A report is signed by someone trusted, at `created` as they say, and says nothing that can be
@@ -68,7 +85,8 @@ impl Selection {
             return Evidence::Rejected(Rejection { reason: Reason::TooMany, report: None, detail });
         }
         if !self.verified.is_empty() {
-            return Evidence::Verified(newest_of_each(self.verified, self.now).into());
+            let reports = newest_of_each(self.verified, self.now);
+            return Evidence::Verified(Reports::new(reports, self.vex));
         }
         self.rejected.into_iter().next().map_or(Evidence::Missing, Evidence::Rejected)
     }
@@ -94,7 +112,7 @@ fn newest_of_each(reports: Vec<Arc<Report>>, now: OffsetDateTime) -> Vec<Arc<Rep
 
 #[cfg(test)]
 mod tests {
-    use portcullis_core::findings::{Findings, Scanner};
+    use portcullis_core::findings::{Findings, Scanner, Vex};
     use portcullis_core::image::Digest;
     use portcullis_core::signature::Signer;
     use time::Duration;
@@ -188,6 +206,31 @@ mod tests {
         check(with(Some(-1)), &["not covered"]);
         check(with(None), &["not covered"]);
         check(with(Some(-3)), &["#a"]);
+    }
+
+    fn statements(name: &str) -> Statements {
+        let report = report("s", "trivy", 0, name);
+        Statements { digest: report.digest, signer: report.signer, vex: Vex::default() }
+    }
+
+    #[test]
+    fn vex_documents_are_beside_reports_and_none_of_them() {
+        let mut alone = Selection::new(NOW);
+        alone.vex(statements("v"));
+        assert!(!alone.has_reports());
+        check(alone, &["missing"]);
+
+        let mut beside = of(vec![report("s", "trivy", -1, "a")]);
+        assert!(beside.has_reports());
+        beside.vex(statements("v"));
+        let Evidence::Verified(reports) = beside.evidence() else { panic!("not verified") };
+        assert_eq!((reports.len(), reports.vex().len()), (1, 1));
+
+        let mut crowded = of(vec![report("s", "trivy", -1, "a")]);
+        crowded.vex(statements("v"));
+        crowded.no_vex();
+        let Evidence::Verified(reports) = crowded.evidence() else { panic!("not verified") };
+        assert_eq!((reports.len(), reports.vex().len()), (1, 0));
     }
 
     #[test]

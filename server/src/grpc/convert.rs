@@ -1,5 +1,7 @@
 //! Messages of the contract in, core's values out, and back.
 
+mod explanation;
+
 use std::time::Duration;
 
 use portcullis_core::decide::{
@@ -12,6 +14,8 @@ use portcullis_proto::v1;
 use time::OffsetDateTime;
 use tonic::Status;
 
+pub use self::explanation::MAX_EXPLAINED;
+pub(crate) use self::explanation::{Detail, explain};
 use super::status;
 use crate::check::{Answer, Decided, MAX_CONTAINERS, Question};
 
@@ -28,7 +32,7 @@ pub const MAX_EXEMPTIONS: usize = 64;
 /// INVALID_ARGUMENT when there are no or too many containers, an image reference is malformed, or the
 /// justification is longer than [`MAX_JUSTIFICATION`]; the details name the field.
 pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
-    let v1::CheckRequest { context, containers } = request;
+    let v1::CheckRequest { context, containers, explain } = request;
     if containers.is_empty() {
         return Err(status::invalid("containers", "there are no `containers` to decide about"));
     }
@@ -39,6 +43,7 @@ pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
         );
         return Err(status::invalid("containers", &message));
     }
+    explanation::check(&containers, explain)?;
     let read = |(index, container): (usize, v1::Container)| {
         let v1::Container { name, image } = container;
         let image: Reference = image.parse().map_err(|error| {
@@ -92,7 +97,7 @@ pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
     let strictest = answer.decided.iter().map(|d| d.decision.action).max();
     v1::CheckResponse {
         action: strictest.map_or(v1::Action::Unspecified, action).into(),
-        decisions: answer.decided.iter().map(decision).collect(),
+        decisions: answer.decided.iter().map(|d| decision(d, answer.evaluated_at)).collect(),
         policy_revision: answer.policy.revision().to_owned(),
         evaluated_at: Some(timestamp(answer.evaluated_at)),
         max_age: Some(duration(answer.max_age)),
@@ -100,16 +105,10 @@ pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
     }
 }
 
-fn decision(decided: &Decided) -> v1::Decision {
+fn decision(decided: &Decided, now: OffsetDateTime) -> v1::Decision {
     let Decided { context, image, subjects, decision, took: _ } = decided;
     let deciding = decision.violations.iter().filter(|v| v.deciding);
     let others = decision.violations.iter().filter(|v| !v.deciding);
-    let message = decision
-        .violations
-        .iter()
-        .find(|v| v.deciding)
-        .map(|violation| violation.message(image))
-        .unwrap_or_default();
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
     let notices = || decision.notices.iter().take(MAX_NOTICES);
     v1::Decision {
@@ -118,7 +117,7 @@ fn decision(decided: &Decided) -> v1::Decision {
         digest: digest(own),
         action: action(decision.action).into(),
         rule: decision.rule.as_deref().unwrap_or_default().to_owned(),
-        message,
+        message: decision.denial(&context.container, image, now),
         violations: deciding
             .chain(others)
             .take(MAX_VIOLATIONS)
@@ -132,6 +131,7 @@ fn decision(decided: &Decided) -> v1::Decision {
         exemptions: decision.exemptions.iter().take(MAX_EXEMPTIONS).map(exemption).collect(),
         exemptions_total: count(decision.exemptions.len()),
         break_glass: decision.break_glass.as_ref().map(break_glass),
+        explanation: None,
     }
 }
 

@@ -61,7 +61,7 @@ impl Check for Stub {
 
 fn check_of(image: &str) -> v1::CheckRequest {
     let container = v1::Container { name: "c".to_owned(), image: image.to_owned() };
-    v1::CheckRequest { context: None, containers: vec![container] }
+    v1::CheckRequest { context: None, containers: vec![container], explain: false }
 }
 
 fn questions(image: &str, count: usize) -> Vec<Result<v1::CheckStreamRequest, Status>> {

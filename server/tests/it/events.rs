@@ -23,7 +23,7 @@ async fn every_container_has_one_event_when_the_service_has_stopped() {
         ..v1::Context::default()
     };
     let containers = vec![container("a", &good.name), container("b", &bad.name)];
-    let request = v1::CheckRequest { context: Some(context), containers };
+    let request = v1::CheckRequest { context: Some(context), containers, explain: false };
     let answer = world.try_ask(request).await.unwrap();
     // A question without an answer has no event.
     world.try_ask(question("UPPER")).await.unwrap_err();
@@ -67,7 +67,10 @@ async fn a_report_is_written_once_before_the_decisions_that_name_it() {
             ..v1::Context::default()
         };
         let containers = vec![container("main", &image.name); 2];
-        world.try_ask(v1::CheckRequest { context: Some(context), containers }).await.unwrap();
+        world
+            .try_ask(v1::CheckRequest { context: Some(context), containers, explain: false })
+            .await
+            .unwrap();
     }
     let site = world.stop().await;
 
@@ -106,7 +109,8 @@ async fn all_events_are_written_before_the_service_is_gone() {
     let image = world.scanned("app", &clean());
     let containers = vec![container("main", &image.name); 256];
     for _ in 0..8 {
-        let request = v1::CheckRequest { context: None, containers: containers.clone() };
+        let request =
+            v1::CheckRequest { context: None, containers: containers.clone(), explain: false };
         world.try_ask(request).await.unwrap();
     }
     let site = world.stop().await;

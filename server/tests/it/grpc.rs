@@ -35,7 +35,7 @@ async fn a_malformed_image_is_named_by_its_place() {
     let good = world.scanned("app", &clean());
     for bad in ["", "UPPER/case", "a b", "app@sha256:short", &"a".repeat(2_000), "-/x", "app:"] {
         let containers = vec![container("a", &good.name), container("b", bad)];
-        let request = v1::CheckRequest { context: None, containers };
+        let request = v1::CheckRequest { context: None, containers, explain: false };
         assert_invalid(world.try_ask(request).await, "containers[1].image");
     }
     // Nothing is looked for where a question cannot be answered whole.
@@ -49,7 +49,7 @@ async fn there_must_be_containers_and_not_too_many() {
     let ask = |count: usize| {
         let containers =
             (0..count).map(|n| container(&format!("c{n}"), &image.name)).collect::<Vec<_>>();
-        world.try_ask(v1::CheckRequest { context: None, containers })
+        world.try_ask(v1::CheckRequest { context: None, containers, explain: false })
     };
     assert_invalid(ask(0).await, "containers");
     assert_invalid(ask(MAX_CONTAINERS + 1).await, "containers");
@@ -66,7 +66,10 @@ async fn the_strictest_container_decides_the_answer() {
     let (good, bad) = (world.scanned("good", &clean()), world.scanned("bad", &critical()));
     let containers =
         vec![container("a", &good.name), container("b", &bad.name), container("c", &good.name)];
-    let answer = world.try_ask(v1::CheckRequest { context: None, containers }).await.unwrap();
+    let answer = world
+        .try_ask(v1::CheckRequest { context: None, containers, explain: false })
+        .await
+        .unwrap();
     assert_eq!(answer.action(), Action::Deny);
     let actions: Vec<_> = answer.decisions.iter().map(v1::Decision::action).collect();
     assert_eq!(actions, [Action::Allow, Action::Deny, Action::Allow]);
@@ -175,7 +178,10 @@ async fn an_answer_may_be_kept_as_long_as_what_it_stands_on() {
 
     // The shortest of all containers.
     let containers = vec![container("a", &image.pinned()), container("b", &image.name)];
-    let answer = world.try_ask(v1::CheckRequest { context: None, containers }).await.unwrap();
+    let answer = world
+        .try_ask(v1::CheckRequest { context: None, containers, explain: false })
+        .await
+        .unwrap();
     assert_eq!(max_age(&answer), 6);
 }
 
@@ -187,7 +193,10 @@ async fn an_answer_without_evidence_may_not_be_kept() {
         world.ask(&good.name).await;
         world.registry.fault(route, Fault::Html);
         let containers = vec![container("a", &good.name), container("b", &bad.name)];
-        let answer = world.try_ask(v1::CheckRequest { context: None, containers }).await.unwrap();
+        let answer = world
+            .try_ask(v1::CheckRequest { context: None, containers, explain: false })
+            .await
+            .unwrap();
         assert_eq!(answer.decisions[0].action(), Action::Allow);
         assert_eq!(answer.decisions[1].action(), Action::Deny);
         assert_eq!(max_age(&answer), 0);
@@ -262,7 +271,7 @@ async fn a_watcher_does_not_keep_the_service_from_stopping() {
     world.decide(&image.name).await;
     tokio::time::pause();
     let _site = world.stop().await;
-    assert_eq!(std::fs::read_to_string(events).unwrap().lines().count(), 1);
+    assert_eq!(lines(&events).len(), 1);
     assert!(watch.message().await.is_err());
 }
 

@@ -266,7 +266,7 @@ impl World {
 
 /// A question about one image.
 pub(crate) fn question(image: &str) -> v1::CheckRequest {
-    v1::CheckRequest { context: None, containers: vec![container("main", image)] }
+    v1::CheckRequest { context: None, containers: vec![container("main", image)], explain: false }
 }
 
 pub(crate) fn container(name: &str, image: &str) -> v1::Container {

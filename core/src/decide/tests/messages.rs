@@ -35,7 +35,7 @@ fn messages_say_what_is_wrong_and_the_way_out() {
         "{name: r, onUnavailable: audit}",
         Evidence::Unavailable(cause),
         "reg.io/app:v1: It could not be found out whether the image has vulnerabilities: \
-         throttled: 429; rule: r",
+         the registry wants fewer requests (429); rule: r",
     );
 }
 

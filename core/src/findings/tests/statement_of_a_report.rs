@@ -16,11 +16,14 @@ fn round_trip(report: &Value) {
 
 #[test]
 fn another_format_is_refused_by_name() {
-    let sarif = br#"{"$schema":"https://json.schemastore.org/sarif-2.1.0.json","runs":[]}"#;
-    let error = crate::findings::statement::from_report(sarif, "x", Digest::of(b"")).unwrap_err();
+    let spdx = br#"{"spdxVersion":"SPDX-2.3","packages":[]}"#;
+    let error = crate::findings::statement::from_report(spdx, "x", Digest::of(b"")).unwrap_err();
     let message = error.to_string();
-    assert!(message.contains("not a findings format that is read"), "{message}");
-    assert!(message.contains("Trivy JSON report of schema version 2"), "{message}");
+    for format in
+        ["Trivy JSON report of schema version 2", "Grype", "SARIF", "CycloneDX", "OpenVEX"]
+    {
+        assert!(message.contains(format), "{message}");
+    }
 }
 
 #[test]
@@ -98,7 +101,7 @@ proptest! {
         for media_type in [IN_TOTO, TRIVY] {
             let annotations = &BTreeMap::new();
             let input = Input { bytes: &bytes, media_type, subject: Digest::of(b""), annotations };
-            prop_assert!(read(&input).is_err());
+            prop_assert!(findings(&input).is_err());
         }
     }
 
@@ -125,7 +128,7 @@ proptest! {
     }
 }
 
-fn list_places(value: &Value, at: &str, places: &mut Vec<String>) {
+pub(super) fn list_places(value: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());
     match value {
         Value::Array(list) => {

@@ -60,5 +60,5 @@ fn a_report_without_its_time_is_refused() {
     let subject = format!("sha256:{HEX}").parse().unwrap();
     let input = Input { bytes: &bytes, media_type: IN_TOTO, subject, annotations: &annotations };
     let stated = OffsetDateTime::parse(TIME, &Rfc3339).unwrap();
-    assert_eq!(read(&input).unwrap().scanned_at, stated);
+    assert_eq!(findings(&input).unwrap().scanned_at, stated);
 }

@@ -128,20 +128,35 @@ fn secrets_misconfigurations_and_licences_are_not_findings() {
 
 #[test]
 fn only_trivy_s_schema_version_2_is_read() {
-    for media_type in TRIVY_MEDIA_TYPES {
-        read_as(media_type, None, &trivy(json!([])).to_string()).unwrap();
-        for version in [json!(1), json!(3), json!(null)] {
-            let report = with(trivy(json!([])), "/SchemaVersion", version).to_string();
-            refused(read_as(media_type, None, &report), "not a findings format that is read");
-        }
-        let sarif = r#"{"version":"2.1.0","runs":[]}"#;
-        refused(read_as(media_type, None, sarif), "not a findings format that is read");
+    read_as(JSON, None, &trivy(json!([])).to_string()).unwrap();
+    for version in [json!(1), json!(3)] {
+        let report = with(trivy(json!([])), "/SchemaVersion", version).to_string();
+        refused(read_as(JSON, None, &report), "not a findings format that is read");
     }
-    for media_type in ["application/sarif+json", "application/vnd.cyclonedx+json", "", "text/html"]
-    {
+}
+
+#[test]
+fn the_fields_of_a_report_tell_its_format() {
+    for media_type in REPORT_MEDIA_TYPES {
+        read_as(media_type, None, &trivy(json!([])).to_string()).unwrap();
+        let bare = without(trivy(json!([])), "/SchemaVersion").to_string();
+        let error = read_as(media_type, None, &bare).unwrap_err();
+        // Plain JSON may be anything; what is called a report must be one.
+        let is_other = matches!(error, FindingsError::NotAReport(_));
+        assert_eq!(is_other, media_type == JSON, "{media_type}: {error}");
+    }
+    for (key, value) in [("runs", json!([])), ("bomFormat", json!("CycloneDX"))] {
+        let mut both = trivy(json!([]));
+        both[key] = value;
+        refused(read_as(TRIVY, None, &both.to_string()), "the fields of two formats");
+    }
+    for media_type in ["application/spdx+json", "", "text/html"] {
         let expected = format!("`{media_type}` is not a findings format that is read");
         refused(read_as(media_type, None, &trivy(json!([])).to_string()), &expected);
     }
+    let envelope = r#"{"payloadType":"x","payload":"","signatures":[]}"#;
+    refused(read_as(JSON, None, envelope), "DSSE envelope");
+    read_as(JSON, None, &vulns(json!([])).to_string()).unwrap();
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn versions_of_a_scanner_are_one_scanner() {
     for (uri, name) in [
         ("pkg:github/aquasecurity/trivy@244fd47", "trivy"),
         ("pkg:github/aquasecurity/trivy", "trivy"),
-        ("pkg:github/anchore/grype@v0.80.0", "pkg:github/anchore/grype"),
+        ("pkg:github/anchore/grype@v0.80.0", "grype"),
         ("https://scanner.example/@v1", "https://scanner.example/@v1"),
         ("MDVM", "MDVM"),
     ] {

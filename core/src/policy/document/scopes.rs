@@ -1,7 +1,5 @@
 //! The `scope` of a rule in, its compiled matchers out.
 
-use std::collections::HashSet;
-
 use super::values::texts;
 use crate::image::Reference;
 use crate::policy::doubts;
@@ -103,6 +101,9 @@ fn cloud(reader: &mut Reader<'_>, node: &Node, rule: &str) -> Vec<Matcher> {
     matchers
 }
 
+/// The texts of a list, each with its node.
+pub(super) type Values<'n> = Vec<(&'n Node, &'n str)>;
+
 /// The field, the operator and the values of a matcher.
 pub(super) fn matcher<'n, F: Copy>(
     reader: &mut Reader<'_>,
@@ -111,7 +112,7 @@ pub(super) fn matcher<'n, F: Copy>(
     mapping: &Mapping,
     known: &[(&'static str, F)],
     operators: &[(&'static str, Operator)],
-) -> Option<(F, Operator, Vec<(&'n Node, &'n str)>)> {
+) -> Option<(F, Operator, Values<'n>)> {
     let fields = reader.fields(node, what, mapping)?;
     let field = fields.get("field");
     let field = field.and_then(|n| reader.word(n, &format!("`field` of {what}"), known));
@@ -153,8 +154,8 @@ pub(super) fn test(
         }
     }
     match operator {
-        Operator::Equals => Test::Equals(texts.into_iter().collect::<HashSet<_>>()),
-        Operator::NotEquals => Test::NotEquals(texts.into_iter().collect::<HashSet<_>>()),
+        Operator::Equals => Test::Equals(texts.into_iter().collect()),
+        Operator::NotEquals => Test::NotEquals(texts.into_iter().collect()),
         Operator::StartsWith => Test::StartsWith(texts),
         Operator::EndsWith => Test::EndsWith(texts),
         Operator::Contains => Test::Contains(texts),

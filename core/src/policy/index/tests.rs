@@ -322,6 +322,24 @@ fn of_ten_thousand_rules_those_of_another_place_are_not_looked_at() {
 }
 
 #[test]
+fn a_rule_for_paths_within_each_other_is_looked_at_once() {
+    // In the order of bytes the second stands between the others.
+    let paths = ["reg.io/team", "reg.io/team-evil", "reg.io/team/app"];
+    let prefixes = paths.iter().map(|path| Prefix::parse(path).unwrap()).collect();
+    let within = Matcher { field: Field::Image, test: Test::Within(prefixes) };
+    let policy = policy(vec![rule(0, true, matched(vec![within]))], vec![]);
+    for (image, count) in [
+        ("reg.io/team/app/x:v1", 1),
+        ("reg.io/team:v1", 1),
+        ("reg.io/team-evil/x", 1),
+        ("reg.io/team-mates/x", 0),
+        ("reg.io", 0),
+    ] {
+        assert_eq!(looked_at(&policy, image, &Context::default()), count, "{image}");
+    }
+}
+
+#[test]
 fn of_ten_thousand_exemptions_those_for_other_vulnerabilities_are_not_looked_at() {
     let named = |n: IdKey| vec![IdTest::Equals(vec![(n, id(n))])];
     let everywhere = |n: IdKey| exemption((Scope::default(), vec![], named(n)));

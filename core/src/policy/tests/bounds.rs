@@ -2,6 +2,8 @@
 
 use super::*;
 
+const EVERY_POD: &str = "match: [{field: pod, operator: contains, values: [a]}]";
+
 #[test]
 fn alias_bombs_are_refused() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -58,6 +60,43 @@ fn each_size_is_refused_one_past_its_bound() {
     past(MAX_RULES, &|n| document(&rules(n)), "the 10000 allowed");
     let two = format!("{}---\n{}", document(&rules(MAX_RULES)), document("    - {name: x}"));
     assert!(parse(&[source(&two)]).unwrap_err().to_string().contains("the 10000 rules allowed"));
+    let named = |n: usize| format!("name: e{n}, owner: o, reason: r, {EVERY_POD}");
+    let exemptions = |n: usize| (0..n).map(|i| format!("{{{}}},", named(i))).collect::<String>();
+    let spec = |field: &str, list: String| {
+        format!(
+            "apiVersion: portcullis.dev/v1\nkind: Policy\nspec: {{rules: [{{name: r, action: deny, \
+             maxAllowed: {{low: 0}}}}], {field}: [{list}]}}\n"
+        )
+    };
+    past(MAX_EXEMPTIONS, &|n| spec("exemptions", exemptions(n)), "10001 items");
+    let own = |n: usize| {
+        let own = format!("low: 0}}, exemptions: [{{{}}}]", named(MAX_EXEMPTIONS));
+        spec("exemptions", exemptions(n - 1)).replace("low: 0}", &own)
+    };
+    past(MAX_EXEMPTIONS, &own, "more than the 10000 exemptions allowed");
+    let entries = |n: usize| (0..n).map(|i| format!("{{name: b{i}}},")).collect::<String>();
+    past(MAX_EXEMPTIONS, &|n| spec("breakGlass", entries(n)), "10001 items");
+    let two = |n: usize| {
+        let other = spec("breakGlass", "{name: c}".to_owned()).replace("name: r,", "name: s,");
+        format!("{}---\n{other}", spec("breakGlass", entries(n - 1)))
+    };
+    past(MAX_EXEMPTIONS, &two, "more than the 10000 break-glass entries allowed");
+    let exemption = |fields: String| {
+        let list = format!("{{name: e, {EVERY_POD}, {fields}}}");
+        spec("exemptions", list)
+    };
+    past(MAX_TEXT, &|n| exemption(format!("owner: {}, reason: r", x(n))), "1025 bytes");
+    past(MAX_TEXT, &|n| exemption(format!("owner: o, reason: {}", x(n))), "1025 bytes");
+    let ticket = |n| exemption(format!("owner: o, reason: r, ticket: {}", x(n)));
+    past(MAX_TEXT, &ticket, "1025 bytes");
+    let patterns = |n: usize| "reg.io/x,".repeat(n);
+    past(MAX_VALUES, &|n| spec("allowedImages", patterns(n)), "10001 items");
+    past(
+        MAX_VALUES,
+        &|n| rule(format!("name: r, trustedImages: [{}]", patterns(n))),
+        "10001 items",
+    );
+    past(3650, &|n| rule(format!("name: r, count: {{minPublishedAge: {n}d}}")), "to `3650d`");
     let padded = |n: usize| {
         let mut text = rule("name: r".to_owned());
         let missing = n - text.len();

@@ -203,7 +203,7 @@ impl Reading<'_, '_, '_> {
                 let message = "`report` names a file that has findings and scanner: remove these";
                 self.reader.note(node.place, message.to_owned());
             }
-            let mut findings = self.file(node)?;
+            let mut findings = self.file(node, scanned_at.unwrap_or(self.around.now))?;
             findings.scanned_at = scanned_at.unwrap_or(findings.scanned_at);
             return Some(simulate::report(digest, findings));
         }
@@ -228,7 +228,7 @@ impl Reading<'_, '_, '_> {
     }
 
     /// The findings in a scanner's file.
-    fn file(&mut self, node: &Node) -> Option<Findings> {
+    fn file(&mut self, node: &Node, made_at: OffsetDateTime) -> Option<Findings> {
         let path = self.reader.text(node, "`report`", MAX_VALUE)?;
         let failed = |error: &dyn std::error::Error| {
             let mut text = format!("the report {} cannot be used: {error}", quoted(path));
@@ -246,7 +246,7 @@ impl Reading<'_, '_, '_> {
                 return None;
             }
         };
-        simulate::read_report(&bytes, self.around.image)
+        simulate::read_report(&bytes, made_at)
             .map_err(|error| self.reader.note(node.place, failed(&error)))
             .ok()
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use portcullis_core::decide::{Action, Condition, Context, Decision, Lifted, Violation};
+use portcullis_core::decide::{Action, Condition, Context, Decision, Lifted, Notice, Violation};
 use portcullis_core::policy::Policy;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -55,7 +55,12 @@ fn denial() -> Decision {
         violations: vec![violation],
         exemptions: Vec::new(),
         break_glass: None,
-        notices: Vec::new(),
+        notices: vec![Notice {
+            rule: None,
+            subject: None,
+            platform: None,
+            kind: NoticeKind::OutOfScope,
+        }],
         changes_at: None,
         policy_revision: "r".into(),
     }
@@ -201,6 +206,21 @@ async fn a_disk_that_hangs_lifts_no_denial_and_leaves_time_for_the_answer() {
             assert_eq!((refused.break_glass, &*refused.justification), (None, WHY));
         }
     }
+}
+
+/// The disk hung, and goes on: what nobody waits for is no longer true.
+#[tokio::test]
+async fn a_lifted_denial_that_was_given_up_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let (file, queue) = EventFile::open(path.clone(), Arc::default()).unwrap();
+    let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
+    assert_eq!(ask(&recorded, WHY, Duration::from_millis(1)).await, Action::Deny);
+    drop(recorded);
+    std::thread::spawn(move || file.run()).join().unwrap();
+    let events = lines(&path);
+    assert_eq!(events.len(), 2);
+    assert!(events.iter().all(|event| event["action"] == "deny"));
 }
 
 #[tokio::test]

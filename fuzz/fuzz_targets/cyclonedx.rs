@@ -1,0 +1,9 @@
+//! CycloneDX documents.
+#![no_main]
+
+/// What makes it a document of the format; the rest of its members is made of the input.
+const HEAD: &str = r#"{"bomFormat":"CycloneDX","metadata":{"timestamp":"2026-01-01T00:00:00Z","tools":[{"name":"grype"}]},"#;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::findings::fuzzing::of_format(HEAD, bytes);
+});

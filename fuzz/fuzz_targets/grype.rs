@@ -1,0 +1,9 @@
+//! Grype reports.
+#![no_main]
+
+/// What makes it a document of the format; the rest of its members is made of the input.
+const HEAD: &str = r#"{"descriptor":{"name":"grype","timestamp":"2026-01-01T00:00:00Z"},"#;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::findings::fuzzing::of_format(HEAD, bytes);
+});
