@@ -452,7 +452,9 @@ pub mod fuzzing {
     pub fn rules(bytes: &[u8]) {
         if let Ok(text) = std::str::from_utf8(bytes) {
             let source = super::Source { file: "fuzz.yaml".to_owned(), text: text.to_owned() };
-            let _ = super::parse(&[source]);
+            if let Ok(policy) = super::parse(&[source]) {
+                let _ = policy.warnings_at(time::OffsetDateTime::UNIX_EPOCH);
+            }
         }
     }
 }

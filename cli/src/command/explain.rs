@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use super::check::{self, DENIED, Detail};
 use crate::render;
 
+// The group is that of the arguments which it shares.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     check: check::Args,

@@ -10,7 +10,7 @@ use super::yaml::rfc3339;
 use super::{LEVELS, Manifest, about, hours};
 use crate::decide::{Action, Condition, MAX_SKEW, Notice, NoticeKind, TOP_FINDINGS};
 use crate::evidence::{Evidence, Reason, Rejection};
-use crate::findings::vex::Status;
+use crate::findings::vex::{Statement, Status};
 use crate::findings::{Analysis, Epss, Finding, FixState, Score, Severity};
 use crate::image::Digest;
 use crate::policy::Population;
@@ -299,6 +299,15 @@ fn allows(rule: &Rule, finding: &Finding, now: OffsetDateTime) -> bool {
     allowed.any(|(id, until)| is(finding, id) && until.is_none_or(|until| now < until.is_over()))
 }
 
+/// Whether `id` of a statement is the finding. Where both have a CVE, only these are compared: an
+/// advisory is about several.
+fn is_named(statement: &Statement, id: &str, finding: &Finding) -> bool {
+    let is_cve = |id: &str| id.to_ascii_uppercase().starts_with("CVE-");
+    let stated = statement.ids.iter().any(|id| is_cve(id));
+    let found = is_cve(&finding.id) || finding.aliases.iter().any(|id| is_cve(id));
+    is(finding, id) && (is_cve(id) || !(stated && found))
+}
+
 /// What says that a finding never counts: `None` in it is the report itself, before the newest VEX
 /// statement about it that is not from the future; of two at one time, the one that does not say so.
 fn cleared_by(
@@ -313,7 +322,7 @@ fn cleared_by(
     let mut said = Vec::new();
     for document in reports.vex() {
         for statement in &document.vex.statements {
-            let about = statement.ids.iter().any(|id| is(finding, id))
+            let about = statement.ids.iter().any(|id| is_named(statement, id, finding))
                 && (statement.packages.is_empty()
                     || statement.packages.iter().any(|package| is_version(finding, package)));
             if about && statement.issued_at <= now + MAX_SKEW {

@@ -229,6 +229,16 @@ fn a_shared_advisory_does_not_let_one_vulnerability_free_another() {
     // Not by way of a finding that names the advisory alone, nor under the advisory's own name.
     let advisory = report("clair", NOW, vec![finding("RHSA-1", Severity::Low)]);
     check(rule, Evidence::verified(vec![a(), advisory, b()]), Deny, "r");
+    // In whatever order they were scanned, which is the one in which they are merged.
+    for minutes in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+        let [x, y, z] = minutes.map(|ago| NOW - time::Duration::minutes(ago));
+        let reports = vec![
+            report("clair", x, vec![finding("RHSA-1", Severity::Low)]),
+            report("trivy", y, vec![alias("CVE-9", "RHSA-1", Severity::Critical)]),
+            report("grype", z, vec![alias("CVE-1", "RHSA-1", Severity::Low)]),
+        ];
+        check(rule, Evidence::verified(reports), Deny, "r");
+    }
     let named = |cve: &str, severity| report(cve, NOW, vec![alias("RHSA-1", cve, severity)]);
     let two = vec![named("CVE-9", Severity::Critical), named("CVE-1", Severity::Low)];
     check(rule, Evidence::verified(two), Deny, "r");
