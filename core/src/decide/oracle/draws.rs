@@ -20,7 +20,7 @@ pub(super) struct Draws {
 }
 
 impl Draws {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self { state: seed, again: None, drawn: Vec::new() }
     }
 

@@ -3,6 +3,9 @@
 //! `PROPTEST_CASES` asks for more of them (CONTRIBUTING.md says how to ask for a million). What fails
 //! is shown as small as it can be made, with both answers.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use time::OffsetDateTime;
 
@@ -10,15 +13,14 @@ use super::answer::{Answer, Fault, are_alike};
 use super::case::Case;
 use super::draws::{Draws, Random};
 use super::merged::merged;
-use super::random::{case, context, exemption, time_of};
+use super::random::{another, case, context, exemption, time_of};
 use super::spec::Exemption;
 use super::weighed::{covers, exempts};
 use super::{believed, oracle};
-use crate::decide::{Condition, Context, NoticeKind};
+use crate::decide::{Applied, Condition, Context, NoticeKind};
 use crate::evidence::{Evidence, Reports};
 use crate::findings::Findings;
 use crate::policy::Field;
-use std::sync::Arc;
 
 /// The least number of questions to both sides, where nobody asks for more.
 const CASES: u32 = 2000;
@@ -27,6 +29,14 @@ fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     // A fault that is found becomes a test of its own.
     ProptestConfig { max_shrink_iters: 200_000, failure_persistence: None, ..default }
+}
+
+/// Questions to one policy, which costs more to read than they do.
+fn questions(draws: &mut Draws) -> Vec<Case> {
+    let first = case(draws);
+    let mut questions = draws.list(3, 6, |draws| another(draws, &first));
+    questions.push(first);
+    questions
 }
 
 /// A question, and another time that is not before it.
@@ -171,15 +181,41 @@ fn is_about_nothing(exemption: &Exemption, case: &Case) -> bool {
     }) && !case.subjects.is_empty()
 }
 
+#[test]
+fn questions_are_answered_in_every_way() {
+    let mut ways = BTreeSet::new();
+    for seed in 0..2000 {
+        let decision = case(&mut Draws::new(seed)).decision();
+        ways.insert(decision.action.as_str());
+        ways.extend(decision.violations.iter().map(|v| v.condition.as_str()));
+        ways.extend(decision.notices.iter().map(|notice| notice.kind.as_str()));
+        ways.extend(decision.break_glass.map(|_| "lifted"));
+        let exempt = |applied: &Applied| {
+            let of_evidence = applied.condition.map(|_| "exempt_evidence");
+            of_evidence.or((applied.total() > 0).then_some("exempt_findings"))
+        };
+        ways.extend(decision.exemptions.iter().filter_map(exempt));
+    }
+    let expected = "allow audit deny lifted exempt_evidence exempt_findings \
+                    max_allowed max_allowed_fixable max_allowed_unfixable forbidden \
+                    untrusted_image unscanned rejected stale unconfirmed withheld unavailable \
+                    unsupported out_of_scope unsupported_registry allowed_image cleared \
+                    break_glass_refused old_report early_report signature";
+    assert_eq!(ways, expected.split_whitespace().collect());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: config().cases.max(CASES), ..config() })]
 
     #[test]
-    fn the_decision_is_the_oracles(case in Random(case)) {
-        let decision = case.decision();
-        prop_assert!(Answer::of(&decision) == oracle(&case), "the answers differ");
-        let deciding = decision.violations.iter().filter(|v| v.deciding).count();
-        prop_assert_eq!(deciding, usize::from(!decision.violations.is_empty()));
+    fn the_decision_is_the_oracles(questions in Random(questions)) {
+        let policy = questions[0].policy();
+        for case in &questions {
+            let decision = case.decision_at(&policy, case.now);
+            prop_assert!(Answer::of(&decision) == oracle(case), "the answers differ");
+            let deciding = decision.violations.iter().filter(|v| v.deciding).count();
+            prop_assert_eq!(deciding, usize::from(!decision.violations.is_empty()));
+        }
     }
 }
 

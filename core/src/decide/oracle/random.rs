@@ -81,6 +81,17 @@ pub(super) fn case(draws: &mut Draws) -> Case {
     case
 }
 
+/// Another question to the same policy, of the same evidence or of other.
+pub(super) fn another(draws: &mut Draws, case: &Case) -> Case {
+    let mut other = Case { ctx: context(draws), ..case.clone() };
+    if draws.one_in(2) {
+        other.image = image(draws);
+        other.subjects = subjects(draws);
+    }
+    other.now = time_of(draws, &other);
+    other
+}
+
 /// A time at or beside a boundary of the question, or another.
 pub(super) fn time_of(draws: &mut Draws, case: &Case) -> OffsetDateTime {
     let boundaries = case.boundaries();
