@@ -141,6 +141,35 @@ fn policy(count: usize, allows: Allows) -> Policy {
     policy::parse(&[policy::Source { file: "rules.yaml".to_owned(), text }]).unwrap()
 }
 
+/// Whether an image is denied, found as one would at first: every rule is read, and every finding is
+/// compared with each that is about the image. What the ratio of the engine is to.
+fn naive(rules: &[(String, usize)], repository: &str, namespace: &str, list: &[Finding]) -> bool {
+    let absent = ids(7, 20);
+    let absent: Vec<&str> = absent.split(", ").collect();
+    let mut denied = false;
+    for (team, kind) in rules {
+        let in_scope = match kind {
+            1 => repository.starts_with(&format!("reg.io/{team}/")),
+            _ => namespace == team,
+        };
+        if !in_scope {
+            continue;
+        }
+        let counted = list.iter().filter(|f| match kind {
+            0 | 1 | 9 => f.severity >= Severity::High || f.severity == Severity::Unknown,
+            2 => f.severity >= Severity::Medium && f.fix_state == FixState::Fixed,
+            3 => f.severity >= Severity::Low && f.fix_state == FixState::Fixed,
+            4 => f.published.is_some_and(|at| at + time::Duration::days(14) <= NOW),
+            5 => f.known_exploited == Some(true),
+            6 => f.severity >= Severity::Medium && f.epss >= Epss::from_f64(0.5),
+            7 => absent.iter().any(|id| **id == *f.id),
+            _ => f.severity == Severity::Critical && !absent.iter().any(|id| **id == *f.id),
+        });
+        denied |= *kind != 7 && counted.count() > 100_000;
+    }
+    denied
+}
+
 fn bench(c: &mut Criterion) {
     let image: Reference = "reg.io/team-0/app:v1".parse().unwrap();
     let ctx = Context { namespace: "team-0".to_owned(), ..Context::default() };
@@ -161,6 +190,20 @@ fn bench(c: &mut Criterion) {
         }
         group.finish();
     }
+    let mut group = c.benchmark_group("naive");
+    group.sample_size(10);
+    for count in [10, 100, 1_000, 10_000] {
+        let of = |n: usize| (format!("team-{}", n / TOGETHER), n % TOGETHER);
+        let rules: Vec<_> = (0..count).map(of).collect();
+        for found in [0, 20, 500, 10_000] {
+            let list: Vec<_> = findings(found).iter().map(|f| f.to_finding()).collect();
+            let id = BenchmarkId::new(format!("{count} rules"), format!("{found} findings"));
+            group.bench_function(id, |b| {
+                b.iter(|| naive(black_box(&rules), "reg.io/team-0/app", "team-0", &list));
+            });
+        }
+    }
+    group.finish();
     let text = rules(10_000, Allows::Nothing);
     let sources = [policy::Source { file: "rules.yaml".to_owned(), text }];
     let mut group = c.benchmark_group("load");
