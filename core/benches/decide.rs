@@ -4,7 +4,7 @@
 //! is but one. docs/performance.md has figures and says how to read them.
 #![expect(
     clippy::unwrap_used,
-    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
     reason = "a benchmark has no callers, and ends where something is wrong"
 )]
 

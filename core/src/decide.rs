@@ -11,9 +11,12 @@ mod merge;
 mod memo;
 mod profile;
 mod walk;
+mod found;
 mod weigh;
 mod glass;
 mod recount;
+mod condition;
+mod notice;
 mod message;
 
 use std::collections::BTreeMap;
@@ -22,17 +25,19 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::evidence::{Cause, Rejection, Subject};
-use crate::findings::{FindingRef, Severity};
+use crate::evidence::Subject;
+use crate::findings::FindingRef;
 use crate::image::{Digest, Platform, Reference};
-use crate::policy::{Exemption, Policy, Population, Target};
+use crate::policy::{Exemption, Policy, Target};
 
+pub use self::condition::Condition;
 pub use self::glass::MAX_JUSTIFICATION;
 pub(crate) use self::memo::Memo;
 pub(crate) use self::message::instant;
 pub use self::message::{
     MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings, printable,
 };
+pub use self::notice::{Notice, NoticeKind};
 pub(crate) use self::profile::Profiles;
 pub(crate) use self::recount::{Counted, recount};
 
@@ -264,160 +269,6 @@ pub struct Lifted {
     pub name: Arc<str>,
     /// What was given as the reason.
     pub justification: String,
-}
-
-/// A condition that was fulfilled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// More findings at a level or higher than the rule allows. For [`Severity::Unknown`], more
-    /// findings of unknown severity.
-    MaxAllowed {
-        /// Which findings are counted.
-        population: Population,
-        /// The level.
-        level: Severity,
-        /// How many are allowed.
-        limit: u32,
-        /// How many there are.
-        count: usize,
-    },
-    /// A forbidden vulnerability is present.
-    Forbidden {
-        /// Its identifier as the rule has it.
-        id: String,
-    },
-    /// The image is none of those that may be used.
-    UntrustedImage,
-    /// No report is attached.
-    Unscanned,
-    /// What is attached cannot be believed.
-    Rejected(Rejection),
-    /// All reports are older than the rule allows. What they found still counts.
-    Stale {
-        /// When the newest scan finished.
-        scanned_at: OffsetDateTime,
-        /// The greatest age that the rule allows.
-        max_age: Duration,
-    },
-    /// The reports could not be confirmed with the registry for too long.
-    Unconfirmed {
-        /// For how long.
-        age: Duration,
-    },
-    /// Reports were seen before and are gone now.
-    Withheld,
-    /// It could not be found out whether there are reports.
-    Unavailable(Cause),
-    /// The registry is not one that is asked for reports.
-    Unsupported,
-}
-
-impl Condition {
-    /// The word for it, as in the contract, metrics and logs.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::MaxAllowed { population: Population::All, .. } => "max_allowed",
-            Self::MaxAllowed { population: Population::Fixable, .. } => "max_allowed_fixable",
-            Self::MaxAllowed { population: Population::Unfixable, .. } => "max_allowed_unfixable",
-            Self::UntrustedImage => "untrusted_image",
-            Self::Forbidden { .. } => "forbidden",
-            Self::Unscanned => "unscanned",
-            Self::Rejected(_) => "rejected",
-            Self::Stale { .. } => "stale",
-            Self::Unconfirmed { .. } => "unconfirmed",
-            Self::Withheld => "withheld",
-            Self::Unavailable(_) => "unavailable",
-            Self::Unsupported => "unsupported",
-        }
-    }
-}
-
-/// Something that did not violate a rule and should not pass in silence.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Notice {
-    /// Name of the rule that let it pass; `None` where it is about the evidence alone.
-    pub rule: Option<Arc<str>>,
-    /// The manifest; `None` where it is about the whole image.
-    pub subject: Option<Digest>,
-    /// Its platform, for a manifest of an index.
-    pub platform: Option<Platform>,
-    /// What it is.
-    pub kind: NoticeKind,
-}
-
-/// What a notice is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoticeKind {
-    /// No report is attached, and the rule does not block such images.
-    Unscanned,
-    /// The registry is not one that is asked, and the rule does not block unscanned images.
-    Unsupported,
-    /// It could not be found out whether there are reports, and the rule lets that pass.
-    Unavailable(Cause),
-    /// No rule is about the image in this context.
-    OutOfScope,
-    /// The image is in a registry that the rule leaves alone.
-    UnsupportedRegistry,
-    /// The image fits a pattern of those that the rule, or every rule, leaves alone.
-    AllowedImage {
-        /// The pattern as it was written.
-        pattern: String,
-    },
-    /// Findings are not counted, because a VEX document or the report itself says that the image is
-    /// not affected, or was cured.
-    Cleared {
-        /// Digest of the document's manifest; `None` for the report itself.
-        by: Option<Digest>,
-        /// Their identifiers, at most [`TOP_FINDINGS`].
-        ids: Vec<String>,
-        /// How many there are.
-        total: usize,
-    },
-    /// A reason was given why the image must run, and no break-glass entry of the policy permits it
-    /// here.
-    BreakGlassRefused,
-    /// One of several reports is older than the rule allows and was not considered.
-    OldReport {
-        /// Digest of its manifest.
-        report: Digest,
-        /// When its scan finished.
-        scanned_at: OffsetDateTime,
-    },
-    /// One of several reports says that it will be made, and was not considered.
-    EarlyReport {
-        /// Digest of its manifest.
-        report: Digest,
-        /// When its scan will have finished.
-        scanned_at: OffsetDateTime,
-    },
-    /// A check of a report's signature failed that the trust policy only wants to be told of.
-    Signature {
-        /// Digest of the report's manifest.
-        report: Digest,
-        /// What exactly is wrong, for people.
-        detail: String,
-    },
-}
-
-impl NoticeKind {
-    /// The word for it, as in the contract, metrics and logs.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unscanned => "unscanned",
-            Self::Unsupported => "unsupported",
-            Self::Unavailable(_) => "unavailable",
-            Self::OutOfScope => "out_of_scope",
-            Self::UnsupportedRegistry => "unsupported_registry",
-            Self::AllowedImage { .. } => "allowed_image",
-            Self::Cleared { .. } => "cleared",
-            Self::BreakGlassRefused => "break_glass_refused",
-            Self::OldReport { .. } => "old_report",
-            Self::EarlyReport { .. } => "early_report",
-            Self::Signature { .. } => "signature",
-        }
-    }
 }
 
 /// The time of the question, and the next one at which its answer could be another.

@@ -8,6 +8,7 @@ mod scope;
 mod glob;
 mod narrow;
 mod exemption;
+mod rule;
 mod mismatch;
 mod index;
 pub(crate) mod fields;
@@ -17,7 +18,7 @@ mod document;
 mod doubts;
 mod shadow;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,6 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::decide::Action;
 use crate::findings::Severity;
 use crate::image::Digest;
 
@@ -35,6 +35,8 @@ pub(crate) use self::mismatch::Fit;
 pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};
 pub use self::narrow::Population;
 pub(crate) use self::narrow::{Limit, Narrowing, NotStated};
+pub use self::rule::Rule;
+pub(crate) use self::rule::{Allowed, Forbidden, IdKey, Ids};
 pub use self::schema::schema;
 pub use self::scope::Field;
 pub(crate) use self::scope::{Prefixes, Scope, Target};
@@ -331,117 +333,6 @@ pub enum Evaluation {
     FirstMatch,
     /// Any rule that denies decides before any that audits.
     DenyOverrides,
-}
-
-/// One security rule, compiled.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    name: Arc<str>,
-    description: Option<String>,
-    enabled: bool,
-    action: Action,
-    pub(crate) scope: Scope,
-    /// Limits by population, and in each the most severe level first, unknown last.
-    pub(crate) limits: Vec<Limit>,
-    /// Which findings the limits look at: place of it among the policy's.
-    pub(crate) narrowing: usize,
-    pub(crate) forbidden: Vec<Forbidden>,
-    pub(crate) allowed: Vec<Allowed>,
-    pub(crate) block_unscanned: bool,
-    pub(crate) max_age: Option<Duration>,
-    pub(crate) on_unavailable: Action,
-    pub(crate) unsupported: Prefixes,
-    /// Images that the rule is not about.
-    pub(crate) allowed_images: ImagePatterns,
-    /// The images that may be used at all: any other is a violation.
-    pub(crate) trusted_images: Option<ImagePatterns>,
-    place: (Arc<str>, node::Place),
-}
-
-impl Rule {
-    fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            description: None,
-            enabled: true,
-            action: Action::Audit,
-            scope: Scope::default(),
-            limits: Vec::new(),
-            narrowing: 0,
-            forbidden: Vec::new(),
-            allowed: Vec::new(),
-            block_unscanned: false,
-            max_age: None,
-            on_unavailable: Action::Audit,
-            unsupported: Prefixes::default(),
-            allowed_images: ImagePatterns::default(),
-            trusted_images: None,
-            place: ("".into(), node::Place::default()),
-        }
-    }
-
-    /// Its unique name, which appears in denials.
-    #[must_use]
-    pub const fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// What it is for.
-    #[must_use]
-    pub fn description(&self) -> Option<&str> {
-        self.description.as_deref()
-    }
-
-    /// Whether it takes part in decisions.
-    #[must_use]
-    pub const fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
-    /// What it does with an image that violates it: [`Action::Audit`] or [`Action::Deny`].
-    #[must_use]
-    pub const fn action(&self) -> Action {
-        self.action
-    }
-}
-
-/// A vulnerability that must not be present.
-#[derive(Debug, Clone)]
-pub(crate) struct Forbidden {
-    /// As it was written.
-    pub(crate) id: Arc<str>,
-    pub(crate) key: IdKey,
-}
-
-/// A vulnerability that is not counted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Allowed {
-    pub(crate) key: IdKey,
-    /// The first instant at which it counts again.
-    pub(crate) until: Option<OffsetDateTime>,
-}
-
-/// Number of a vulnerability that some rule names.
-pub(crate) type IdKey = u32;
-
-/// All vulnerabilities that rules name, so that findings are looked up once for all rules. Case
-/// does not matter, as in [`crate::findings::Finding::is`].
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ids(HashMap<String, IdKey>);
-
-impl Ids {
-    fn intern(&mut self, id: &str) -> IdKey {
-        let next = IdKey::try_from(self.0.len()).unwrap_or(IdKey::MAX);
-        *self.0.entry(id.to_ascii_uppercase()).or_insert(next)
-    }
-
-    /// The number of `id`, if a rule names it. `buffer` is scratch space.
-    pub(crate) fn find(&self, id: &str, buffer: &mut String) -> Option<IdKey> {
-        buffer.clear();
-        buffer.push_str(id);
-        buffer.make_ascii_uppercase();
-        self.0.get(buffer.as_str()).copied()
-    }
 }
 
 /// Entry point of the fuzz target.

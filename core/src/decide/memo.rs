@@ -105,7 +105,9 @@ mod tests {
         assert_eq!(*memo.get_or_make(|kept| *kept == 9, |kept| kept.unwrap() + 2), 3);
         assert_eq!(memo.copy_or_make(|kept| *kept == 3, || 4), 3);
         assert_eq!(memo.copy_or_make(|_| false, || 4), 4);
-        assert_eq!(memo.clone().copy_or_make(|_| true, || 5), 5);
+        let copy = memo.clone();
+        assert_eq!(copy.copy_or_make(|_| true, || 5), 5);
+        assert_eq!(memo.copy_or_make(|_| true, || 6), 4);
     }
 
     #[test]

@@ -72,8 +72,8 @@ impl<'a> Merged<'a> {
         let mut kept = self.strictest.to_finding();
         for other in self.others {
             for id in other.ids() {
-                let same = |own: &Box<str>| own.eq_ignore_ascii_case(id);
-                if !same(&kept.id) && !kept.aliases.iter().any(same) {
+                let same = |own: &str| own.eq_ignore_ascii_case(id);
+                if !same(&kept.id) && !kept.aliases.iter().any(|own| same(own)) {
                     kept.aliases.push(id.into());
                 }
             }

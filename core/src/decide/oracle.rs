@@ -23,7 +23,8 @@ use std::sync::Arc;
 use time::macros::datetime;
 
 use super::*;
-use crate::evidence::{CauseKind, Evidence, Report};
+use crate::evidence::{Cause, CauseKind, Evidence, Report};
+use crate::findings::Severity;
 use answer::{Answer, Fault};
 use case::Case;
 use weighed::Weighed;

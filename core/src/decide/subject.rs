@@ -11,6 +11,9 @@ use super::{Clock, MAX_SIGNATURE_NOTICES, MAX_SKEW, Notice, NoticeKind, instant}
 use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Reports, Subject};
 use crate::image::{Digest, Platform};
 
+/// Some of the reports on a manifest; more than four scanners are rare.
+type Several<'a> = SmallVec<[&'a Arc<Report>; 4]>;
+
 /// A manifest that has to be decided.
 #[derive(Debug)]
 pub(super) struct Looked<'a> {
@@ -23,7 +26,7 @@ pub(super) struct Looked<'a> {
 #[derive(Debug)]
 pub(super) enum Known<'a> {
     /// At least one report, newest scan first.
-    Reports(SmallVec<[&'a Arc<Report>; 4]>, &'a Reports),
+    Reports(Several<'a>, &'a Reports),
     Missing,
     Rejected(Cow<'a, Rejection>),
     Unconfirmed(Duration),
@@ -79,14 +82,13 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
     let Evidence::Verified(reports) = &*subject.evidence else {
         return looked;
     };
-    let (mut believed, early): (SmallVec<[&Arc<Report>; 4]>, SmallVec<[&Arc<Report>; 4]>) =
-        reports.iter().partition(|report| {
-            let from = believed_from(report.findings.scanned_at);
-            if let Some(from) = from {
-                clock.changes_at(from);
-            }
-            from.is_none_or(|from| from <= clock.now)
-        });
+    let (mut believed, early): (Several<'_>, Several<'_>) = reports.iter().partition(|report| {
+        let from = believed_from(report.findings.scanned_at);
+        if let Some(from) = from {
+            clock.changes_at(from);
+        }
+        from.is_none_or(|from| from <= clock.now)
+    });
     if believed.is_empty() {
         let detail = match early.first() {
             Some(report) => {

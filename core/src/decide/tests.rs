@@ -5,9 +5,10 @@ mod evidence;
 mod messages;
 
 use super::*;
-use crate::evidence::{CauseKind, Evidence, Reason, Report, Source};
+use crate::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Report, Source};
+use crate::findings::Severity;
 use crate::findings::{Analysis, Finding, Findings, FixState, Scanner};
-use crate::policy;
+use crate::policy::{self, Population};
 use crate::signature::Signer;
 use time::macros::datetime;
 

@@ -20,6 +20,7 @@ const MAX_IDS: usize = 64;
 
 /// Places of items in their list, in order.
 type Items = Vec<u32>;
+type ByText = HashMap<Box<str>, Items>;
 
 /// Where the scopes of a policy are looked up.
 #[derive(Debug, Clone, Default)]
@@ -113,13 +114,13 @@ struct Index {
     /// Items whose matchers all ask for what cannot be looked up.
     general: Items,
     /// By the text of a field.
-    equal: BTreeMap<Field, HashMap<Box<str>, Items>>,
+    equal: BTreeMap<Field, ByText>,
     /// By so many first bytes of the text of a field.
-    starts: BTreeMap<(Field, usize), HashMap<Box<str>, Items>>,
+    starts: BTreeMap<(Field, usize), ByText>,
     /// By host, and path that an image is in.
-    paths: HashMap<Box<str>, Items>,
+    paths: ByText,
     /// By key and value of a label.
-    labels: BTreeMap<Field, HashMap<Box<str>, HashMap<Box<str>, Items>>>,
+    labels: BTreeMap<Field, HashMap<Box<str>, ByText>>,
     /// By the digest of a manifest.
     digests: HashMap<Digest, Items>,
     /// By the number of a vulnerability: these have no gaps.
@@ -280,18 +281,18 @@ impl Index {
         let found = iter::once(&self.general).chain(equal).chain(starts).chain(labels).chain(paths);
         found.flatten().for_each(|item| visit(*item));
         if let Some(texts) = self.equal.get(&Field::Image) {
-            each_once(target.spellings().filter_map(|image| texts.get(image)), &mut visit);
+            each_once(&target.spellings().filter_map(|image| texts.get(image)), &mut visit);
         }
         if let Some(texts) = self.equal.get(&Field::Workload) {
             let bases = target.workloads().map(Workload::base);
-            each_once(bases.filter_map(|base| texts.get(base)), &mut visit);
+            each_once(&bases.filter_map(|base| texts.get(base)), &mut visit);
         }
     }
 
     /// Calls `visit` with each item that is kept under one of `digests`, or under one of `keys`, which
     /// are in order, once.
     fn named(&self, digests: &[Digest], keys: &[(IdKey, u32)], mut visit: impl FnMut(u32)) {
-        each_once(digests.iter().filter_map(|digest| self.digests.get(digest)), &mut visit);
+        each_once(&digests.iter().filter_map(|digest| self.digests.get(digest)), &mut visit);
         let mut before = None;
         for (key, _) in keys {
             if before.replace(*key) == Some(*key) {
@@ -314,7 +315,7 @@ fn paths(name: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Calls `visit` with each item of all `lists`, once.
-fn each_once<'i>(lists: impl Iterator<Item = &'i Items> + Clone, mut visit: impl FnMut(u32)) {
+fn each_once<'i>(lists: &(impl Iterator<Item = &'i Items> + Clone), mut visit: impl FnMut(u32)) {
     for (n, items) in lists.clone().enumerate() {
         for item in items {
             if !lists.clone().take(n).any(|earlier| earlier.binary_search(item).is_ok()) {

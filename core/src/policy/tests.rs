@@ -9,6 +9,7 @@ mod scopes;
 mod shadows;
 
 use super::*;
+use crate::decide::Action;
 use crate::decide::Context;
 use crate::image::Reference;
 use proptest::prelude::*;

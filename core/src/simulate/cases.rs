@@ -68,7 +68,10 @@ impl Case {
     #[must_use]
     pub fn decide(&self, policy: &Policy) -> Found {
         let decision = decide(policy, &self.image, &self.subjects, &self.context, self.time);
-        Found::new(&decision, &self.image)
+        Found {
+            message: decision.denial(&self.context.container, &self.image, self.time),
+            ..Found::new(&decision)
+        }
     }
 }
 
@@ -117,7 +120,7 @@ pub struct Found {
     pub notices: Vec<String>,
     /// The break-glass entry that lifted the denial.
     pub break_glass: Option<String>,
-    /// Message of the deciding violation; empty if there is none.
+    /// What a developer is told; empty for an allow without a remark.
     pub message: String,
 }
 
@@ -133,9 +136,7 @@ pub struct FoundViolation {
 }
 
 impl Found {
-    /// What is compared of a decision about `image`.
-    #[must_use]
-    pub fn new(decision: &Decision, image: &Reference) -> Self {
+    fn new(decision: &Decision) -> Self {
         let violations = decision.violations.iter().map(|violation| FoundViolation {
             rule: violation.rule.to_string(),
             condition: violation.condition.as_str().to_owned(),
@@ -148,7 +149,7 @@ impl Found {
             exemptions: unique(decision.exemptions.iter().map(|applied| applied.name.to_string())),
             notices: unique(decision.notices.iter().map(|n| n.kind.as_str().to_owned())),
             break_glass: decision.break_glass.as_ref().map(|lifted| lifted.name.to_string()),
-            message: decision.deciding().map(|v| v.message(image)).unwrap_or_default(),
+            message: String::new(),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Scopes, matchers and patterns in, whether they are about a container out.
+#![expect(clippy::string_slice, reason = "all that is drawn is ASCII")]
 
 use std::collections::BTreeMap;
 

@@ -106,7 +106,7 @@ fn without_a_finding(draws: &mut Draws) -> (Case, Case) {
     if !all.is_empty() {
         let (number, place) = draws.pick(&all);
         let subject = &mut other.subjects[number];
-        let Evidence::Verified(reports) = &*subject.evidence else { unreachable!() };
+        let Evidence::Verified(reports) = &*subject.evidence else { panic!("verified") };
         let mut report = (*reports[0]).clone();
         let Findings { scanner, scanned_at, .. } = report.findings.clone();
         let mut list: Vec<_> = report.findings.iter().map(|f| f.to_finding()).collect();

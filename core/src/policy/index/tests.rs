@@ -1,5 +1,7 @@
 //! What is looked up is what a look at every scope finds, and no more is looked at than needed.
 
+mod glass;
+
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -286,7 +288,7 @@ fn of_ten_thousand_rules_those_of_another_place_are_not_looked_at() {
         |n| vec![equals(Field::Namespace, &[&format!("team-{n}")])],
         |n| {
             let team = format!("team-{n}");
-            let starts = vec![format!("{team}").into(), format!("{team}-x").into()];
+            let starts = vec![team.to_string().into(), format!("{team}-x").into()];
             vec![Matcher { field: Field::Namespace, test: Test::StartsWith(starts) }]
         },
         |n| vec![equals(Field::Workload, &[&format!("Deployment/web-{n}")])],
@@ -384,22 +386,4 @@ fn an_exemption_is_kept_under_so_many_vulnerabilities_at_most() {
     assert_eq!(looked_at(&kept, &[(3, 0), (5, 1), (60, 2)]), 1);
     assert_eq!(looked_at(&general, &[]), 1);
     assert_eq!(looked_at(&general, &[(3, 0), (5, 1)]), 1);
-}
-
-#[test]
-fn break_glass_is_looked_up_too() {
-    let place = || ("".into(), Place::default());
-    let entry =
-        |name: &str, scope| BreakGlass { name: name.into(), scope, rules: None, place: place() };
-    let shop = matched(vec![equals(Field::Namespace, &["shop"])]);
-    let entries = vec![entry("everywhere", Scope::default()), entry("shop", shop)];
-    let policy = Policy::new("test".into(), Parts { break_glass: entries, ..Parts::default() });
-    let in_scope = |namespace: &str| {
-        let (image, mut names) = (image("nginx:1.27"), Vec::new());
-        let ctx = Context { namespace: namespace.to_owned(), ..Context::default() };
-        policy.break_glass_in_scope(&Target::new(&image, &ctx), |e| names.push(e.name()));
-        names.iter().map(|name| name.to_string()).collect::<Vec<_>>()
-    };
-    assert_eq!(in_scope("shop"), ["everywhere", "shop"]);
-    assert_eq!(in_scope("bank"), ["everywhere"]);
 }

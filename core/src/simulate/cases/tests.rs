@@ -171,7 +171,7 @@ fn the_report_of_a_file_is_read_and_not_verified() {
 fn each_fault_is_told_with_its_place_and_its_cure() {
     let image = "image: reg.io/app, evidence: missing";
     for (fields, expected) in [
-        (format!("{image}"), "has no `expect`: add it"),
+        (image.to_owned(), "c.yaml:5:5: the case has no `expect`: add it"),
         (format!("{image}, {EXPECT}, imgae: x"), "did you mean `image`?"),
         (format!("evidence: missing, {EXPECT}"), "has no `image`"),
         (format!("image: UPPER, evidence: missing, {EXPECT}"), "is not an image reference"),
@@ -369,4 +369,14 @@ fn a_decision_is_told_in_words() {
     assert_eq!((found.action, found.rule), (Action::Allow, None));
     assert_eq!(found.notices, [NoticeKind::Unscanned.as_str()]);
     assert_eq!(found.message, "");
+}
+
+#[test]
+fn all_documents_of_a_file_have_one_bound() {
+    let case = |n| format!("  - {{name: c{n}, image: a, evidence: missing, {EXPECT}}}\n");
+    let half = |from: usize, to| document(&(from..to).map(case).collect::<String>());
+    let both = |count| format!("{}---\n{}", half(0, 10), half(10, count));
+    assert_eq!(read(both(MAX_CASES), &mut nothing).unwrap().len(), MAX_CASES);
+    let problems = read(both(MAX_CASES + 1), &mut nothing).unwrap_err();
+    assert!(problems[0].message.contains("more than the 10000 cases"), "{problems:?}");
 }
