@@ -134,6 +134,9 @@ pub(super) fn context(draws: &mut Draws) -> Context {
         break_glass: text(&["", "the shop is down"]),
         ..Context::default()
     };
+    if ctx.workload_kind.is_empty() && !draws.one_in(8) {
+        ctx.workload.clear();
+    }
     ctx.pod_labels = labels(draws);
     if draws.one_in(3) {
         ctx.pod_labels.insert("pod-template-hash".to_owned(), draws.pick(&HASHES).to_owned());
