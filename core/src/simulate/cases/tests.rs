@@ -171,7 +171,7 @@ fn the_report_of_a_file_is_read_and_not_verified() {
 fn each_fault_is_told_with_its_place_and_its_cure() {
     let image = "image: reg.io/app, evidence: missing";
     for (fields, expected) in [
-        (format!("{image}"), "c.yaml:5:5: the case has no `expect`: add it"),
+        (image.to_owned(), "c.yaml:5:5: the case has no `expect`: add it"),
         (format!("{image}, {EXPECT}, imgae: x"), "did you mean `image`?"),
         (format!("evidence: missing, {EXPECT}"), "has no `image`"),
         (format!("image: UPPER, evidence: missing, {EXPECT}"), "is not an image reference"),
