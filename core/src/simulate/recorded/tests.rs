@@ -102,11 +102,12 @@ fn line(subjects: &[Subject], ctx: &Context) -> (Vec<u8>, Decision) {
 /// Gives what was attached from the lines of [`reports`].
 #[expect(clippy::needless_pass_by_value, reason = "what a question asks for")]
 fn from_lines(attached: Attached) -> Result<Arc<Evidence>, CannotTell> {
+    let Attached { reports: named, vex: documents } = attached;
     let known = reports();
     let report = serde_json::to_vec(&Line::from(&*known[0])).unwrap();
     let vex = serde_json::to_vec(&Line::from(&*known.vex()[0])).unwrap();
-    assert_eq!(kind(&report).unwrap(), Kind::Report(attached.reports[0]));
-    assert_eq!(kind(&vex).unwrap(), Kind::Vex(attached.vex[0]));
+    assert_eq!(kind(&report).unwrap(), Kind::Report(named[0]));
+    assert_eq!(kind(&vex).unwrap(), Kind::Vex(documents[0]));
     let reports = vec![Arc::new(super::report(&report).unwrap())];
     let vex = vec![Arc::new(super::statements(&vex).unwrap())];
     Ok(Arc::new(Evidence::Verified(Reports::new(reports, vex))))
