@@ -339,6 +339,34 @@ pub enum Evaluation {
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing {
+    use super::glob::{Glob, ImagePattern};
+    use super::labels::{Operator, Requirement, Selector};
+    use crate::image::Reference;
+
+    /// Reads lines of `bytes` as a pattern, an image, a key and values of labels, and compares them.
+    pub fn selector(bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let mut lines = text.lines();
+        let (pattern, image) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let fits = Glob::parse(pattern).map(|glob| glob.matches(image));
+        // A text without wildcards fits itself.
+        assert!(pattern.contains('*') || pattern != image || fits == Some(true));
+        if let (Some(pattern), Ok(image)) =
+            (ImagePattern::parse(pattern), image.parse::<Reference>())
+        {
+            let _ = pattern.matches(&image);
+        }
+        let key = lines.next().unwrap_or_default().to_owned();
+        let values: Vec<_> = lines.map(str::to_owned).collect();
+        let labels = values.iter().map(|value| (key.clone(), value.clone())).collect();
+        for operator in [Operator::In, Operator::NotIn, Operator::Exists, Operator::DoesNotExist] {
+            let requirement = Requirement { key: key.clone(), operator, values: values.clone() };
+            let selected = Selector { requirements: vec![requirement] }.selects(&labels);
+            let wanted = matches!(operator, Operator::In | Operator::Exists);
+            assert_eq!(selected, wanted != values.is_empty());
+        }
+    }
+
     /// Reads `bytes` as a rule file.
     pub fn rules(bytes: &[u8]) {
         if let Ok(text) = std::str::from_utf8(bytes) {

@@ -49,3 +49,24 @@ fn signer(signed_at: OffsetDateTime) -> Arc<Signer> {
     let nobody = || NOBODY.to_owned();
     Arc::new(Signer { subject: nobody(), fingerprint: nobody(), policy: nobody(), signed_at })
 }
+
+/// Entry point of the fuzz target.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::*;
+    use crate::policy::Source;
+
+    /// Reads `bytes` as a line of a recorder's file, and as a file of cases.
+    pub fn simulation(bytes: &[u8]) {
+        let _ = recorded::kind(bytes);
+        let _ = recorded::report(bytes);
+        let _ = recorded::statements(bytes);
+        let _ = recorded::Recorded::read(bytes);
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            let source = Source { file: "fuzz.yaml".to_owned(), text: text.to_owned() };
+            let now = OffsetDateTime::UNIX_EPOCH;
+            let _ = cases::parse(&source, now, &mut |_| Err("there are no files".into()));
+        }
+    }
+}
