@@ -2,7 +2,7 @@
 //!
 //! Every answer makes one event for each container. Events go through a bounded queue to a writer of
 //! its own: a slow or full disk never slows an answer, and what is dropped is counted. Only where
-//! break-glass lifts a denial, the answer waits until that is on disk ([`glass`]).
+//! break-glass lifts a denial, the answer waits until that is on disk (`glass`).
 
 mod file;
 mod glass;

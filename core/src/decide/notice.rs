@@ -43,7 +43,7 @@ pub enum NoticeKind {
     Cleared {
         /// Digest of the document's manifest; `None` for the report itself.
         by: Option<Digest>,
-        /// Their identifiers, at most [`TOP_FINDINGS`].
+        /// Their identifiers, at most [`crate::decide::TOP_FINDINGS`].
         ids: Vec<String>,
         /// How many there are.
         total: usize,
