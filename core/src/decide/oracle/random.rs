@@ -13,7 +13,7 @@ use super::spec::{
     BreakGlass, Count, Document, Exemption, Matcher, Requirement, Rule, Scope, When,
 };
 use super::{NOW, hours};
-use crate::decide::{Action, Context};
+use crate::decide::{Action, Context, TOP_FINDINGS};
 use evidence::{GHOST, IDS, digest, subjects};
 
 const PROVIDERS: [&str; 3] = ["", "azure", "aws"];
@@ -204,7 +204,8 @@ fn limits(draws: &mut Draws, times: usize) -> [Option<u32>; 5] {
     if !draws.one_in(times) {
         return [None; 5];
     }
-    [(); 5].map(|()| draws.maybe(3, |draws| draws.pick(&[0, 1, 2, 3])))
+    let most = u32::try_from(TOP_FINDINGS).unwrap();
+    [(); 5].map(|()| draws.maybe(3, |draws| draws.pick(&[0, 1, 2, 3, most - 1, most, most + 1])))
 }
 
 fn count(draws: &mut Draws) -> Count {

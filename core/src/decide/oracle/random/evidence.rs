@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::oracle::draws::Draws;
 use crate::decide::oracle::{NOW, hours};
-use crate::decide::{MAX_SIGNATURE_NOTICES, MAX_SKEW};
+use crate::decide::{MAX_SIGNATURE_NOTICES, MAX_SKEW, TOP_FINDINGS};
 use crate::evidence::{
     Cause, CauseKind, Evidence, Reason, Rejection, Report, Reports, Source, Statements, Subject,
 };
@@ -113,7 +113,9 @@ fn report(draws: &mut Draws, digest: Digest) -> Arc<Report> {
         let count = draws.pick(&[1, MAX_SIGNATURE_NOTICES, MAX_SIGNATURE_NOTICES + 1]);
         (0..count).map(|n| format!("{n}")).collect()
     });
-    let list = draws.list(7, 4, finding);
+    // Few, or more than an answer names.
+    let (most, more) = if draws.one_in(30) { (2 * TOP_FINDINGS, 50) } else { (7, 4) };
+    let list = draws.list(most, more, finding);
     Arc::new(Report {
         digest,
         signer: signer(),
