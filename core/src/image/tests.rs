@@ -13,6 +13,7 @@ fn check(input: &str, expected: Option<&str>) {
     assert_eq!(printed.as_deref().ok(), expected, "{input:?} gave {printed:?}");
 }
 
+/// CASES T053.
 #[test]
 fn names_are_normalised_as_containerd_does() {
     check("nginx", Some("docker.io/library/nginx:latest"));
@@ -34,6 +35,7 @@ fn names_are_normalised_as_containerd_does() {
     check("reg:443/a", Some("reg:443/a:latest"));
 }
 
+/// CASES T056.
 #[test]
 fn a_digest_needs_no_tag_and_keeps_one() {
     check(&format!("nginx@sha256:{HEX}"), Some(&format!("docker.io/library/nginx@sha256:{HEX}")));
@@ -87,6 +89,7 @@ fn references_are_in_the_order_of_their_parts() {
     assert_eq!(hash(&read(&"nginx".to_owned())), hash(&read(&"docker.io/nginx:latest".to_owned())));
 }
 
+/// CASES T055.
 #[test]
 fn malformed_references_are_refused() {
     for input in [
@@ -127,6 +130,7 @@ fn the_id_of_an_image_on_a_node_is_no_reference() {
     check(&format!("reg.io/{HEX}"), Some(&format!("reg.io/{HEX}:latest")));
 }
 
+/// CASES T055.
 #[test]
 fn malformed_digests_are_refused() {
     for digest in [

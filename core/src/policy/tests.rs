@@ -1,6 +1,7 @@
 //! Rule files as people write them, and as they should not.
 
 mod bounds;
+mod catalogue;
 mod examples;
 mod exemptions;
 mod schema;

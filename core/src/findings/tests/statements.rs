@@ -51,6 +51,7 @@ fn subjects_and_digests_are_refused_one_past_their_bounds() {
     assert_eq!(reason, Reason::TooLarge);
 }
 
+/// CASES T001.
 #[test]
 fn only_known_statement_and_predicate_types_are_read() {
     let old = with(vulns(json!([])), "/_type", json!("https://in-toto.io/Statement/v0.1"));
@@ -85,6 +86,7 @@ fn the_manifest_announces_the_statement_s_own_predicate_type() {
     }
 }
 
+/// CASES T003.
 #[test]
 fn what_is_not_a_statement_is_refused() {
     for text in ["", "null", "[]", "{", "<html></html>", "\"x\"", "{\"_type\":1}", "\u{feff}{}"] {
