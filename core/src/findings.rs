@@ -60,6 +60,9 @@ pub const MAX_RESULTS: usize = 100_000;
 pub const MAX_RUNS: usize = 64;
 /// The most components that one CycloneDX document may list, at any depth.
 pub const MAX_COMPONENTS: usize = 100_000;
+/// The most text that a report may have read again for each of its findings, in bytes: what a format
+/// states once for many, in a rule of SARIF or a vulnerability of CycloneDX.
+pub const MAX_REPEATED: usize = 8 * MAX_REPORT;
 /// The most statements that one VEX document may make.
 pub const MAX_STATEMENTS: usize = 10_000;
 /// The most products that one statement of a VEX document may name, and the most subcomponents that

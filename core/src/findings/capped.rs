@@ -26,6 +26,11 @@ impl<T, const MAX: usize> Capped<T, MAX> {
         self.0.get(place)
     }
 
+    /// The entries that were kept.
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
     /// How many were kept.
     pub(super) const fn len(&self) -> usize {
         self.0.len()

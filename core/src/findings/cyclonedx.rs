@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::capped::Capped;
 use super::content::Scan;
-use super::draft::Draft;
+use super::draft::{Draft, Repeated};
 use super::rating::Ratings;
 use super::score::Score;
 use super::vulns::scanner_name;
@@ -40,12 +40,13 @@ pub(super) fn read(document: &RawValue) -> Result<Scan, FindingsError> {
     for component in metadata.component.into_iter().chain(listed) {
         component.list(&mut components, &mut count)?;
     }
-    let mut list = Vec::new();
+    let (mut list, mut repeated) = (Vec::new(), Repeated::default());
     for vulnerability in vulnerabilities {
         let affects = vulnerability.affects.as_ref().map_or(0, |a| a.len().max(1)).max(1);
         if list.len() + affects > MAX_FINDINGS {
             return Err(FindingsError::TooLarge { what: "findings", limit: MAX_FINDINGS });
         }
+        vulnerability.count(&components, &mut repeated)?;
         for draft in vulnerability.drafts(&components)? {
             list.push(draft.finish()?);
         }
@@ -157,6 +158,12 @@ struct Package {
     purl: Option<String>,
 }
 
+impl Package {
+    fn len(&self) -> usize {
+        [&self.name, &self.version, &self.purl].into_iter().flatten().map(String::len).sum()
+    }
+}
+
 impl Component {
     /// Adds it and those within it, whose depth is that of the document.
     fn list(
@@ -241,6 +248,23 @@ struct Version {
 }
 
 impl Vulnerability {
+    /// Counts what becomes of it in findings, one for each component affected.
+    fn count(
+        &self,
+        components: &HashMap<String, Package>,
+        repeated: &mut Repeated,
+    ) -> Result<(), FindingsError> {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let alias = |of: &Reference| size_of::<String>() + text(&of.id);
+        let aliases: usize = self.references.iter().flat_map(Capped::iter).map(alias).sum();
+        let shared = text(&self.id) + text(&self.recommendation) + aliases;
+        for affected in self.affects.iter().flat_map(Capped::iter) {
+            let to = affected.to.as_deref().and_then(|to| components.get(to));
+            repeated.add(shared + to.map_or(0, Package::len))?;
+        }
+        Ok(())
+    }
+
     fn drafts(
         mut self,
         components: &HashMap<String, Package>,

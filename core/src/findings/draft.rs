@@ -4,8 +4,25 @@ use time::OffsetDateTime;
 
 use super::rating::Ratings;
 use super::{
-    Analysis, Epss, Finding, FindingsError, FixState, MAX_ID, MAX_LIST, MAX_TEXT, Severity, bounded,
+    Analysis, Epss, Finding, FindingsError, FixState, MAX_ID, MAX_LIST, MAX_REPEATED, MAX_TEXT,
+    Severity, bounded,
 };
+
+/// How much text was read again for each of a report's findings, so far.
+#[derive(Debug, Default)]
+pub(super) struct Repeated(usize);
+
+impl Repeated {
+    /// Counts `bytes` before they are read or copied.
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), FindingsError> {
+        self.0 = self.0.saturating_add(bytes);
+        if self.0 > MAX_REPEATED {
+            let what = "bytes of text that findings share";
+            return Err(FindingsError::TooLarge { what, limit: MAX_REPEATED });
+        }
+        Ok(())
+    }
+}
 
 /// A finding as a format states it: nothing is trimmed, bounded or derived yet.
 #[derive(Debug, Default)]
@@ -159,5 +176,19 @@ impl Finding {
             ..Draft::default()
         };
         Ok(Self { severity, score: self.score, ..draft.finish()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_findings_share_is_counted_up_to_its_bound() {
+        let mut repeated = Repeated::default();
+        assert!(repeated.add(MAX_REPEATED - 1).is_ok());
+        assert!(repeated.add(1).is_ok());
+        assert!(matches!(repeated.add(1), Err(FindingsError::TooLarge { .. })));
+        assert!(Repeated::default().add(MAX_REPEATED + 1).is_err());
     }
 }

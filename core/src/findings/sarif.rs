@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::capped::Capped;
 use super::content::Scan;
-use super::draft::Draft;
+use super::draft::{Draft, Repeated};
 use super::loose::{Loose, Textual};
 use super::rating::Ratings;
 use super::score::Score;
@@ -33,7 +33,7 @@ pub(super) fn read(document: &RawValue) -> Result<Scan, FindingsError> {
     let runs = runs.within("runs")?;
     let mut scanner: Option<Scanner> = None;
     let mut finished: Option<(OffsetDateTime, String)> = None;
-    let mut list = Vec::new();
+    let (mut list, mut repeated) = (Vec::new(), Repeated::default());
     for run in runs {
         let driver = &run.tool.driver;
         let tool = Tool::named(driver.name.as_deref().unwrap_or_default())?;
@@ -54,7 +54,7 @@ pub(super) fn read(document: &RawValue) -> Result<Scan, FindingsError> {
                 });
             }
         }
-        run.into_findings(tool, &mut list)?;
+        run.into_findings(tool, &mut list, &mut repeated)?;
     }
     let scanner =
         scanner.ok_or_else(|| FindingsError::NotAReport("its SARIF has no run".to_owned()))?;
@@ -183,8 +183,36 @@ struct Text {
     text: Option<String>,
 }
 
+impl Rule {
+    /// How much of it is read for each result, in bytes.
+    fn len(&self) -> usize {
+        let Properties { tags, security_severity, v3, v4, purls } = &self.properties;
+        let listed = |list: &Loose<Capped<String, MAX_LIST>>, place| {
+            list.get().and_then(|list| list.get(place)).map_or(0, String::len)
+        };
+        let number = |number: &Loose<Textual<f64>>| match number.get() {
+            Some(Textual::Text(text)) => text.len(),
+            _ => 0,
+        };
+        let text = |text: Option<&String>| text.map_or(0, String::len);
+        text(self.id.as_ref())
+            + text(self.help.as_ref().and_then(|help| help.text.as_ref()))
+            + listed(tags, 0)
+            + listed(tags, 2)
+            + listed(purls, 0)
+            + number(security_severity)
+            + number(v3)
+            + number(v4)
+    }
+}
+
 impl Run {
-    fn into_findings(self, tool: Tool, list: &mut Vec<Finding>) -> Result<(), FindingsError> {
+    fn into_findings(
+        self,
+        tool: Tool,
+        list: &mut Vec<Finding>,
+        repeated: &mut Repeated,
+    ) -> Result<(), FindingsError> {
         let results = self.results.ok_or(FindingsError::NotCovered("the run has no results"))?;
         let results = results.within("findings")?;
         if list.len() + results.len() > MAX_FINDINGS {
@@ -193,14 +221,17 @@ impl Run {
         let rules = self.tool.driver.rules.unwrap_or_default().within("rules")?;
         let by_id: HashMap<&str, &Rule> =
             rules.iter().filter_map(|rule| Some((rule.id.as_deref()?, rule))).collect();
+        let rule_of = |found: &Found| match &found.rule_id {
+            Some(id) => by_id.get(id.as_str()).copied(),
+            None => rules.get(usize::try_from(found.rule_index?).ok()?),
+        };
+        for rule in results.iter().filter_map(rule_of) {
+            repeated.add(rule.len())?;
+        }
         let before = list.len();
         let is_empty = results.is_empty();
         for found in &results {
-            let indexed = || rules.get(usize::try_from(found.rule_index?).ok()?);
-            let rule = match &found.rule_id {
-                Some(id) => by_id.get(id.as_str()).copied(),
-                None => indexed(),
-            };
+            let rule = rule_of(found);
             let id = found.rule_id.as_deref().or_else(|| rule?.id.as_deref());
             let id = id.ok_or(FindingsError::Missing("ruleId"))?;
             let message = found.message.as_ref().and_then(|m| m.text.as_deref());

@@ -163,9 +163,9 @@ impl BreakGlass {
         &self.name
     }
 
-    /// Whether it lifts a denial of `rule` for `target`.
+    /// Whether it lifts a denial of `rule` for `target`: never because of a tag beside a digest.
     pub(crate) fn lifts(&self, rule: &str, target: &Target<'_>) -> bool {
         self.rules.as_ref().is_none_or(|rules| rules.iter().any(|name| **name == *rule))
-            && self.scope.covers(target)
+            && self.scope.surely_covers(target)
     }
 }

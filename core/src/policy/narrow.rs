@@ -117,9 +117,18 @@ impl Narrowing {
 /// qualifiers and the subpath are not compared, and neither is case.
 fn fits(globs: &[Glob], finding: FindingRef<'_>) -> Option<bool> {
     let purl = finding.purl()?;
-    let end = purl.find(['@', '?', '#']).unwrap_or(purl.len());
-    let name = purl.get(..end)?.to_ascii_lowercase();
+    let name = purl.get(..name_end(purl))?.to_ascii_lowercase();
     Some(globs.iter().any(|glob| glob.matches(&name)))
+}
+
+/// Where the name in a package URL ends, in bytes. Some write the `@` of an npm scope as it is, which
+/// begins a segment and so is not that of a version.
+fn name_end(purl: &str) -> usize {
+    let end = purl.find(['?', '#']).unwrap_or(purl.len());
+    let mut signs = purl.match_indices('@').map(|(at, _)| at).take_while(|at| *at < end);
+    let is_version =
+        |at: &usize| purl.as_bytes().get(at.wrapping_sub(1)).is_none_or(|byte| *byte != b'/');
+    signs.find(is_version).unwrap_or(end)
 }
 
 /// Which findings one limit is about.
@@ -174,5 +183,22 @@ impl Limit {
                 (_, Severity::Unknown) => !names_unknown,
                 (level, severity) => severity >= level,
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_end;
+
+    #[test]
+    fn an_at_sign_that_begins_a_scope_is_not_that_of_a_version() {
+        for (purl, name) in [
+            ("pkg:npm/@angular/core@1.2", "pkg:npm/@angular/core"),
+            ("pkg:npm/@angular/core", "pkg:npm/@angular/core"),
+            ("pkg:npm/%40angular/core@1/2", "pkg:npm/%40angular/core"),
+            ("pkg:deb/debian/curl?arch=a@b", "pkg:deb/debian/curl"),
+        ] {
+            assert_eq!(&purl[..name_end(purl)], name, "{purl}");
+        }
     }
 }

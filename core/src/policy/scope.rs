@@ -241,6 +241,24 @@ impl Scope {
             })
     }
 
+    /// As [`Scope::covers`], but not because of the tag beside a digest, which is anyone's word: for
+    /// what permits instead of forbids. A value that is the whole reference names the digest too.
+    pub(crate) fn surely_covers(&self, target: &Target<'_>) -> bool {
+        let Some(pinned) = target.images().nth(1) else {
+            return self.covers(target);
+        };
+        let Ok(pinned) = pinned.parse() else {
+            return false;
+        };
+        let pinned = Target::new(&pinned, target.ctx);
+        let is_named = |matcher: &Matcher| match &matcher.test {
+            Test::Equals(values) => values.contains(target.reference.as_str()),
+            _ => false,
+        };
+        let mut images = self.matchers.iter().filter(|matcher| matcher.field == Field::Image);
+        self.covers(target) && images.all(|m| is_named(m) || m.matches(&pinned))
+    }
+
     /// The fields that it looks at. What a workload belongs to is seen from its pod's name and
     /// labels too.
     pub(super) fn fields(&self) -> impl Iterator<Item = Field> + '_ {

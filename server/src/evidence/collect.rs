@@ -67,7 +67,9 @@ enum Fault {
 enum Found {
     Report(Report),
     Vex(Statements),
-    /// Nothing that counts: it is no report, or a VEX document that cannot be used.
+    /// A VEX document that cannot be used, made at that time as its signer says.
+    UnreadableVex(Option<OffsetDateTime>),
+    /// Nothing that counts: it is no report.
     Nothing,
 }
 
@@ -121,7 +123,7 @@ impl Collect {
     }
 
     /// Looks at VEX documents. One that cannot be believed clears nothing, and is no fault of the
-    /// reports.
+    /// reports; one that is believed and cannot be read may take back what older ones clear.
     async fn vex(
         &self,
         q: &Question,
@@ -138,11 +140,19 @@ impl Collect {
             };
             match found {
                 Ok(found) => take(found, selection),
-                Err(Fault::Rejected(why) | Fault::Unreadable(_, why)) => {
+                Err(Fault::Rejected(why)) => {
                     tracing::info!(image = %q.image, digest = %q.digest, vex = %candidate.digest,
                         reason = why.reason.as_str(), detail = %why.detail, "VEX document rejected");
                     if why.reason == Reason::Unsigned {
                         continue;
+                    }
+                }
+                Err(Fault::Unreadable(created, why)) => {
+                    tracing::info!(image = %q.image, digest = %q.digest, vex = %candidate.digest,
+                        reason = why.reason.as_str(), detail = %why.detail, "VEX document unreadable");
+                    // What is about something else says nothing of this image.
+                    if why.reason != Reason::WrongSubject {
+                        selection.unreadable_vex(created);
                     }
                 }
                 Err(Fault::Exhausted) => {
@@ -340,13 +350,17 @@ fn read(verified: &Verified) -> Result<Found, Fault> {
             Ok(Found::Report(Report { digest, signer, findings, notices }))
         }
         Ok(Content::Vex(vex)) => Ok(Found::Vex(Statements { digest, signer, vex })),
-        Err(error @ (FindingsError::NotAReport(_) | FindingsError::Vex(_))) => {
+        Err(error @ FindingsError::NotAReport(_)) => {
             tracing::info!(report = %digest, detail = %detail(&error), "signed document not used");
             Ok(Found::Nothing)
         }
         Err(error) => {
             let created = verified.annotations().get(CREATED);
             let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            if let FindingsError::Vex(_) = error {
+                tracing::info!(vex = %digest, detail = %detail(&error), "VEX document unreadable");
+                return Ok(Found::UnreadableVex(created));
+            }
             let (reason, detail) = (error.reason(), detail(&error));
             Err(Fault::Unreadable(created, Rejection { reason, report: Some(digest), detail }))
         }
@@ -357,6 +371,7 @@ fn take(found: Found, selection: &mut Selection) {
     match found {
         Found::Report(report) => selection.verified(report),
         Found::Vex(statements) => selection.vex(statements),
+        Found::UnreadableVex(created) => selection.unreadable_vex(created),
         Found::Nothing => {}
     }
 }

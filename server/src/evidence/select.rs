@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use portcullis_core::decide::MAX_SKEW;
 use portcullis_core::evidence::{Evidence, Reason, Rejection, Report, Reports, Statements};
+use portcullis_core::findings::vex::Statement;
 use time::OffsetDateTime;
 
 /// What became of the reports on one digest, so far.
@@ -12,6 +13,7 @@ pub(super) struct Selection {
     now: OffsetDateTime,
     verified: Vec<Arc<Report>>,
     vex: Vec<Arc<Statements>>,
+    unreadable_vex: Vec<Option<OffsetDateTime>>,
     unreadable: Vec<(Option<OffsetDateTime>, Rejection)>,
     rejected: Vec<Rejection>,
     crowded: Option<String>,
@@ -23,6 +25,7 @@ impl Selection {
             now,
             verified: Vec::new(),
             vex: Vec::new(),
+            unreadable_vex: Vec::new(),
             unreadable: Vec::new(),
             rejected: Vec::new(),
             crowded: None,
@@ -37,6 +40,12 @@ impl Selection {
     /// A VEX document passed verification.
     pub(super) fn vex(&mut self, statements: Statements) {
         self.vex.push(Arc::new(statements));
+    }
+
+    /// A VEX document is signed by someone trusted, at `created` as they say, and cannot be read: it may
+    /// take back what was said before.
+    pub(super) fn unreadable_vex(&mut self, created: Option<OffsetDateTime>) {
+        self.unreadable_vex.push(created);
     }
 
     /// Not all VEX documents were looked at, so that it is not known which is the newest: none counts.
@@ -86,10 +95,30 @@ impl Selection {
         }
         if !self.verified.is_empty() {
             let reports = newest_of_each(self.verified, self.now);
-            return Evidence::Verified(Reports::new(reports, self.vex));
+            let vex = not_taken_back(self.vex, &self.unreadable_vex);
+            return Evidence::Verified(Reports::new(reports, vex));
         }
         self.rejected.into_iter().next().map_or(Evidence::Missing, Evidence::Rejected)
     }
+}
+
+/// What VEX documents say, without what clears and may have been taken back since by one that cannot be
+/// read, of any of these times.
+fn not_taken_back(
+    vex: Vec<Arc<Statements>>,
+    unreadable: &[Option<OffsetDateTime>],
+) -> Vec<Arc<Statements>> {
+    let stays = |statement: &Statement| {
+        !statement.status.clears()
+            || unreadable.iter().all(|at| at.is_some_and(|at| statement.issued_at > at))
+    };
+    let without = |mut document: Arc<Statements>| {
+        if !document.vex.statements.iter().all(stays) {
+            Arc::make_mut(&mut document).vex.statements.retain(stays);
+        }
+        document
+    };
+    vex.into_iter().map(without).collect()
 }
 
 /// The newest reports by signed scan time, of each signer's each scanner; several where their times
@@ -112,6 +141,7 @@ fn newest_of_each(reports: Vec<Arc<Report>>, now: OffsetDateTime) -> Vec<Arc<Rep
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::findings::vex::Status;
     use portcullis_core::findings::{Findings, Scanner, Vex};
     use portcullis_core::image::Digest;
     use portcullis_core::signature::Signer;
@@ -231,6 +261,31 @@ mod tests {
         crowded.no_vex();
         let Evidence::Verified(reports) = crowded.evidence() else { panic!("not verified") };
         assert_eq!((reports.len(), reports.vex().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_newer_vex_document_that_cannot_be_read_takes_back_what_older_ones_clear() {
+        let kept = |unreadable: &[Option<i64>]| {
+            let mut selection = of(vec![report("s", "trivy", -1, "a")]);
+            let mut document = statements("v");
+            let statement = |status, hours| Statement {
+                ids: vec!["CVE-2024-1111".into()],
+                status,
+                packages: Vec::new(),
+                issued_at: at(hours),
+            };
+            document.vex.statements =
+                vec![statement(Status::NotAffected, -2), statement(Status::Affected, -2)];
+            selection.vex(document);
+            unreadable.iter().for_each(|created| selection.unreadable_vex(created.map(at)));
+            let Evidence::Verified(reports) = selection.evidence() else { panic!("not verified") };
+            reports.vex()[0].vex.statements.iter().map(|s| s.status).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&[]), [Status::NotAffected, Status::Affected]);
+        assert_eq!(kept(&[Some(-3)]), [Status::NotAffected, Status::Affected]);
+        for unreadable in [&[Some(-1)][..], &[Some(-2)], &[None], &[Some(-3), None]] {
+            assert_eq!(kept(unreadable), [Status::Affected], "{unreadable:?}");
+        }
     }
 
     #[test]

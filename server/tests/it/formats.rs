@@ -161,6 +161,17 @@ async fn a_vex_document_that_is_not_believed_clears_nothing_and_rejects_nothing(
 }
 
 #[tokio::test]
+async fn a_vex_document_that_cannot_be_read_takes_back_what_another_clears() {
+    let world = World::new().await;
+    let image = world.scanned("app", &critical());
+    attached(&world, &image, &own_vex(&image));
+    attached(&world, &image, &artifact(VEX_MEDIA_TYPES[0], &json!({ "statements": 1 })));
+    let decision = world.decide(&image.name).await;
+    assert_evidence(&decision, Verified, "");
+    assert_eq!(decision.action(), Action::Deny);
+}
+
+#[tokio::test]
 async fn a_vex_document_alone_is_no_report() {
     let world = World::new().await;
     let image = world.image("app");

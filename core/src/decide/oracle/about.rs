@@ -41,18 +41,37 @@ fn selects(requirement: &Requirement, labels: &BTreeMap<String, String>) -> bool
     }
 }
 
-pub(super) fn matches(matcher: &Matcher, case: &Case) -> bool {
-    let Matcher { field, operator, values } = matcher;
-    let fits = |text: &String| {
-        values.iter().any(|value| match (*operator, *field) {
-            ("equals" | "notEquals", "image" | "repository") => *text == normal(field, value),
-            ("equals" | "notEquals", _) | ("startsWith", "registry") => text == value,
-            ("startsWith", "image" | "repository") => begins(text, value),
-            ("startsWith", _) => text.starts_with(value),
-            ("endsWith", _) => ends(field, text, value),
-            _ => text.contains(value),
-        })
+/// What permits is not taken by the tag beside a digest: the image must fit without it, or be named
+/// whole.
+pub(super) fn is_surely_in(scope: &Scope, case: &Case) -> bool {
+    let certain = |matcher: &Matcher| {
+        let (certain, _) = texts(matcher.field, case);
+        match (matcher.field, matcher.operator) {
+            ("image", "equals") => certain.iter().any(|text| has(matcher, text)),
+            ("image", "startsWith" | "endsWith" | "contains") => {
+                has(matcher, certain.last().unwrap())
+            }
+            _ => true,
+        }
     };
+    is_in(scope, case) && scope.matchers.iter().all(certain)
+}
+
+fn has(matcher: &Matcher, text: &str) -> bool {
+    let Matcher { field, operator, values } = matcher;
+    values.iter().any(|value| match (*operator, *field) {
+        ("equals" | "notEquals", "image" | "repository") => text == normal(field, value),
+        ("equals" | "notEquals", _) | ("startsWith", "registry") => text == *value,
+        ("startsWith", "image" | "repository") => begins(text, value),
+        ("startsWith", _) => text.starts_with(value),
+        ("endsWith", _) => ends(field, text, value),
+        _ => text.contains(value),
+    })
+}
+
+pub(super) fn matches(matcher: &Matcher, case: &Case) -> bool {
+    let Matcher { field, operator, .. } = matcher;
+    let fits = |text: &String| has(matcher, text);
     let (certain, claimed) = texts(field, case);
     if *operator == "notEquals" {
         !certain.iter().any(fits)

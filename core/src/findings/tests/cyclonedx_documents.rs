@@ -204,3 +204,27 @@ fn components_findings_and_lists_are_refused_one_past_their_bounds() {
     ratings(MAX_LIST).unwrap();
     assert_eq!(refused(ratings(MAX_LIST + 1), "more ratings"), Reason::TooLarge);
 }
+
+#[test]
+fn a_vulnerability_is_not_copied_for_more_components_than_fit_the_bound() {
+    let affects = |count: usize| vec![json!({ "ref": "a" }); count];
+    let mut document = cyclonedx(
+        "trivy",
+        json!([{
+            "id": "CVE-2024-1111",
+            "recommendation": "x".repeat(1 << 20),
+            "affects": affects(MAX_REPEATED >> 20),
+        }]),
+    );
+    assert_eq!(refused(read_json(&document), "share"), Reason::TooLarge);
+    let aliases: Vec<_> =
+        (0..MAX_LIST).map(|n| json!({ "id": format!("{n:>0width$}", width = MAX_ID) })).collect();
+    let count = MAX_REPEATED / (MAX_LIST * MAX_ID);
+    document["vulnerabilities"] = json!([{
+        "id": "CVE-2024-1111", "references": aliases, "affects": affects(count),
+    }]);
+    assert_eq!(refused(read_json(&document), "share"), Reason::TooLarge);
+    document["vulnerabilities"] = json!([{ "id": "CVE-2024-1111", "affects": affects(512) }]);
+    document["components"] = json!([{ "bom-ref": "a", "name": "x".repeat(1 << 20) }]);
+    assert_eq!(refused(read_json(&document), "share"), Reason::TooLarge);
+}

@@ -285,3 +285,12 @@ fn runs_rules_and_results_are_refused_one_past_their_bounds() {
     read(&[MAX_FINDINGS], "{}", rules).unwrap();
     assert_eq!(refused(read(&[MAX_FINDINGS + 1], "{}", rules), "more rules"), Reason::TooLarge);
 }
+
+#[test]
+fn a_rule_is_not_read_again_for_more_results_than_fit_the_bound() {
+    let help = "x".repeat(1 << 20);
+    let rule = json!({ "id": "CVE-2024-1111", "help": { "text": help } });
+    let results = vec![trivy_result("HIGH", ""); MAX_REPEATED >> 20];
+    let reason = refused(read_sarif(&sarif("Trivy", json!([rule]), json!(results))), "share");
+    assert_eq!(reason, Reason::TooLarge);
+}

@@ -246,3 +246,36 @@ fn the_end_of_a_name_is_matched_at_its_boundaries() {
         covers(&ends(field, value), image, &ctx(), expected);
     }
 }
+
+#[test]
+fn break_glass_is_not_permitted_by_the_tag_beside_a_digest() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let lifts = |matcher: &str, image: &str| {
+        let entry = format!(
+            "apiVersion: portcullis.dev/v1\nkind: Policy\nspec:\n  breakGlass:\n  - {{name: b, scope: {{match: [{matcher}]}}}}\n  rules: \
+             [{{name: r, action: deny, maxAllowed: {{high: 0}}}}]\n"
+        );
+        let policy = good(&entry);
+        let image = image.parse().unwrap();
+        policy.break_glass()[0].lifts("r", &Target::new(&image, &Context::default()))
+    };
+    let pinned = format!("reg.io/app@{digest}");
+    let both = format!("reg.io/app:debug@{digest}");
+    for (operator, value) in [
+        ("equals", "reg.io/app:debug"),
+        ("startsWith", "reg.io/app:debug"),
+        ("contains", "app:debug"),
+        ("endsWith", "app:debug"),
+    ] {
+        let matcher = format!("{{field: image, operator: {operator}, values: ['{value}']}}");
+        assert!(lifts(&matcher, "reg.io/app:debug"), "{operator}");
+        assert!(!lifts(&matcher, &both), "{operator}");
+        assert!(!lifts(&matcher, &pinned), "{operator}");
+    }
+    for value in [&pinned, &both] {
+        let matcher = format!("{{field: image, operator: equals, values: ['{value}']}}");
+        assert!(lifts(&matcher, &both), "{value}");
+    }
+    let matcher = "{field: image, operator: startsWith, values: [reg.io/app]}";
+    assert!(lifts(matcher, &both));
+}
