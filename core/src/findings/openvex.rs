@@ -133,7 +133,7 @@ impl Said {
         } else {
             about(products, subject)?
         };
-        let (Some(status), Some(issued_at), Some(about)) = (status, issued_at, about) else {
+        let (Some(issued_at), Some(about)) = (issued_at, about) else {
             return Ok(None);
         };
         if ids.is_empty() {
@@ -146,16 +146,17 @@ impl Said {
         Ok(Some(Statement { ids, status, packages, issued_at }))
     }
 
-    fn status(&self) -> Option<Status> {
+    /// What is said. A status that is not known, or without the reason that it needs, clears nothing;
+    /// but it was said, and so an older statement no longer stands.
+    fn status(&self) -> Status {
         let is_stated =
             |text: &Option<String>| text.as_deref().is_some_and(|t| !t.trim().is_empty());
-        match self.status.as_deref()? {
-            "affected" => Some(Status::Affected),
-            "fixed" => Some(Status::Fixed),
-            "under_investigation" => Some(Status::UnderInvestigation),
-            "not_affected" => (is_stated(&self.justification) || is_stated(&self.impact_statement))
-                .then_some(Status::NotAffected),
-            _ => None,
+        let is_reasoned = is_stated(&self.justification) || is_stated(&self.impact_statement);
+        match self.status.as_deref() {
+            Some("affected") => Status::Affected,
+            Some("fixed") => Status::Fixed,
+            Some("not_affected") if is_reasoned => Status::NotAffected,
+            _ => Status::UnderInvestigation,
         }
     }
 }
@@ -195,13 +196,16 @@ fn about(products: Vec<Named<Product>>, subject: Digest) -> Result<Option<About>
             Named::Object(product) => product,
             Named::Name(id) => Product { component: named(id), subcomponents: None },
         };
-        if !component.is(subject)? {
-            packages.extend(component.package()?);
-            continue;
-        }
+        let is_image = component.is(subject)?;
         let subcomponents = subcomponents.unwrap_or_default().within("subcomponents")?;
         if subcomponents.is_empty() {
-            return Ok(Some(About::Image));
+            if is_image {
+                return Ok(Some(About::Image));
+            }
+            packages.extend(component.package()?);
+        }
+        if !is_image && component.package()?.is_none() {
+            continue;
         }
         for subcomponent in subcomponents {
             let component = match subcomponent {

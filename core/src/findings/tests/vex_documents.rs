@@ -111,10 +111,13 @@ fn packages_and_subcomponents_narrow() {
     check_products(with_parts(json!([{ "@id": "x" }, {}])), None);
     check_products(json!([{ "@id": a }, image()]), Some(&[]));
     check_products(json!([{ "@id": a }, { "@id": "pkg:oci/other@1" }]), Some(&[a]));
+    // A package with parts is about these.
+    check_products(json!([{ "@id": a, "subcomponents": [{ "@id": b }] }]), Some(&[b]));
+    check_products(json!([{ "@id": "x", "subcomponents": [{ "@id": b }] }]), None);
 }
 
 #[test]
-fn a_statement_that_is_not_wholly_understood_is_left_out() {
+fn a_statement_that_is_not_wholly_understood_clears_nothing() {
     let kept = |statement: Value| {
         read_vex(&document(json!([statement]))).unwrap().statements.first().map(|s| s.status)
     };
@@ -124,15 +127,17 @@ fn a_statement_that_is_not_wholly_understood_is_left_out() {
         ("fixed", Some(Status::Fixed)),
         ("under_investigation", Some(Status::UnderInvestigation)),
         ("not_affected", Some(Status::NotAffected)),
-        ("Not_Affected", None),
-        ("", None),
+        ("Not_Affected", Some(Status::UnderInvestigation)),
+        ("", Some(Status::UnderInvestigation)),
     ] {
         assert_eq!(kept(with(own.clone(), "/status", json!(word))), status, "{word}");
     }
-    assert_eq!(kept(without(own.clone(), "/status")), None);
+    // It was said, so that an older statement no longer stands, and it clears nothing.
+    let unclear = Some(Status::UnderInvestigation);
+    assert_eq!(kept(without(own.clone(), "/status")), unclear);
     let unjustified = without(own.clone(), "/justification");
-    assert_eq!(kept(unjustified.clone()), None);
-    assert_eq!(kept(with(own.clone(), "/justification", json!(" "))), None);
+    assert_eq!(kept(unjustified.clone()), unclear);
+    assert_eq!(kept(with(own.clone(), "/justification", json!(" "))), unclear);
     let mut told = unjustified;
     told["impact_statement"] = json!("not in the execution path");
     assert_eq!(kept(told), Some(Status::NotAffected));
