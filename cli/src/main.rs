@@ -12,7 +12,15 @@ mod render;
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        // Clap's own status for a wrong command line is 2, which is a denial here.
+        Err(error) => {
+            let told = error.print();
+            let asked = !error.use_stderr() && told.is_ok();
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
+        }
+    };
     let run = || -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(command::run(args))

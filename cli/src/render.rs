@@ -57,7 +57,8 @@ pub(crate) fn complain(error: &anyhow::Error) {
     for (depth, cause) in error.chain().enumerate() {
         let prefix = if depth == 0 { "error" } else { "  because" };
         // A status prints its code, message and metadata; the message is for people.
-        let line = match cause.downcast_ref::<tonic::Status>() {
+        let boxed = cause.downcast_ref::<Box<tonic::Status>>().map(AsRef::as_ref);
+        let line = match cause.downcast_ref::<tonic::Status>().or(boxed) {
             Some(status) => format!("{}: {}", status.code(), status.message()),
             None => cause.to_string(),
         };
@@ -108,16 +109,28 @@ pub(crate) fn verdict(verdict: &Verdict, output: Output) -> io::Result<()> {
     }
     let mut text = String::new();
     let mut add = |kind: &str, problem: &Problem| {
-        let Problem { file, line, column, message } = problem;
-        text.push_str(&format!("{file}:{line}:{column}: {kind}: {message}\n"));
+        text.push_str(&problem_line(kind, problem));
     };
     verdict.errors.iter().for_each(|problem| add("error", problem));
     verdict.warnings.iter().for_each(|problem| add("warning", problem));
     if verdict.usable {
         let revision = verdict.revision.as_deref().unwrap_or_default();
-        text.push_str(&format!("{} rules are usable, revision {revision}\n", verdict.rules));
+        let rules = match verdict.rules {
+            1 => "1 rule is usable".to_owned(),
+            rules => format!("{rules} rules are usable"),
+        };
+        text.push_str(&format!("{rules}, revision {revision}\n"));
     }
     write(&text)
+}
+
+/// A fault or a doubt as compilers show theirs. What concerns a whole file has no line to show.
+fn problem_line(kind: &str, problem: &Problem) -> String {
+    let Problem { file, line, column, message } = problem;
+    match line {
+        0 => format!("{file}: {kind}: {message}\n"),
+        _ => format!("{file}:{line}:{column}: {kind}: {message}\n"),
+    }
 }
 
 fn table<'a>(rows: impl Iterator<Item = (&'a Checked, Option<&'a Checked>)>) -> Table {

@@ -52,6 +52,12 @@ pub enum RulesError {
         /// Why.
         source: io::Error,
     },
+    /// What is called like a rule file in a folder is something else, a folder or a pipe.
+    #[error("`{}` is not a file: rename it, or move it elsewhere", path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
     /// A file is larger than [`MAX_FILE`].
     #[error("`{}` is {length} bytes long, more than the {MAX_FILE} allowed", path.display())]
     TooLarge {
@@ -249,11 +255,17 @@ pub fn rule_sources(paths: &[PathBuf]) -> Result<Vec<Source>, RulesError> {
     let mut sources = Vec::new();
     for path in paths {
         let is_rules = |p: &Path| p.extension().is_some_and(|e| e == "yaml" || e == "yml");
-        let files = if path.is_dir() {
+        let files: Vec<_> = if path.is_dir() {
             files(path)?.into_iter().filter(|p| is_rules(p)).collect()
         } else {
             vec![path.clone()]
         };
+        // What is named may be a pipe. In a folder nobody means one, and reading it might never end.
+        if path.is_dir()
+            && let Some(other) = files.iter().find(|p| p.exists() && !p.is_file())
+        {
+            return Err(RulesError::NotAFile { path: other.clone() });
+        }
         for file in files {
             let text = String::from_utf8(read(&file)?)
                 .map_err(|_| RulesError::Encoding { path: file.clone() })?;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use portcullis_core::artifact::{EMPTY_CONFIG, Target, report_manifest, signature_manifest};
-use portcullis_core::findings::MAX_REPORT;
 use portcullis_core::findings::statement::{self, Statement};
+use portcullis_core::findings::{FindingsError, MAX_REPORT};
 use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_core::referrers::{self, Document, OCI_MANIFEST};
 use portcullis_core::signature::sign::{self, SigningKey};
@@ -29,6 +29,8 @@ use crate::render;
 
 /// The largest key or certificate file that is read, in bytes.
 const MAX_KEY_FILE: usize = 1024 * 1024;
+/// The field of SARIF that neither Trivy nor Grype writes by itself.
+const SARIF_TIME: &str = "invocations.endTimeUtc";
 /// How long the whole work may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Pushes in order: config, statement, report manifest, envelope, signature manifest.
@@ -38,7 +40,8 @@ const STEPS: u64 = 5;
 pub(crate) struct Args {
     /// The image that the report is about.
     image: String,
-    /// The scanner's report: JSON or SARIF of Trivy or Grype, or CycloneDX.
+    /// The scanner's report: JSON or SARIF of Trivy or Grype, or CycloneDX; it must say when it was
+    /// made, which SARIF seldom does.
     #[arg(long, value_name = "FILE")]
     report: PathBuf,
     /// The private key to sign with, PEM.
@@ -100,8 +103,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let registry = registry(&image, &args)?;
     let deadline = Instant::now() + LIMIT;
     let subject = subject(&registry, &image, &args, deadline).await?;
-    let statement = statement::from_report(&report, image.name(), subject.digest)
-        .with_context(|| format!("failed to use `{}`", args.report.display()))?;
+    let statement =
+        statement::from_report(&report, image.name(), subject.digest).map_err(|error| {
+            let cure = match error {
+                FindingsError::Missing(SARIF_TIME) => {
+                    ": SARIF seldom says when it was made, \
+                     attach the scanner's JSON"
+                }
+                _ => "",
+            };
+            let failed = format!("failed to use `{}`{cure}", args.report.display());
+            anyhow::Error::new(error).context(failed)
+        })?;
     let attached = Attacher { registry, image, deadline }
         .attach(&statement, &subject, &key, args.format.into())
         .await?;

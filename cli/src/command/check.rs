@@ -51,8 +51,8 @@ pub(crate) struct Args {
     pod_labels: Vec<(String, String)>,
     /// Why the image must run even if a rule denies it. It lifts the denial where the policy permits
     /// that, and is recorded.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "REASON")]
-    break_glass: String,
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    break_glass: Option<String>,
     /// How long to wait for the answer, in milliseconds.
     #[arg(long, default_value = "5000", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=30_000))]
     timeout: u64,
@@ -72,6 +72,11 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected `key=value`".to_owned()),
     }
+}
+
+/// Somebody who means to give a reason and gives none must not learn it from a denial.
+fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("expected a reason".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -109,7 +114,7 @@ pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked>
         workload: Some(v1::Workload { kind: kind.to_owned(), name: name.to_owned() }),
         pod_labels: pod_labels.into_iter().collect(),
         service_account,
-        break_glass,
+        break_glass: break_glass.unwrap_or_default(),
         ..v1::Context::default()
     };
     let client = Client::connect(&server, Duration::from_millis(timeout)).await?;

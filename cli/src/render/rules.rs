@@ -25,8 +25,7 @@ pub(crate) fn tested(tested: &Tested, output: Output) -> io::Result<()> {
     }
     let mut text = String::new();
     for problem in &tested.errors {
-        let (file, line, column) = (&problem.file, problem.line, problem.column);
-        text.push_str(&format!("{file}:{line}:{column}: error: {}\n", problem.message));
+        text.push_str(&super::problem_line("error", problem));
     }
     if !tested.cases.is_empty() {
         let terminal = io::stdout().is_terminal();

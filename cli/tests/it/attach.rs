@@ -99,6 +99,18 @@ fn what_is_not_a_report_is_refused() {
 }
 
 #[test]
+fn sarif_that_does_not_say_when_it_was_made_is_refused_with_the_cure() {
+    let sarif =
+        br#"{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
+        "runs": [{"tool": {"driver": {"name": "Trivy", "version": "0.60.0", "rules": [{
+            "id": "CVE-2024-2222", "name": "OsPackageVulnerability",
+            "properties": {"security-severity": "9.8", "tags": ["vulnerability", "CRITICAL"]}}]}},
+          "results": [{"ruleId": "CVE-2024-2222", "ruleIndex": 0, "level": "error",
+            "message": {"text": "Package: zlib\nInstalled Version: 1.0\nSeverity: CRITICAL"}}]}]}"#;
+    Desk::new().refuses_report(sarif, &["attach the scanner's JSON", "`invocations.endTimeUtc`"]);
+}
+
+#[test]
 fn a_report_past_its_bound_is_refused() {
     let limit = portcullis_core::findings::MAX_REPORT;
     let words = [format!("longer than the {limit} bytes")];

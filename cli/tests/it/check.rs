@@ -87,9 +87,12 @@ fn a_malformed_image_is_named_without_a_service() {
 #[test]
 fn a_malformed_flag_is_named() {
     run(&["check", "busybox", "--workload", "app"]).complains_of(&["`app`", "`Kind/name`"]);
-    // clap's own status for a wrong command line.
-    let ran = run(&["check", "busybox", "--timeout", "0"]).ends_with(2);
-    assert!(ran.stderr.contains("--timeout"), "{ran:#?}");
+    // Never clap's own status, 2: that is a denial.
+    run(&["check", "busybox", "--timeout", "0"]).complains_of(&["--timeout"]);
+    run(&["check", "busybox", "--tiemout", "1"]).complains_of(&["--tiemout", "--timeout"]);
+    run(&["check", "busybox", "--break-glass", " "]).complains_of(&["--break-glass", "a reason"]);
+    run(&["check"]).complains_of(&["<IMAGE>"]);
+    run(&["check", "--help"]).ends_with(0);
 }
 
 /// What it lifts is on disk before it says so, and outlives a crash right after (CASES T106).
@@ -122,6 +125,17 @@ fn break_glass_that_is_not_permitted_says_so() {
     let world = World::new();
     let ran = world.serve().check(world.image("critical"), &["--break-glass", "outage"]);
     says(&ran.ends_with(2), &["deny", "nothing: the policy does not permit"]);
+}
+
+#[test]
+fn what_the_service_refuses_is_told_by_its_message() {
+    let world = World::new();
+    let ran = world.serve().check(world.image("clean"), &["--break-glass", &"a".repeat(1025)]);
+    ran.complains_of(&[
+        "because: ",
+        "`context.break_glass` is 1025 bytes long, more than the 1024",
+    ]);
+    assert!(!ran.stderr.contains("message:"), "{ran:#?}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn good_rules_are_usable() {
     let (folder, path) = file(GOOD);
     for named in [path.as_path(), folder.path()] {
         let ran = check(&[named], &[]).ends_with(0);
-        assert!(ran.stdout.starts_with("1 rules are usable, revision "), "{ran:#?}");
+        assert!(ran.stdout.starts_with("1 rule is usable, revision "), "{ran:#?}");
     }
     let json = check(&[&path], &["--output", "json"]).ends_with(0).json();
     assert_eq!((&json["usable"], &json["rules"]), (&true.into(), &1.into()));
@@ -110,6 +110,14 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
+fn a_pipe_in_a_folder_is_named_and_not_waited_for() {
+    let (folder, _path) = file(GOOD);
+    let pipe = folder.path().join("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    check(&[folder.path()], &[]).complains_of(&["pipe.yaml` is not a file", "move it"]);
+}
+
+#[test]
 fn the_largest_file_is_read_and_one_byte_more_is_not() {
     let comment = "#".repeat(MAX_FILE - GOOD.len());
     let (_folder, path) = file(GOOD.to_owned() + &comment);
@@ -127,7 +135,8 @@ fn what_is_not_yaml_is_refused() {
     assert!(ran.stdout.contains("rules.yaml:1:1: error: the file is not readable"), "{ran:#?}");
     let (_folder, path) = file("");
     let ran = check(&[&path], &[]).ends_with(1);
-    assert!(ran.stdout.contains("error: the file holds no document"), "{ran:#?}");
+    // It has no line that could be shown.
+    assert!(ran.stdout.contains("rules.yaml: error: the file holds no document"), "{ran:#?}");
 }
 
 /// The YAML blocks of a document that hold rules.

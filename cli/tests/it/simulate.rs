@@ -101,9 +101,11 @@ fn what_cannot_be_read_is_named() {
     let none = folder.path().join("none.yaml");
     test(&none, &cases, &[]).complains_of(&["none.yaml`"]);
     test(&rules, &none, &[]).complains_of(&["failed to read", "none.yaml`"]);
+    let empty = write(folder.path(), "empty.yaml", "");
+    let ran = test(&rules, &empty, &[]).ends_with(1);
+    assert!(ran.stdout.contains("empty.yaml: error: the file holds no case"), "{ran:#?}");
     test(&bad, &cases, &[]).complains_of(&["the rules cannot be used", "did you mean `deny`?"]);
-    let ran = test(&rules, &cases, &["--time", "yesterday"]);
-    assert_eq!(ran.status, Some(2), "{ran:#?}");
+    test(&rules, &cases, &["--time", "yesterday"]).complains_of(&["--time", "`2026-08-01T12:00"]);
 }
 
 #[test]
@@ -264,6 +266,9 @@ fn what_is_not_a_file_of_events_is_named() {
     let none = folder.path().join("none.jsonl");
     diff(&rules, &rules, &[&none], &[]).complains_of(&["failed to read", "none.jsonl`"]);
     diff(&rules, &rules, &[folder.path()], &[]).complains_of(&["not a file"]);
+    let pipe = folder.path().join("pipe.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    diff(&rules, &rules, &[&pipe], &[]).complains_of(&["pipe.jsonl` is not a file"]);
     let empty = write(folder.path(), "empty.jsonl", "");
     diff(&rules, &bad, &[&empty], &[]).complains_of(&["failed to read the new rules"]);
     let ran = diff(&rules, &rules, &[&empty], &[]).ends_with(0);

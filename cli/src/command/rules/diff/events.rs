@@ -4,7 +4,7 @@
 //! decision. Of the reports a bounded number is kept at a time.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,10 +50,11 @@ impl Events {
         let open = |path: &PathBuf| -> anyhow::Result<EventFile> {
             let name = path.display().to_string();
             let failed = || format!("failed to read `{name}`");
+            // Asked before it is opened: to open a pipe waits for who writes to it.
+            let metadata = fs::metadata(path).with_context(failed)?;
+            anyhow::ensure!(metadata.is_file(), "`{name}` is not a file that can be read twice");
             let file = File::open(path).with_context(failed)?;
             let reports = File::open(path).with_context(failed)?;
-            let metadata = file.metadata().with_context(failed)?;
-            anyhow::ensure!(metadata.is_file(), "`{name}` is not a file that can be read twice");
             Ok(EventFile { name, length: metadata.len(), file, reports })
         };
         let files = paths.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
