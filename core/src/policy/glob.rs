@@ -115,7 +115,7 @@ enum Part {
 impl ImagePattern {
     /// Reads a pattern of normalised names with their host: `reg.io/team/*`, `reg.io/**`,
     /// `docker.io/library/nginx:1.*`, `*.azurecr.io/base/*`. A wildcard in the host is only its
-    /// first label, `*.`. `None` when it is none of these.
+    /// beginning, `*.`, for any subdomain. `None` when it is none of these.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, path) = text.split_once('/')?;
         let wild = host.strip_prefix("*.");

@@ -198,7 +198,7 @@ mod tests {
             ("pkg:npm/%40angular/core@1/2", "pkg:npm/%40angular/core"),
             ("pkg:deb/debian/curl?arch=a@b", "pkg:deb/debian/curl"),
         ] {
-            assert_eq!(&purl[..name_end(purl)], name, "{purl}");
+            assert_eq!(purl.get(..name_end(purl)).unwrap(), name, "{purl}");
         }
     }
 }

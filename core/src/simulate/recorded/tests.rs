@@ -100,7 +100,6 @@ fn line(subjects: &[Subject], ctx: &Context) -> (Vec<u8>, Decision) {
 }
 
 /// Gives what was attached from the lines of [`reports`].
-#[expect(clippy::needless_pass_by_value, reason = "what a question asks for")]
 fn from_lines(attached: Attached) -> Result<Arc<Evidence>, CannotTell> {
     let Attached { reports: named, vex: documents } = attached;
     let known = reports();
