@@ -4,24 +4,24 @@
 //! nothing attached is `Missing`, something attached that cannot be believed is `Rejected`, and what
 //! the registry would not or could not tell is `Unavailable`, never one of the others.
 
+mod read;
+
 use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_core::evidence::{
-    Cause, CauseKind, Evidence, Reason, Rejection, Report, Source, Statements,
-};
-use portcullis_core::findings::{self, Content, FindingsError, MAX_REPORT};
+use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
+use portcullis_core::findings::MAX_REPORT;
 use portcullis_core::image::Digest;
 use portcullis_core::ports::Clock;
-use portcullis_core::referrers::{self, CREATED, Descriptor, Document, Manifest, Profile};
+use portcullis_core::referrers::{self, Descriptor, Document, Manifest, Profile};
 use portcullis_core::signature::envelope::MAX_ENVELOPE;
-use portcullis_core::signature::{self, Artifact, Request, Verified};
+use portcullis_core::signature::{self, Artifact, Request};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use self::read::{Found, read, take};
 use super::select::Selection;
 use super::{EvidenceSource, Known, Question};
 use crate::chain::detail;
@@ -61,16 +61,6 @@ enum Fault {
     Unavailable(RegistryError),
     /// The work was lost.
     Lost,
-}
-
-/// What a document says whose signature is good.
-enum Found {
-    Report(Report),
-    Vex(Statements),
-    /// A VEX document that cannot be used, made at that time as its signer says.
-    UnreadableVex(Option<OffsetDateTime>),
-    /// Nothing that counts: it is no report.
-    Nothing,
 }
 
 impl Collect {
@@ -339,40 +329,6 @@ fn manifest(fetched: &Fetched) -> Result<Manifest, Box<dyn Error + Send + Sync>>
     match referrers::parse(&fetched.bytes, &fetched.media_type)? {
         Document::Manifest(manifest) => Ok(manifest),
         Document::Index(_) => Err("it is an index, not an artifact".into()),
-    }
-}
-
-fn read(verified: &Verified) -> Result<Found, Fault> {
-    let (digest, signer) = (verified.report(), Arc::clone(verified.signer()));
-    match findings::read(verified) {
-        Ok(Content::Findings(findings)) => {
-            let notices = verified.notices().to_vec();
-            Ok(Found::Report(Report { digest, signer, findings, notices }))
-        }
-        Ok(Content::Vex(vex)) => Ok(Found::Vex(Statements { digest, signer, vex })),
-        Err(error @ FindingsError::NotAReport(_)) => {
-            tracing::info!(report = %digest, detail = %detail(&error), "signed document not used");
-            Ok(Found::Nothing)
-        }
-        Err(error) => {
-            let created = verified.annotations().get(CREATED);
-            let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-            if let FindingsError::Vex(_) = error {
-                tracing::info!(vex = %digest, detail = %detail(&error), "VEX document unreadable");
-                return Ok(Found::UnreadableVex(created));
-            }
-            let (reason, detail) = (error.reason(), detail(&error));
-            Err(Fault::Unreadable(created, Rejection { reason, report: Some(digest), detail }))
-        }
-    }
-}
-
-fn take(found: Found, selection: &mut Selection) {
-    match found {
-        Found::Report(report) => selection.verified(report),
-        Found::Vex(statements) => selection.vex(statements),
-        Found::UnreadableVex(created) => selection.unreadable_vex(created),
-        Found::Nothing => {}
     }
 }
 

@@ -1,0 +1,58 @@
+//! A verified artifact in, the report or VEX document that it is out.
+
+use std::sync::Arc;
+
+use portcullis_core::evidence::{Rejection, Report, Statements};
+use portcullis_core::findings::{self, Content, FindingsError};
+use portcullis_core::referrers::CREATED;
+use portcullis_core::signature::Verified;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Fault;
+use crate::chain::detail;
+use crate::evidence::select::Selection;
+
+/// What a document says whose signature is good.
+pub(super) enum Found {
+    Report(Report),
+    Vex(Statements),
+    /// A VEX document that cannot be used, made at that time as its signer says.
+    UnreadableVex(Option<OffsetDateTime>),
+    /// Nothing that counts: it is no report.
+    Nothing,
+}
+
+pub(super) fn read(verified: &Verified) -> Result<Found, Fault> {
+    let (digest, signer) = (verified.report(), Arc::clone(verified.signer()));
+    match findings::read(verified) {
+        Ok(Content::Findings(findings)) => {
+            let notices = verified.notices().to_vec();
+            Ok(Found::Report(Report { digest, signer, findings, notices }))
+        }
+        Ok(Content::Vex(vex)) => Ok(Found::Vex(Statements { digest, signer, vex })),
+        Err(error @ FindingsError::NotAReport(_)) => {
+            tracing::info!(report = %digest, detail = %detail(&error), "signed document not used");
+            Ok(Found::Nothing)
+        }
+        Err(error) => {
+            let created = verified.annotations().get(CREATED);
+            let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            if let FindingsError::Vex(_) = error {
+                tracing::info!(vex = %digest, detail = %detail(&error), "VEX document unreadable");
+                return Ok(Found::UnreadableVex(created));
+            }
+            let (reason, detail) = (error.reason(), detail(&error));
+            Err(Fault::Unreadable(created, Rejection { reason, report: Some(digest), detail }))
+        }
+    }
+}
+
+pub(super) fn take(found: Found, selection: &mut Selection) {
+    match found {
+        Found::Report(report) => selection.verified(report),
+        Found::Vex(statements) => selection.vex(statements),
+        Found::UnreadableVex(created) => selection.unreadable_vex(created),
+        Found::Nothing => {}
+    }
+}
