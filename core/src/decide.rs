@@ -68,7 +68,9 @@ pub fn decide(
     let mut notices = Vec::new();
     let looked = subject::look(subjects, &mut clock, &mut notices);
     let target = Target::new(image, ctx);
-    let decision = weigh::weigh(policy, &target, &looked, clock, notices);
+    // Also where the index has no evidence and so leaves the word to its platforms.
+    let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
+    let decision = weigh::weigh(policy, &target, own, &looked, clock, notices);
     glass::lift(decision, policy, &target, ctx)
 }
 

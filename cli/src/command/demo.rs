@@ -204,6 +204,7 @@ It stays up until Ctrl-C. Try in another terminal:
 
   {command} check {image} --server http://{address}
   {command} check {image} --server http://{address} --output json
+  {command} explain {image} --server http://{address}
   curl http://{admin}/metrics
   grpcurl -plaintext -d '{{\"containers\":[{{\"name\":\"main\",\"image\":\"{image}\"}}]}}' \\
       {address} portcullis.v1.DecisionService/Check

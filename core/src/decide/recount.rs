@@ -81,7 +81,7 @@ pub(crate) fn recount<'p>(
     rules: &[&'p Rule],
 ) -> Vec<Counted<'p>> {
     let looked = look(subjects, &mut Clock { now, next: None }, &mut Vec::new());
-    let own = looked.iter().find(|l| l.platform.is_none()).and_then(|l| l.digest);
+    let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
     let mut all = Vec::new();
     for looked in &looked {
         let digests: Vec<Digest> =

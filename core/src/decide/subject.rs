@@ -90,14 +90,15 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
         from.is_none_or(|from| from <= clock.now)
     });
     if believed.is_empty() {
-        let detail = match early.first() {
+        let first = early.iter().min_by_key(|r| (r.findings.scanned_at, r.digest));
+        let detail = match first {
             Some(report) => {
                 let at = instant(report.findings.scanned_at);
                 format!("its scan finishes in the future, at {at}")
             }
             None => "there is no report in it".to_owned(),
         };
-        let report = early.first().map(|report| report.digest);
+        let report = first.map(|report| report.digest);
         let rejection = Rejection { reason: Reason::Malformed, report, detail };
         looked.known = Known::Rejected(Cow::Owned(rejection));
         return looked;

@@ -269,3 +269,18 @@ fn a_violation_names_the_worst_findings_up_to_its_bound() {
     assert_eq!(of(TOP_FINDINGS), (TOP_FINDINGS, TOP_FINDINGS));
     assert_eq!(of(TOP_FINDINGS + 1), (TOP_FINDINGS, TOP_FINDINGS + 1));
 }
+
+#[test]
+fn a_limit_past_what_is_named_is_fulfilled_by_the_finding_just_past_it() {
+    let list = (0..40).map(|n| finding(&format!("CVE-{n:02}"), Severity::Low)).collect();
+    let evidence = Evidence::verified(vec![report("trivy", NOW, list)]);
+    let limit = TOP_FINDINGS + 5;
+    let rules = |forbidden: usize| {
+        format!(
+            "{{name: a, maxAllowed: {{low: {limit}}}}}, {{name: d, action: deny, \
+             forbiddenVulnerabilities: [CVE-{forbidden}]}}"
+        )
+    };
+    check(&rules(limit + 1), evidence.clone(), Audit, "a");
+    check(&rules(limit), evidence, Deny, "d");
+}

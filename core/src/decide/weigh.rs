@@ -15,18 +15,20 @@ use super::{
     Action, Applied, Clock, Condition, Decision, Notice, NoticeKind, TOP_FINDINGS, Violation,
 };
 use crate::evidence::Report;
+use crate::image::Digest;
 use crate::policy::{Exemption, ImagePatterns, Policy, Rule, Target};
 
-/// Applies all rules that are about `target` to each of its manifests.
+/// Applies all rules that are about `target` to each of its manifests. `own` is the digest of what the
+/// reference itself names.
 pub(super) fn weigh(
     policy: &Policy,
     target: &Target<'_>,
+    own: Option<Digest>,
     looked: &[Looked<'_>],
     mut clock: Clock,
     mut notices: Vec<Notice>,
 ) -> Decision {
     let rules = rules_for(policy, target, &mut notices);
-    let own = looked.iter().find(|l| l.platform.is_none()).and_then(|l| l.digest);
     let mut violations: Vec<Violation> = Vec::new();
     let mut exemptions = Vec::new();
     let mut deciding: Option<(Action, usize)> = None;

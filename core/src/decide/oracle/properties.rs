@@ -13,10 +13,10 @@ use super::answer::{Answer, Fault, are_alike};
 use super::case::Case;
 use super::draws::{Draws, Random};
 use super::merged::merged;
+use super::oracle;
 use super::random::{another, case, context, exemption, time_of};
 use super::spec::Exemption;
 use super::weighed::{covers, exempts};
-use super::{believed, oracle};
 use crate::decide::{Applied, Condition, Context, NoticeKind};
 use crate::evidence::{Evidence, Reports};
 use crate::findings::Findings;
@@ -68,10 +68,7 @@ fn shuffled(draws: &mut Draws) -> (Case, Case) {
     for subject in &mut other.subjects {
         if let Evidence::Verified(reports) = &*subject.evidence {
             let (mut list, mut vex) = (reports.to_vec(), reports.vex().to_vec());
-            // Where all are from the future, the first is named.
-            if !believed(subject, case.now).is_empty() {
-                draws.shuffle(&mut list);
-            }
+            draws.shuffle(&mut list);
             draws.shuffle(&mut vex);
             subject.evidence = Arc::new(Evidence::verified(Reports::new(list, vex)));
         }

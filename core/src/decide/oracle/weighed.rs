@@ -228,7 +228,7 @@ fn top(placed: &[Placed<'_>]) -> Vec<Finding> {
 /// none.
 fn rejected(manifest: &Manifest) -> Rejection {
     let Evidence::Verified(reports) = &*manifest.evidence else { panic!("verified") };
-    let first = reports.first();
+    let first = reports.iter().min_by_key(|r| (r.findings.scanned_at, r.digest));
     let detail = match first {
         Some(report) => {
             let at = rfc3339(report.findings.scanned_at);

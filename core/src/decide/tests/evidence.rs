@@ -358,3 +358,30 @@ fn what_was_cleared_is_said_of_the_most_reports_whichever_rule_comes_last() {
         assert_eq!(words, ["cleared", "old_report"], "{rules}");
     }
 }
+
+#[test]
+fn an_exemption_for_an_index_without_evidence_covers_its_platforms() {
+    let index = subject("", Evidence::Missing);
+    let digest = index.digest.unwrap();
+    let rules = format!(
+        "{{name: r, action: deny, maxAllowed: {{critical: 0}}, exemptions: [{{name: e, owner: me, \
+         reason: why, match: [{{field: image, operator: equals, values: ['{digest}']}}]}}]}}"
+    );
+    let decision =
+        check_all(&policy(&rules), &[index, subject("linux/amd64", found("c"))], Allow, "");
+    assert_eq!(decision.exemptions.len(), 1);
+}
+
+#[test]
+fn of_reports_from_the_future_the_earliest_is_named() {
+    let hours = |n| NOW + time::Duration::hours(n);
+    let (late, soon) = (report("a", hours(3), vec![]), report("b", hours(2), vec![]));
+    for list in [vec![late.clone(), soon.clone()], vec![soon.clone(), late]] {
+        let decision =
+            check("{name: r, maxAllowed: {low: 0}}", Evidence::verified(list), Audit, "r");
+        let Condition::Rejected(why) = &decision.violations[0].condition else {
+            panic!("{decision:?}")
+        };
+        assert_eq!(why.report, Some(soon.digest));
+    }
+}
