@@ -114,11 +114,15 @@ impl Narrowing {
 }
 
 /// Whether the package URL of `finding` fits one of `globs`; `None` where it has none. Versions,
-/// qualifiers and the subpath are not compared, and neither is case.
+/// qualifiers and the subpath are not compared, and neither is case; an npm scope is spelled `%40`, as
+/// the specification of package URLs has it.
 fn fits(globs: &[Glob], finding: FindingRef<'_>) -> Option<bool> {
-    let purl = finding.purl()?;
-    let name = purl.get(..name_end(purl))?.to_ascii_lowercase();
+    let name = name(finding.purl()?)?;
     Some(globs.iter().any(|glob| glob.matches(&name)))
+}
+
+fn name(purl: &str) -> Option<String> {
+    Some(purl.get(..name_end(purl))?.to_ascii_lowercase().replace("/@", "/%40"))
 }
 
 /// Where the name in a package URL ends, in bytes. Some write the `@` of an npm scope as it is, which
@@ -188,17 +192,17 @@ impl Limit {
 
 #[cfg(test)]
 mod tests {
-    use super::name_end;
+    use super::name;
 
     #[test]
-    fn an_at_sign_that_begins_a_scope_is_not_that_of_a_version() {
-        for (purl, name) in [
-            ("pkg:npm/@angular/core@1.2", "pkg:npm/@angular/core"),
-            ("pkg:npm/@angular/core", "pkg:npm/@angular/core"),
+    fn an_at_sign_that_begins_a_scope_is_not_that_of_a_version_and_is_spelled_one_way() {
+        for (purl, expected) in [
+            ("pkg:npm/@angular/core@1.2", "pkg:npm/%40angular/core"),
+            ("pkg:npm/@angular/core", "pkg:npm/%40angular/core"),
             ("pkg:npm/%40angular/core@1/2", "pkg:npm/%40angular/core"),
             ("pkg:deb/debian/curl?arch=a@b", "pkg:deb/debian/curl"),
         ] {
-            assert_eq!(purl.get(..name_end(purl)).unwrap(), name, "{purl}");
+            assert_eq!(name(purl).as_deref(), Some(expected), "{purl}");
         }
     }
 }
