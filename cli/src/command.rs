@@ -1,6 +1,11 @@
 //! One file per subcommand.
 
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
 use std::process::ExitCode;
+
+use anyhow::Context as _;
 
 use crate::args::{Args, Command};
 
@@ -20,4 +25,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Attach(args) => attach::run(args).await,
         Command::Rules(command) => rules::run(command),
     }
+}
+
+/// A file of at most `limit` bytes.
+fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let failed = || format!("failed to read `{}`", path.display());
+    let file = fs::File::open(path).with_context(failed)?;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(failed)?;
+    anyhow::ensure!(
+        bytes.len() <= limit,
+        "`{}` is longer than the {limit} bytes allowed",
+        path.display()
+    );
+    Ok(bytes)
 }

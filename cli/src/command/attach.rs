@@ -1,9 +1,8 @@
 //! `portcullis attach`: a scanner's report in, a signed findings artifact at the image out.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::args::{self, Output};
+use crate::command::read;
 use crate::render;
 
 /// The largest key or certificate file that is read, in bytes.
@@ -120,19 +120,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .await?;
     announce(&args.image, &subject, &statement, &attached, args.output)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("failed to read `{}`", path.display());
-    let file = fs::File::open(path).with_context(failed)?;
-    let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(failed)?;
-    anyhow::ensure!(
-        bytes.len() <= limit,
-        "`{}` is longer than the {limit} bytes allowed",
-        path.display()
-    );
-    Ok(bytes)
 }
 
 fn registry(image: &Reference, args: &Args) -> anyhow::Result<Registry> {

@@ -1,8 +1,6 @@
 //! `portcullis rules`: works with rule files.
 
-use std::fs;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -46,18 +44,4 @@ fn policy(paths: &[PathBuf]) -> anyhow::Result<Policy> {
     let sources = rule_sources(paths)?;
     anyhow::ensure!(!sources.is_empty(), "there is no `.yaml` or `.yml` file in what was named");
     policy::parse(&sources).context("the rules cannot be used")
-}
-
-/// A file of at most `limit` bytes.
-fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("failed to read `{}`", path.display());
-    let file = fs::File::open(path).with_context(failed)?;
-    let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(failed)?;
-    anyhow::ensure!(
-        bytes.len() <= limit,
-        "`{}` is longer than the {limit} bytes allowed",
-        path.display()
-    );
-    Ok(bytes)
 }

@@ -275,14 +275,9 @@ impl Tally {
     }
 }
 
-/// Whether `limit` is about a finding of this severity and fix state.
+/// Whether `limit` is about `finding`.
 pub(super) fn is_limited(limit: &Limit, names_unknown: bool, finding: FindingRef<'_>) -> bool {
-    limit.population.has(finding.fix_state())
-        && match (limit.level, finding.severity()) {
-            (Severity::Unknown, severity) => severity == Severity::Unknown,
-            (_, Severity::Unknown) => !names_unknown,
-            (level, severity) => severity >= level,
-        }
+    limit.is_about(names_unknown, finding.severity(), finding.fix_state())
 }
 
 /// What the VEX documents that are believed say, by the names of vulnerabilities in upper case.

@@ -175,7 +175,7 @@ impl Limit {
     /// Whether it is about findings of this severity and fix state, where its rule has a limit of
     /// the same population on unknown severities (`names_unknown`) or not: without one, they count
     /// at each level (CASES T032).
-    pub(super) fn is_about(
+    pub(crate) fn is_about(
         self,
         names_unknown: bool,
         severity: Severity,

@@ -111,10 +111,10 @@ impl Outcome {
 
 /// The cases of a file, or what is wrong with them.
 fn read(path: &Path, now: OffsetDateTime) -> anyhow::Result<Result<Vec<Case>, Vec<Problem>>> {
-    let text = String::from_utf8(super::read(path, MAX_FILE)?)
+    let text = String::from_utf8(crate::command::read(path, MAX_FILE)?)
         .with_context(|| format!("`{}` is not UTF-8 text", path.display()))?;
     let source = Source { file: path.display().to_string(), text };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut open = |name: &str| Ok(super::read(&folder.join(name), MAX_REPORT)?);
+    let mut open = |name: &str| Ok(crate::command::read(&folder.join(name), MAX_REPORT)?);
     Ok(cases::parse(&source, now, &mut open))
 }
