@@ -119,12 +119,12 @@ impl Walk<'_, '_> {
             return;
         };
         let (profile, now) = (Arc::clone(self.profile), self.clock.now);
-        let allowed = self.allowed();
+        let (allowed, all) = (self.allowed(), narrowing.is_all());
         let mut counted = profile.range(limit).filter(|place| {
             profile.finding(*place).is_some_and(|finding| {
                 is_limited(limit, names_unknown, finding)
                     && !profile.is_cleared(*place)
-                    && (narrowing.is_all() || narrowing.counts(finding, now, |_| {}))
+                    && (all || narrowing.counts(finding, now, |_| {}))
             }) && allowed.binary_search(place).is_err()
         });
         let past = usize::try_from(limit.max).unwrap_or(usize::MAX);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use super::fields::{Demand, Field, Mapping, Shape};
 use super::node::{Key, Kind, Node, Place};
 use super::{MAX_PROBLEMS, MAX_RULE_NAME, MAX_VALUES, Problem};
@@ -259,6 +261,21 @@ pub(crate) fn quoted(text: &str) -> String {
 
 fn listed(names: &[&str]) -> String {
     format!("`{}`", names.join("`, `"))
+}
+
+/// How long a whole number and a unit are: `30d`, `12h`, `90m`, `3600s`.
+pub(crate) fn span(text: &str) -> Option<Duration> {
+    let unit = match text.bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 60 * 60,
+        b'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    let number = text.get(..text.len() - 1)?;
+    // A number's parser would take a sign.
+    let plain = number.bytes().all(|b| b.is_ascii_digit());
+    number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit).map(Duration::from_secs)
 }
 
 /// The one of `known` that was probably meant: at most two letters away.

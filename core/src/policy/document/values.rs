@@ -7,7 +7,7 @@ use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
 use crate::policy::node::Node;
-use crate::policy::reader::{Reader, quoted};
+use crate::policy::reader::{Reader, quoted, span};
 use crate::policy::{ImagePattern, MAX_FINDINGS_AGE, MAX_ID, MAX_VALUE, MAX_VALUES};
 
 /// The texts of a list that is not empty, each with its node.
@@ -80,21 +80,7 @@ fn instant(
 /// [`MAX_FINDINGS_AGE`].
 pub(super) fn age(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Duration> {
     let text = reader.text(node, what, MAX_VALUE)?;
-    let seconds = || {
-        let unit = match text.bytes().last()? {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 60 * 60,
-            b'd' => 24 * 60 * 60,
-            _ => return None,
-        };
-        let number = text.get(..text.len() - 1)?;
-        // A number's parser would take a sign.
-        let plain = number.bytes().all(|b| b.is_ascii_digit());
-        number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit)
-    };
-    let age = seconds().map(Duration::from_secs);
-    let age = age.filter(|age| !age.is_zero() && *age <= MAX_FINDINGS_AGE);
+    let age = span(text).filter(|age| !age.is_zero() && *age <= MAX_FINDINGS_AGE);
     if age.is_none() {
         let days = MAX_FINDINGS_AGE.as_secs() / (24 * 60 * 60);
         let message = format!(

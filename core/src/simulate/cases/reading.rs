@@ -7,7 +7,7 @@ use time::macros::format_description;
 use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::policy::node::{Kind, Node};
-use crate::policy::reader::{Reader, quoted};
+use crate::policy::reader::{Reader, quoted, span};
 use crate::policy::{MAX_TEXT, MAX_VALUE};
 
 /// A number that `make` takes.
@@ -43,7 +43,7 @@ pub(super) fn instant(
     now: OffsetDateTime,
 ) -> Option<OffsetDateTime> {
     let text = reader.text(node, what, MAX_VALUE)?;
-    let aged = || now.checked_sub(time::Duration::try_from(age(text)?).ok()?);
+    let aged = || now.checked_sub(time::Duration::try_from(span(text)?).ok()?);
     let instant = stated(text).or_else(aged);
     if instant.is_none() {
         let message = format!(
@@ -83,28 +83,13 @@ fn stated(text: &str) -> Option<OffsetDateTime> {
 /// How long: `90s`, `3h`, `14d`.
 pub(super) fn duration(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<Duration> {
     let text = reader.text(node, what, MAX_VALUE)?;
-    let age = age(text);
+    let age = span(text);
     if age.is_none() {
         let message =
             format!("{what} is {}, expected a whole number and `s`, `m`, `h` or `d`", quoted(text));
         reader.note(node.place, message);
     }
     age
-}
-
-fn age(text: &str) -> Option<Duration> {
-    let unit = match text.bytes().last()? {
-        b's' => 1,
-        b'm' => 60,
-        b'h' => 60 * 60,
-        b'd' => 24 * 60 * 60,
-        _ => return None,
-    };
-    let number = text.get(..text.len() - 1)?;
-    // A number's parser would take a sign.
-    let plain = number.bytes().all(|b| b.is_ascii_digit());
-    let seconds = number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit)?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// One text, or a list of at most `limit`.
