@@ -6,8 +6,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use portcullis_core::image::Digest;
 use tokio::net::TcpListener;
@@ -64,8 +66,16 @@ pub struct Recorded {
     pub method: String,
     /// Its path and query, as sent.
     pub path: String,
+    /// Its headers as sent: also what it was authorised with, which tests look for.
+    pub headers: HeaderMap,
+}
+
+impl Recorded {
     /// Whether it had an `Authorization` header, good or bad.
-    pub authorized: bool,
+    #[must_use]
+    pub fn authorized(&self) -> bool {
+        self.headers.contains_key(http::header::AUTHORIZATION)
+    }
 }
 
 /// An OCI registry in this process, listening on a free port of 127.0.0.1. It ends, with all its
@@ -92,6 +102,7 @@ struct State {
     page_size: Option<usize>,
     access: auth::Access,
     faults: fault::Faults,
+    pace: serve::Pace,
     recorded: VecDeque<Recorded>,
 }
 
@@ -216,6 +227,17 @@ impl Registry {
     /// Ends the life of all tokens that were given.
     pub fn expire_tokens(&self) {
         self.shared.state.lock().access.expire();
+    }
+
+    /// Answers each request a round-trip time after it has come, as if the registry were that far
+    /// away. Opening a connection is not slowed: whoever measures keeps connections.
+    pub fn set_latency(&self, round_trip: Duration) {
+        self.shared.state.lock().pace.round_trip = round_trip;
+    }
+
+    /// Sends the body of each true answer at this many bytes a second; 0 is without a limit.
+    pub fn set_bandwidth(&self, bytes_per_second: u32) {
+        self.shared.state.lock().pace.set_bandwidth(bytes_per_second);
     }
 
     /// Makes every answer on `route` faulty from now on. Where several faults fit a request, the

@@ -147,7 +147,7 @@ impl Fault {
             Self::Hang => std::future::pending().await,
             Self::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
             Self::EmptyBody => Answer { body: Bytes::new(), ..truth() }.whole(),
-            Self::Drip(pause) => drip(truth(), pause),
+            Self::Drip(pause) => paced(truth(), 1, pause),
             Self::CloseEarly => {
                 let truth = truth();
                 let half = truth.body.slice(..truth.body.len() / 2);
@@ -174,14 +174,16 @@ impl Fault {
     }
 }
 
-fn drip(truth: Answer, pause: Duration) -> Response<Body> {
+/// The answer with its true length, and a pause before each piece of `size` bytes of its body.
+pub(super) fn paced(truth: Answer, size: usize, pause: Duration) -> Response<Body> {
     let length = length(&truth.body);
     let pieces = stream::unfold(truth.body.clone(), move |mut rest| async move {
         if rest.is_empty() {
             return None;
         }
         tokio::time::sleep(pause).await;
-        Some((Ok(rest.split_to(1)), rest))
+        let size = size.min(rest.len());
+        Some((Ok(rest.split_to(size)), rest))
     });
     declare(truth, length).streamed(pieces)
 }

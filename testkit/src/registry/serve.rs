@@ -1,11 +1,11 @@
 //! Connections in, answers out: the one place of the registry that does IO.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::answer::{Answer, Body};
+use super::fault;
 use super::push::too_large;
 use super::route::Call;
 use super::{MAX_UPLOAD, Recorded, Shared};
@@ -25,6 +26,30 @@ use super::{MAX_UPLOAD, Recorded, Shared};
 const MAX_CONNECTIONS: usize = 1_024;
 /// How long to wait after a connection could not be accepted, for lack of file handles mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Size in bytes of one piece of a body that is sent at a limited bandwidth.
+const PIECE: usize = 1_024;
+
+/// How far away the registry is, and how wide the way to it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    pub(super) round_trip: Duration,
+    /// Bytes of a body per second.
+    bandwidth: Option<NonZeroU32>,
+}
+
+impl Pace {
+    pub(super) const fn set_bandwidth(&mut self, bytes_per_second: u32) {
+        self.bandwidth = NonZeroU32::new(bytes_per_second);
+    }
+
+    fn send(self, answer: Answer) -> Response<Body> {
+        match self.bandwidth {
+            Some(bandwidth) => fault::paced(answer, PIECE, pause_of(PIECE, bandwidth)),
+            None => answer.whole(),
+        }
+    }
+}
 
 /// Serves until it is aborted. The connections are owned here, so that they end with it: also those
 /// that hang on purpose, for which a graceful end would wait for ever.
@@ -57,13 +82,20 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or_default();
     let call = Call::read(path);
-    let fault = {
+    let pace = {
         let mut state = shared.state.lock();
         state.record(Recorded {
             method: head.method.to_string(),
             path: head.uri.path_and_query().map_or(path, |p| p.as_str()).to_owned(),
-            authorized: head.headers.contains_key(AUTHORIZATION),
+            headers: head.headers.clone(),
         });
+        state.pace
+    };
+    if !pace.round_trip.is_zero() {
+        tokio::time::sleep(pace.round_trip).await;
+    }
+    let fault = {
+        let mut state = shared.state.lock();
         // The token endpoint has its own idea of who may ask.
         if call != Call::Token
             && let Some(challenge) =
@@ -96,6 +128,12 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
     };
     match fault {
         Some(fault) => fault.answer(truth).await,
-        None => Ok(Answer::whole(truth())),
+        None => Ok(pace.send(truth())),
     }
+}
+
+/// How long a piece of `size` bytes is under way.
+fn pause_of(size: usize, bandwidth: NonZeroU32) -> Duration {
+    let nanos = u64::try_from(size).unwrap_or(u64::MAX).saturating_mul(1_000_000_000);
+    Duration::from_nanos(nanos / u64::from(bandwidth.get()))
 }

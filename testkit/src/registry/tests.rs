@@ -205,24 +205,44 @@ async fn each_registry_without_the_api_has_its_own_way() {
 }
 
 #[tokio::test]
-async fn requests_are_recorded_up_to_their_bound() {
+async fn requests_are_recorded_with_their_headers_up_to_a_bound() {
     let world = world().await;
     world.get("/v2/?a=b").await;
     world.ask(Method::HEAD, "/v2/").header("authorization", "x").send().await.unwrap();
-    let expected = |method: &str, path: &str, authorized| Recorded {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        authorized,
-    };
     let seen = world.registry.requests();
-    assert_eq!(seen, [expected("GET", "/v2/?a=b", false), expected("HEAD", "/v2/", true)]);
+    let lines = seen.iter().map(|r| format!("{} {} {}", r.method, r.path, r.authorized()));
+    assert_eq!(lines.collect::<Vec<_>>(), ["GET /v2/?a=b false", "HEAD /v2/ true"]);
+    assert_eq!(seen[0].headers["host"], *world.registry.host());
+    assert_eq!(seen[1].headers["authorization"], "x");
 
     let mut state = State::default();
     for number in 0..=MAX_RECORDED {
-        state.record(expected("GET", &number.to_string(), false));
+        let (method, path) = ("GET".to_owned(), number.to_string());
+        state.record(Recorded { method, path, headers: HeaderMap::new() });
     }
     assert_eq!(state.recorded.len(), MAX_RECORDED);
     assert_eq!(state.recorded[0].path, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_come_from_as_far_away_and_as_narrowly_as_is_set() {
+    let world = world().await;
+    let blob = world.registry.put_blob("demo/app", vec![b' '; 10_000]);
+    let path = format!("/v2/demo/app/blobs/{blob}");
+    let far = Duration::from_secs(3);
+    world.registry.set_latency(far);
+    let start = tokio::time::Instant::now();
+    world.get("/v2/").await;
+    assert!(start.elapsed() >= far);
+    world.registry.set_latency(Duration::ZERO);
+    world.registry.set_bandwidth(5_000);
+    let start = tokio::time::Instant::now();
+    let answer = world.get(&path).await;
+    assert_eq!(answer.content_length(), Some(10_000));
+    assert_eq!(answer.bytes().await.unwrap().len(), 10_000);
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    world.registry.set_bandwidth(0);
+    assert_eq!(world.get(&path).await.bytes().await.unwrap().len(), 10_000);
 }
 
 #[tokio::test]
