@@ -1,18 +1,20 @@
 //! A configuration file in, checked values out. Unknown fields are errors, with line and column.
 
-use std::collections::BTreeMap;
+mod registries;
+
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portcullis_core::image::{ImageError, Reference};
+use portcullis_core::image::ImageError;
 use portcullis_core::referrers::Profile;
 use serde::Deserialize;
 
+use self::registries::{RegistryFile, UnlistedFile, hosts};
 use crate::evidence::memory::MemoryConfig;
-use crate::registry::{Credentials, HostConfig, RegistryConfig, Scheme, Secret, Unlisted};
+use crate::registry::{RegistryConfig, Unlisted};
 use crate::resolve::ResolveConfig;
 use crate::rules::RulesConfig;
 use crate::telemetry::{LogFormat, TelemetryConfig};
@@ -171,35 +173,6 @@ struct TrustFile {
     store: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RegistryFile {
-    host: String,
-    #[serde(default)]
-    scheme: SchemeFile,
-    endpoint: Option<String>,
-    username: Option<String>,
-    password_file: Option<PathBuf>,
-    #[serde(default)]
-    trusted_realm_hosts: Vec<String>,
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum SchemeFile {
-    #[default]
-    Https,
-    Http,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum UnlistedFile {
-    Public,
-    Refused,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CacheFile {
@@ -283,10 +256,7 @@ impl File {
             return Err(ConfigError::Range { field: "maxInFlight", expected: "at least 1" });
         }
         let TrustFile { policy, store } = trust;
-        let unlisted = match unlisted_registries {
-            Some(UnlistedFile::Refused) => Unlisted::Refused,
-            Some(UnlistedFile::Public) | None => Unlisted::Public,
-        };
+        let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let hosts = hosts(registries, folder)?;
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
@@ -351,58 +321,6 @@ fn telemetry(
     }
     let filter = filter.unwrap_or(defaults.filter);
     Ok(TelemetryConfig { format, filter, otlp_endpoint, sample_ratio })
-}
-
-fn hosts(
-    registries: Vec<RegistryFile>,
-    folder: &Path,
-) -> Result<BTreeMap<String, HostConfig>, ConfigError> {
-    let mut hosts = BTreeMap::new();
-    for registry in registries {
-        let host = canonical(&registry.host)?;
-        let config = registry.into_host(folder)?;
-        if hosts.insert(host.clone(), config).is_some() {
-            return Err(ConfigError::HostTwice(host));
-        }
-    }
-    Ok(hosts)
-}
-
-/// The host as image references have it: `index.docker.io` is `docker.io`.
-fn canonical(host: &str) -> Result<String, ConfigError> {
-    let malformed = |source| ConfigError::Host { host: host.to_owned(), source };
-    let image: Reference =
-        format!("{host}/a/b").parse().map_err(|source| malformed(Some(source)))?;
-    // `team` alone would be read as a part of a repository on Docker Hub.
-    if image.repository() == "a/b" { Ok(image.registry().to_owned()) } else { Err(malformed(None)) }
-}
-
-impl RegistryFile {
-    fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
-        let Self { host, scheme, endpoint, username, password_file, trusted_realm_hosts, ca_file } =
-            self;
-        let read = |path: PathBuf| read(&folder.join(path));
-        let credentials = match (username, password_file) {
-            (None, None) => Credentials::Anonymous,
-            (Some(username), Some(path)) => {
-                let password = String::from_utf8_lossy(&read(path)?).trim_end().to_owned();
-                Credentials::Basic { username, password: Secret::new(password) }
-            }
-            _ => {
-                return Err(ConfigError::Credentials(host));
-            }
-        };
-        Ok(HostConfig {
-            scheme: match scheme {
-                SchemeFile::Https => Scheme::Https,
-                SchemeFile::Http => Scheme::Http,
-            },
-            endpoint,
-            credentials,
-            trusted_realm_hosts,
-            ca: ca_file.map(read).transpose()?.into_iter().collect(),
-        })
-    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

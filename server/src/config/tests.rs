@@ -1,6 +1,7 @@
 //! Configuration files as users write them, and as they mistype them.
 
 use super::*;
+use crate::registry::{Credentials, Scheme};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
