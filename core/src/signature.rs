@@ -6,8 +6,9 @@
 //!
 //! Stricter than the reference implementation on purpose: authenticity is enforced at every
 //! level, level `skip` verifies nothing and so yields nothing, and critical certificate
-//! extensions that are not processed are refused. RFC 3161 tokens, OCSP and CRLs are not read:
-//! where a trust policy demands them, the signature is refused with the cure in the message.
+//! extensions that are not processed are refused. RFC 3161 tokens are not read: where a trust
+//! policy demands them, the signature is refused with the cure in the message. Whether certificates
+//! were revoked is the caller's to find out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,8 +26,11 @@ mod chain;
 mod cose;
 mod der;
 mod error;
+mod examination;
 mod identity;
+mod judge;
 mod jws;
+mod question;
 mod statement;
 mod store;
 mod trust;
@@ -35,14 +39,15 @@ pub use algorithm::Algorithm;
 pub use certificate::{CertificateError, MAX_CERTIFICATE, Rule};
 pub use chain::MAX_CHAIN;
 pub use error::{Demanded, Role, SignatureError};
+pub use examination::{CertificateFacts, Check, CheckName, EnvelopeFacts, Examination, Verdict};
 pub use identity::{IdentityError, MAX_NAME, MAX_NAME_PARTS};
+pub use question::{NotAsked, RevocationQuestion, RevocationStatus, Revocations};
 pub use statement::{MAX_IDENTITIES, StatementError};
 pub use store::{MAX_STORE_CERTIFICATES, MAX_STORE_FILE, StoreError, StoreFile, StoreKind};
 pub use trust::{MAX_TRUST_POLICY, Trust, TrustError};
 
 use artifact::TargetArtifact;
-use envelope::{Envelope, Scheme};
-use statement::{Action, Demands, Statement, Tokens};
+use examination::Record;
 
 /// Everything that is needed for the two hops from a signature over a report to an image.
 #[derive(Debug, Clone)]
@@ -69,7 +74,7 @@ pub struct Artifact<'a> {
 }
 
 /// Verifies that a report is about `request.subject` and signed by somebody whom `trust` trusts
-/// for `request.scope`, at the time `now`.
+/// for `request.scope`, at the time `now`. Nobody is asked whether certificates were revoked.
 ///
 /// # Errors
 /// When anything on the way from the signature to the image is not as it must be;
@@ -79,60 +84,73 @@ pub fn verify(
     trust: &Trust,
     now: OffsetDateTime,
 ) -> Result<Verified, SignatureError> {
-    let statement = trust
-        .statement(request.scope)
-        .ok_or_else(|| SignatureError::NoStatement { scope: request.scope.to_owned() })?;
-    let policy = || statement.name.clone();
-    let demands =
-        statement.demands.as_ref().ok_or_else(|| SignatureError::Skipped { policy: policy() })?;
+    examine(request, trust, &NotAsked, now).outcome
+}
 
-    let (report, layer) = artifact::read(Role::Report, &request.report)?;
+/// Verifies like [`verify`], with what is known of revoked certificates, and tells of every step.
+///
+/// Where all else has passed and it is not known yet whether a certificate was revoked, the outcome
+/// is [`SignatureError::RevocationPending`] with the questions: ask them, and examine again.
+#[must_use]
+pub fn examine(
+    request: &Request<'_>,
+    trust: &Trust,
+    revocations: &dyn Revocations,
+    now: OffsetDateTime,
+) -> Examination {
+    let mut record = Record::default();
+    let outcome = verified(request, trust, revocations, now, &mut record);
+    record.end(outcome)
+}
+
+fn verified(
+    request: &Request<'_>,
+    trust: &Trust,
+    revocations: &dyn Revocations,
+    now: OffsetDateTime,
+    record: &mut Record,
+) -> Result<Verified, SignatureError> {
+    let read = artifact::read(Role::Report, &request.report);
+    let (report, layer) = record.step(CheckName::ReportManifest, read)?;
     let about = report.subject.as_ref().map(|subject| subject.digest);
-    if about != Some(request.subject) {
-        return Err(SignatureError::ReportSubject { about, asked: request.subject });
-    }
+    let subject = if about == Some(request.subject) {
+        Ok(request.subject)
+    } else {
+        Err(SignatureError::ReportSubject { about, asked: request.subject })
+    };
+    let subject = record.step(CheckName::ReportSubject, subject)?;
     let signed = TargetArtifact {
         media_type: report.media_type.clone(),
         digest: Digest::of(request.report.manifest),
         size: artifact::length(request.report.manifest),
     };
-    let envelope = artifact::open(&request.signature, &signed)?;
+    let envelope = artifact::open(&request.signature, &signed, record)?;
 
-    let mut notices = Vec::new();
-    check_authenticity(&envelope, statement, demands)?;
-    let checks = [
-        (demands.expiry, check_expiry(&envelope, now)),
-        (demands.timestamp, check_time(&envelope, demands.tokens, now)),
-        (demands.revocation, check_revocation(&envelope)),
-    ];
-    for (action, checked) in checks {
-        match (action, checked) {
-            (_, Ok(())) | (Action::Skip, Err(_)) => {}
-            (Action::Log, Err(error)) => notices.push(error.to_string()),
-            (Action::Enforce, Err(error)) => return Err(error),
-        }
-    }
+    let statement = trust.demanding(request.scope);
+    let (statement, demands) = record.step(CheckName::TrustStatement, statement)?;
+    let judgement = judge::judge(&envelope, (statement, demands), revocations, now, record)?;
 
     let mut annotations = report.annotations;
     annotations.extend(layer.annotations);
     Ok(Verified {
         bytes: request.report.blob.clone(),
         report: signed.digest,
-        subject: request.subject,
+        subject,
         media_type: layer.media_type,
         annotations,
         signer: Arc::new(Signer {
             subject: envelope.subject().to_owned(),
             fingerprint: Digest::of(envelope.chain().leaf().der()).hex(),
-            policy: policy(),
+            policy: statement.name.clone(),
             signed_at: envelope.signing_time(),
         }),
-        notices,
+        notices: judgement.notices,
+        valid_until: judgement.valid_until,
     })
 }
 
 /// Bytes of a findings report whose signature, signer and subject were checked. Only
-/// [`verify`] makes one.
+/// [`examine`] makes one.
 #[derive(Debug, Clone)]
 pub struct Verified {
     bytes: bytes::Bytes,
@@ -142,6 +160,7 @@ pub struct Verified {
     annotations: BTreeMap<String, String>,
     signer: Arc<Signer>,
     notices: Vec<String>,
+    valid_until: Option<OffsetDateTime>,
 }
 
 impl Verified {
@@ -188,6 +207,14 @@ impl Verified {
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
+
+    /// The first instant at which a check that the trust policy enforces could fail although
+    /// nothing but the clock has changed: its own expiry, or the end of a certificate. Whoever
+    /// keeps a verified report must not use it from then on without verifying it again.
+    #[must_use]
+    pub const fn valid_until(&self) -> Option<OffsetDateTime> {
+        self.valid_until
+    }
 }
 
 /// Who signed a report, as its verified certificate says.
@@ -203,83 +230,6 @@ pub struct Signer {
     /// `notary.x509.signingAuthority`).
     #[serde(with = "time::serde::rfc3339")]
     pub signed_at: OffsetDateTime,
-}
-
-/// Enforced whatever the statement says: a report that anybody may have signed says nothing.
-fn check_authenticity(
-    envelope: &Envelope,
-    statement: &Statement,
-    demands: &Demands,
-) -> Result<(), SignatureError> {
-    let policy = || statement.name.clone();
-    let demanded = match demands.authenticity {
-        Action::Enforce => Demanded::Enforce,
-        Action::Log | Action::Skip => Demanded::Log,
-    };
-    if !demands.trusts_chain(envelope.scheme(), envelope.chain()) {
-        let store = match envelope.scheme() {
-            Scheme::X509 => StoreKind::Ca,
-            Scheme::SigningAuthority => StoreKind::SigningAuthority,
-        };
-        let store = store.as_str();
-        return Err(SignatureError::UntrustedChain { policy: policy(), store, demanded });
-    }
-    let subject = || envelope.subject().to_owned();
-    match demands.trusts_subject(envelope.subject()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(SignatureError::UntrustedIdentity {
-            subject: subject(),
-            policy: policy(),
-            demanded,
-        }),
-        Err(source) => {
-            Err(SignatureError::Identity { subject: subject(), policy: policy(), source })
-        }
-    }
-}
-
-fn check_expiry(envelope: &Envelope, now: OffsetDateTime) -> Result<(), SignatureError> {
-    match envelope.expiry() {
-        Some(at) if at <= now => Err(SignatureError::Expired { at }),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// That every certificate was valid when it was used, as far as somebody trusted says when.
-fn check_time(
-    envelope: &Envelope,
-    tokens: Tokens,
-    now: OffsetDateTime,
-) -> Result<(), SignatureError> {
-    let mut chain = envelope.chain().certificates();
-    let at = match envelope.scheme() {
-        Scheme::SigningAuthority => envelope.signing_time(),
-        Scheme::X509 => {
-            let demanded = match tokens {
-                Tokens::Never => false,
-                Tokens::Always => true,
-                Tokens::AfterCertificateExpiry => {
-                    envelope.chain().certificates().any(|c| c.is_expired_at(now))
-                }
-            };
-            if demanded {
-                return Err(SignatureError::Timestamp);
-            }
-            now
-        }
-    };
-    match chain.find(|certificate| !certificate.is_valid_at(at)) {
-        Some(bad) => Err(SignatureError::NotValid { subject: bad.subject().to_owned(), at }),
-        None => Ok(()),
-    }
-}
-
-/// A certificate that names nobody to ask cannot be revoked; of another it is not known.
-fn check_revocation(envelope: &Envelope) -> Result<(), SignatureError> {
-    match envelope.chain().below_root().find(|certificate| certificate.names_revocation()) {
-        Some(unknown) => Err(SignatureError::Revocation { subject: unknown.subject().to_owned() }),
-        None => Ok(()),
-    }
 }
 
 #[cfg(feature = "fuzzing")]

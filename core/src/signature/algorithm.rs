@@ -122,6 +122,17 @@ impl PublicKey {
         &self.bytes
     }
 
+    /// Its type and size, for people.
+    pub(super) fn kind(&self) -> String {
+        match self.kind {
+            Kind::Rsa(bits) => format!("RSA {bits}"),
+            Kind::P256 => "P-256".to_owned(),
+            Kind::P384 => "P-384".to_owned(),
+            Kind::P521 => "P-521".to_owned(),
+            Kind::Unsupported => "unsupported".to_owned(),
+        }
+    }
+
     /// The algorithm with which this key signs envelopes, if it may.
     pub(super) const fn algorithm(&self) -> Option<Algorithm> {
         match self.kind {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Artifact;
 use super::envelope::{Envelope, EnvelopeError, MAX_ENVELOPE};
 use super::error::{Role, SignatureError};
+use super::examination::{CheckName, Record};
 use crate::findings::MAX_REPORT;
 use crate::image::Digest;
 use crate::json::{self, JsonError};
@@ -76,7 +77,16 @@ pub(super) fn length(bytes: &[u8]) -> u64 {
 pub(super) fn open(
     artifact: &Artifact<'_>,
     report: &TargetArtifact,
+    record: &mut Record,
 ) -> Result<Envelope, SignatureError> {
+    let layer = record.step(CheckName::SignatureManifest, layer(artifact, report))?;
+    let envelope = Envelope::examine(artifact.blob, &layer.media_type, record)?;
+    record.step(CheckName::SignedTarget, check_target(&envelope, report))?;
+    Ok(envelope)
+}
+
+/// The layer of a signature that is attached to `report`.
+fn layer(artifact: &Artifact<'_>, report: &TargetArtifact) -> Result<Descriptor, SignatureError> {
     let (manifest, layer) = read(Role::Signature, artifact)?;
     if manifest.artifact_type != NOTARY_SIGNATURE {
         return Err(SignatureError::ArtifactType(manifest.artifact_type));
@@ -92,7 +102,10 @@ pub(super) fn open(
             return Err(SignatureError::SignatureSubject { about, report: report.digest });
         }
     }
-    let envelope = Envelope::open(artifact.blob, &layer.media_type)?;
+    Ok(layer)
+}
+
+fn check_target(envelope: &Envelope, report: &TargetArtifact) -> Result<(), SignatureError> {
     let target = TargetArtifact::read(envelope.payload()).map_err(SignatureError::Payload)?;
     if target.digest != report.digest {
         return Err(SignatureError::Target { signed: target.digest, report: report.digest });
@@ -100,5 +113,5 @@ pub(super) fn open(
     if target != *report {
         return Err(SignatureError::TargetDescriptor { report: report.digest });
     }
-    Ok(envelope)
+    Ok(())
 }

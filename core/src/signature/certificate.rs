@@ -5,14 +5,16 @@
 //! followed, and two things that neither processes are refused rather than passed over: unknown
 //! critical extensions and name constraints.
 
-use std::fmt;
+mod extensions;
+
+use std::fmt::{self, Write as _};
 
 use time::OffsetDateTime;
-use x509_parser::der_parser::{Oid, oid};
 use x509_parser::error::X509Error;
-use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
 
+use self::extensions::{Extensions, Sources};
 use super::algorithm::{Issuance, PublicKey};
 use super::chain::MAX_CHAIN;
 use super::der;
@@ -45,6 +47,12 @@ pub enum CertificateError {
     /// Its subject is too large.
     #[error("the subject of a certificate cannot be read")]
     Subject(#[source] IdentityError),
+    /// Its issuer's name is too large.
+    #[error("the issuer of a certificate cannot be read")]
+    Issuer(#[source] IdentityError),
+    /// Its validity is out of the range of times.
+    #[error("the validity of a certificate cannot be read")]
+    Validity(#[from] time::error::ComponentRange),
     /// There is no certificate.
     #[error("the certificate chain is empty")]
     Empty,
@@ -146,23 +154,14 @@ pub(super) struct Certificate {
     issuance: Issuance,
     key: PublicKey,
     subject: String,
+    issuer: String,
+    serial: String,
     raw_subject: Vec<u8>,
     raw_issuer: Vec<u8>,
-    not_before: i64,
-    not_after: i64,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
     extensions: Extensions,
     broken: Option<Rule>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Extensions {
-    ca: bool,
-    basic_constraints_critical: bool,
-    path_length: Option<u32>,
-    /// RFC 5280 bits, bit 0 is `digitalSignature`. `None` without a critical extension.
-    key_usage: Option<u16>,
-    forbidden_purpose: Option<&'static str>,
-    names_revocation: bool,
 }
 
 impl Certificate {
@@ -184,6 +183,7 @@ impl Certificate {
         }
         let parts = der::split(der).ok_or(CertificateError::Frame)?;
         let subject = identity::print(certificate.subject()).map_err(CertificateError::Subject)?;
+        let issuer = identity::print(certificate.issuer()).map_err(CertificateError::Issuer)?;
         let read = if parts.inner_algorithm == parts.outer_algorithm {
             Extensions::read(&certificate)
         } else {
@@ -200,10 +200,12 @@ impl Certificate {
             issuance: Issuance::of(&certificate.signature_algorithm),
             key: PublicKey::of(certificate.public_key()),
             subject,
+            issuer,
+            serial: hexadecimal(certificate.raw_serial()),
             raw_subject: certificate.subject().as_raw().to_vec(),
             raw_issuer: certificate.issuer().as_raw().to_vec(),
-            not_before: certificate.validity().not_before.timestamp(),
-            not_after: certificate.validity().not_after.timestamp(),
+            not_before: since_1970(certificate.validity().not_before)?,
+            not_after: since_1970(certificate.validity().not_after)?,
             extensions,
             broken,
         })
@@ -218,6 +220,24 @@ impl Certificate {
         &self.subject
     }
 
+    /// Its issuer as RFC 4514 text.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Its serial number in hexadecimal digits.
+    pub(super) fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    pub(super) const fn not_before(&self) -> OffsetDateTime {
+        self.not_before
+    }
+
+    pub(super) const fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
     pub(super) const fn key(&self) -> &PublicKey {
         &self.key
     }
@@ -227,18 +247,18 @@ impl Certificate {
         self.extensions.ca || self.is_signed_by(self)
     }
 
-    /// Whether it names an OCSP responder or a CRL, so that it could have been revoked.
-    pub(super) const fn names_revocation(&self) -> bool {
-        self.extensions.names_revocation
+    /// Who can say whether it was revoked.
+    pub(super) const fn revocation(&self) -> &Sources {
+        &self.extensions.revocation
     }
 
     /// Whether `time` is in its validity, both ends included.
     pub(super) const fn is_valid_at(&self, time: OffsetDateTime) -> bool {
-        self.not_before <= time.unix_timestamp() && !self.is_expired_at(time)
+        self.not_before.unix_timestamp() <= time.unix_timestamp() && !self.is_expired_at(time)
     }
 
     pub(super) const fn is_expired_at(&self, time: OffsetDateTime) -> bool {
-        self.not_after < time.unix_timestamp()
+        self.not_after.unix_timestamp() < time.unix_timestamp()
     }
 
     pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
@@ -294,71 +314,16 @@ impl fmt::Debug for Certificate {
     }
 }
 
-impl Extensions {
-    fn read(certificate: &X509Certificate<'_>) -> Result<Self, Rule> {
-        certificate.extensions_map().map_err(|_| Rule::DuplicateExtension)?;
-        let mut read = Self::default();
-        for extension in certificate.extensions() {
-            read.add(extension)?;
-        }
-        Ok(read)
-    }
-
-    fn add(&mut self, extension: &X509Extension<'_>) -> Result<(), Rule> {
-        match extension.parsed_extension() {
-            ParsedExtension::BasicConstraints(constraints) => {
-                self.ca = constraints.ca;
-                self.path_length = constraints.path_len_constraint;
-                self.basic_constraints_critical = extension.critical;
-                return Ok(());
-            }
-            ParsedExtension::KeyUsage(usage) => {
-                self.key_usage = extension.critical.then_some(usage.flags);
-                return Ok(());
-            }
-            ParsedExtension::ExtendedKeyUsage(usage) => {
-                let forbidden = [
-                    (usage.any, "anyExtendedKeyUsage"),
-                    (usage.server_auth, "serverAuth"),
-                    (usage.client_auth, "clientAuth"),
-                    (usage.email_protection, "emailProtection"),
-                    (usage.time_stamping, "timeStamping"),
-                    (usage.ocsp_signing, "OCSPSigning"),
-                ];
-                self.forbidden_purpose =
-                    forbidden.into_iter().find(|(has, _)| *has).map(|(_, name)| name);
-                return Ok(());
-            }
-            ParsedExtension::NameConstraints(_) => return Err(Rule::NameConstraints),
-            ParsedExtension::AuthorityInfoAccess(access) => {
-                let ocsp = oid!(1.3.6.1.5.5.7.48.1);
-                self.names_revocation |= access.iter().any(|a| a.access_method == ocsp);
-            }
-            ParsedExtension::CRLDistributionPoints(_) => self.names_revocation = true,
-            ParsedExtension::ParseError { .. } if decides(&extension.oid) => {
-                return Err(Rule::UnreadableExtension(extension.oid.to_id_string()));
-            }
-            _ => {}
-        }
-        if extension.critical {
-            return Err(Rule::CriticalExtension(extension.oid.to_id_string()));
-        }
-        Ok(())
-    }
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
-/// Whether what [`Extensions`] keeps would be wrong without this extension.
-fn decides(extension: &Oid<'_>) -> bool {
-    [
-        oid!(2.5.29.15),         // key usage
-        oid!(2.5.29.19),         // basic constraints
-        oid!(2.5.29.30),         // name constraints
-        oid!(2.5.29.31),         // CRL distribution points
-        oid!(2.5.29.37),         // extended key usage
-        oid!(1.3.6.1.5.5.7.1.1), // authority information access
-    ]
-    .iter()
-    .any(|known| known == extension)
+fn since_1970(time: ASN1Time) -> Result<OffsetDateTime, time::error::ComponentRange> {
+    OffsetDateTime::from_unix_timestamp(time.timestamp())
 }
 
 #[cfg(test)]

@@ -14,25 +14,35 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Checks everything but time: rules, order, and every signature up to the root.
+    /// Reads the certificates, leaf first, and checks everything but time.
     pub(super) fn check<T: AsRef<[u8]>>(ders: &[T]) -> Result<Self, CertificateError> {
+        let chain = Self::parse(ders)?;
+        chain.check_rules()?;
+        Ok(chain)
+    }
+
+    /// Reads the certificates, leaf first, and does not yet judge them.
+    pub(super) fn parse<T: AsRef<[u8]>>(ders: &[T]) -> Result<Self, CertificateError> {
         if ders.len() > MAX_CHAIN {
             return Err(CertificateError::TooMany { count: ders.len() });
         }
         let mut certificates = ders.iter().map(|der| Certificate::parse(der.as_ref()));
         let leaf = certificates.next().ok_or(CertificateError::Empty)??;
         let issuers = certificates.collect::<Result<Vec<_>, _>>()?;
-        let chain = Self { leaf, issuers };
+        Ok(Self { leaf, issuers })
+    }
+
+    /// Checks everything but time: rules, order, and every signature up to the root.
+    pub(super) fn check_rules(&self) -> Result<(), CertificateError> {
         let rule = |certificate: &Certificate, rule| CertificateError::Rule {
             subject: certificate.subject().to_owned(),
             rule,
         };
-        chain.leaf.check_leaf().map_err(|r| rule(&chain.leaf, r))?;
-        for (below, issuer) in chain.issuers.iter().enumerate() {
+        self.leaf.check_leaf().map_err(|r| rule(&self.leaf, r))?;
+        for (below, issuer) in self.issuers.iter().enumerate() {
             issuer.check_issuer(below).map_err(|r| rule(issuer, r))?;
         }
-        chain.check_order()?;
-        Ok(chain)
+        self.check_order()
     }
 
     fn check_order(&self) -> Result<(), CertificateError> {
@@ -63,12 +73,7 @@ impl Chain {
     }
 
     /// All of them, leaf first.
-    pub(super) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+    pub(super) fn certificates(&self) -> impl Iterator<Item = &Certificate> + Clone {
         std::iter::once(&self.leaf).chain(&self.issuers)
-    }
-
-    /// All but the root, leaf first: those that could have been revoked.
-    pub(super) fn below_root(&self) -> impl Iterator<Item = &Certificate> {
-        self.certificates().take(self.issuers.len())
     }
 }

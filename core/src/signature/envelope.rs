@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::algorithm::Algorithm;
 use super::certificate::CertificateError;
 use super::chain::Chain;
+use super::examination::{CertificateFacts, CheckName, EnvelopeFacts, Record};
 use super::{cose, jws};
 use crate::json::JsonError;
 
@@ -138,30 +139,40 @@ impl Envelope {
     /// # Errors
     /// When any of these is not as the specification has it.
     pub fn open(bytes: &[u8], media_type: &str) -> Result<Self, EnvelopeError> {
-        if bytes.len() > MAX_ENVELOPE {
-            return Err(EnvelopeError::TooLarge { length: bytes.len() });
-        }
-        let parts = match media_type {
-            JOSE => jws::read(bytes)?,
-            COSE => cose::read(bytes)?,
-            _ => return Err(EnvelopeError::MediaType(media_type.to_owned())),
-        };
-        let (scheme, signing_time) = parts.headers.check()?;
-        let chain = Chain::check(&parts.chain)?;
-        let key = chain.leaf().key();
-        let algorithm = parts.headers.algorithm;
-        if key.algorithm() != Some(algorithm) {
-            return Err(EnvelopeError::AlgorithmMismatch { stated: algorithm.name() });
-        }
-        key.verify(algorithm, &parts.signed, &parts.signature)
-            .map_err(|_| EnvelopeError::Signature)?;
-        Ok(Self {
-            payload: parts.payload,
+        Self::examine(bytes, media_type, &mut Record::default())
+    }
+
+    /// Opens it, and writes down every step.
+    pub(super) fn examine(
+        bytes: &[u8],
+        media_type: &str,
+        record: &mut Record,
+    ) -> Result<Self, EnvelopeError> {
+        let read =
+            Parts::read(bytes, media_type).and_then(|parts| Ok((parts.headers.check()?, parts)));
+        let ((scheme, signing_time), parts) = record.step(CheckName::Envelope, read)?;
+        let Headers { algorithm, expiry, .. } = parts.headers;
+        record.envelope = Some(EnvelopeFacts {
+            media_type: media_type.to_owned(),
+            algorithm,
             scheme,
             signing_time,
-            expiry: parts.headers.expiry,
-            chain,
-        })
+            expiry,
+        });
+        let chain = Chain::parse(&parts.chain).and_then(|chain| {
+            record.certificates = chain.certificates().map(CertificateFacts::of).collect();
+            chain.check_rules().map(|()| chain)
+        });
+        let chain = record.step(CheckName::CertificateChain, chain)?;
+        let key = chain.leaf().key();
+        let signed = if key.algorithm() == Some(algorithm) {
+            key.verify(algorithm, &parts.signed, &parts.signature)
+                .map_err(|_| EnvelopeError::Signature)
+        } else {
+            Err(EnvelopeError::AlgorithmMismatch { stated: algorithm.name() })
+        };
+        record.step(CheckName::Integrity, signed)?;
+        Ok(Self { payload: parts.payload, scheme, signing_time, expiry, chain })
     }
 
     /// The signed payload.
@@ -229,6 +240,19 @@ pub(super) struct Headers {
     pub(super) expiry: Option<OffsetDateTime>,
     pub(super) plugin: Option<String>,
     pub(super) plugin_min_version: Option<String>,
+}
+
+impl Parts {
+    fn read(bytes: &[u8], media_type: &str) -> Result<Self, EnvelopeError> {
+        if bytes.len() > MAX_ENVELOPE {
+            return Err(EnvelopeError::TooLarge { length: bytes.len() });
+        }
+        match media_type {
+            JOSE => jws::read(bytes),
+            COSE => cose::read(bytes),
+            _ => Err(EnvelopeError::MediaType(media_type.to_owned())),
+        }
+    }
 }
 
 impl Headers {

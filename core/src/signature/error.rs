@@ -2,6 +2,7 @@
 
 use super::envelope::EnvelopeError;
 use super::identity::IdentityError;
+use super::question::RevocationQuestion;
 use crate::evidence::Reason;
 use crate::findings::MAX_REPORT;
 use crate::image::Digest;
@@ -187,14 +188,34 @@ pub enum SignatureError {
          again before the certificate expires"
     )]
     Timestamp,
-    /// A certificate could have been revoked.
-    #[error(
-        "it is not known whether certificate `{subject}` was revoked, because OCSP and CRLs are not \
-         asked: set `\"override\": {{\"revocation\": \"log\"}}` or `\"skip\"` in the statement"
-    )]
-    Revocation {
+    /// A certificate was revoked.
+    #[error("certificate `{subject}` was revoked at {}{}", written(.at), because(.reason))]
+    Revoked {
         /// Subject of the certificate.
         subject: String,
+        /// Since when.
+        at: time::OffsetDateTime,
+        /// Why, if it is stated.
+        reason: Option<String>,
+    },
+    /// It could not be found out whether a certificate was revoked. Who signed is trusted, and the
+    /// answer may be another one later.
+    #[error(
+        "it is not known whether certificate `{subject}` was revoked ({detail}): set \
+         `\"override\": {{\"revocation\": \"log\"}}` or `\"skip\"` in the statement if that is no \
+         reason to refuse"
+    )]
+    RevocationUnknown {
+        /// Subject of the certificate.
+        subject: String,
+        /// Why not.
+        detail: String,
+    },
+    /// It was not asked yet whether certificates were revoked; everything else has passed.
+    #[error("it was not asked yet whether the certificates of the signature were revoked")]
+    RevocationPending {
+        /// What to ask before the report is examined again.
+        questions: Vec<RevocationQuestion>,
     },
 }
 
@@ -208,6 +229,13 @@ pub enum Demanded {
 }
 
 impl SignatureError {
+    /// Whether the report is not refused, and only something that must be asked is not known: the
+    /// same bytes may be verified later.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        matches!(self, Self::RevocationUnknown { .. } | Self::RevocationPending { .. })
+    }
+
     /// The kind of fault.
     #[must_use]
     pub const fn reason(&self) -> Reason {
@@ -237,7 +265,9 @@ impl SignatureError {
             | Self::Expired { .. }
             | Self::NotValid { .. }
             | Self::Timestamp
-            | Self::Revocation { .. } => Reason::BadSignature,
+            | Self::Revoked { .. }
+            | Self::RevocationUnknown { .. }
+            | Self::RevocationPending { .. } => Reason::BadSignature,
             Self::NoStatement { .. }
             | Self::Skipped { .. }
             | Self::UntrustedChain { .. }
@@ -249,6 +279,10 @@ impl SignatureError {
 
 fn written(at: &time::OffsetDateTime) -> String {
     at.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| at.to_string())
+}
+
+fn because(reason: &Option<String>) -> String {
+    reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
 fn subject(about: &Option<Digest>) -> String {

@@ -1,11 +1,10 @@
 //! One statement of a trust policy in, what it demands of a signature out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::chain::Chain;
 use super::envelope::Scheme;
 use super::identity::{Identity, IdentityError};
 use super::store::{StoreError, StoreKind, Stores, checked_name};
@@ -157,11 +156,14 @@ pub(super) struct Demands {
     pub(super) expiry: Action,
     pub(super) revocation: Action,
     pub(super) tokens: Tokens,
-    issuers: BTreeSet<Vec<u8>>,
-    authorities: BTreeSet<Vec<u8>>,
+    issuers: Anchors,
+    authorities: Anchors,
     /// `None` is `*`: whoever the trusted issuers vouch for.
     identities: Option<Vec<Identity>>,
 }
+
+/// Certificates (DER) that are trusted, each with the store that has it, such as `ca:acme`.
+pub(super) type Anchors = BTreeMap<Vec<u8>, String>;
 
 /// What happens when a check fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,8 +255,8 @@ impl Demands {
             expiry: others,
             revocation: others,
             tokens,
-            issuers: BTreeSet::new(),
-            authorities: BTreeSet::new(),
+            issuers: Anchors::new(),
+            authorities: Anchors::new(),
             identities: None,
         })
     }
@@ -291,11 +293,10 @@ impl Demands {
             let certificates = stores
                 .get(kind, checked_name(name).map_err(named)?)
                 .ok_or_else(|| StatementError::NoStore(reference.clone()))?;
+            let anchors = certificates.iter().map(|der| (der.clone(), reference.clone()));
             match kind {
-                StoreKind::Ca => self.issuers.extend(certificates.iter().cloned()),
-                StoreKind::SigningAuthority => {
-                    self.authorities.extend(certificates.iter().cloned());
-                }
+                StoreKind::Ca => self.issuers.extend(anchors),
+                StoreKind::SigningAuthority => self.authorities.extend(anchors),
                 StoreKind::Tsa => has_tsa = true,
             }
         }
@@ -305,13 +306,13 @@ impl Demands {
         Ok(())
     }
 
-    /// Whether a certificate of the chain is, byte for byte, in a store for this scheme.
-    pub(super) fn trusts_chain(&self, scheme: Scheme, chain: &Chain) -> bool {
-        let anchors = match scheme {
+    /// The certificates of the stores for this scheme. A chain is trusted that has one of them,
+    /// byte for byte.
+    pub(super) const fn anchors(&self, scheme: Scheme) -> &Anchors {
+        match scheme {
             Scheme::X509 => &self.issuers,
             Scheme::SigningAuthority => &self.authorities,
-        };
-        chain.certificates().any(|certificate| anchors.contains(certificate.der()))
+        }
     }
 
     /// Whether the subject is one of the trusted identities.

@@ -10,7 +10,10 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::sign::{Format, SigningKey, Target};
-use super::{Artifact, Request, SignatureError, StoreFile, StoreKind, Trust, Verified, verify};
+use super::{
+    Artifact, Examination, Request, Revocations, SignatureError, StoreFile, StoreKind, Trust,
+    Verified, examine, verify,
+};
 use crate::image::Digest;
 use crate::referrers::{NOTARY_SIGNATURE, OCI_EMPTY, OCI_MANIFEST};
 
@@ -249,8 +252,21 @@ impl Case {
         trust: &Trust,
         now: OffsetDateTime,
     ) -> Result<Verified, SignatureError> {
+        self.asked(|request| verify(request, trust, now))
+    }
+
+    pub(super) fn examine(
+        &self,
+        trust: &Trust,
+        revocations: &dyn Revocations,
+        now: OffsetDateTime,
+    ) -> Examination {
+        self.asked(|request| examine(request, trust, revocations, now))
+    }
+
+    fn asked<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
         let (report, signature) = (self.report.to_string(), self.signature.to_string());
-        let request = Request {
+        ask(&Request {
             scope: &self.scope,
             subject: self.subject,
             report: Artifact {
@@ -263,8 +279,7 @@ impl Case {
                 media_type: &self.signature_type,
                 blob: &self.envelope,
             },
-        };
-        verify(&request, trust, now)
+        })
     }
 }
 

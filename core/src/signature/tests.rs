@@ -13,6 +13,7 @@ use crate::findings::MAX_REPORT;
 use crate::referrers::{DOCKER_MANIFEST, NOTARY_SIGNATURE, OCI_INDEX, OCI_MANIFEST};
 
 mod levels;
+mod steps;
 
 #[test]
 fn a_signed_report_is_verified_with_every_kind_of_key_and_envelope() {

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use super::statement::{RawStatement, Statement, StatementError, Unknown};
+use super::error::SignatureError;
+use super::statement::{Demands, RawStatement, Statement, StatementError, Unknown};
 use super::store::{StoreError, StoreFile, Stores};
 use crate::image::Digest;
 use crate::json::{self, JsonError};
@@ -140,6 +141,22 @@ impl Trust {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The statement for a repository, with what it demands.
+    ///
+    /// # Errors
+    /// When no statement is about the repository, or the one that is asks not to verify.
+    pub(super) fn demanding(
+        &self,
+        repository: &str,
+    ) -> Result<(&Statement, &Demands), SignatureError> {
+        let statement = self
+            .statement(repository)
+            .ok_or_else(|| SignatureError::NoStatement { scope: repository.to_owned() })?;
+        let demands = statement.demands.as_ref();
+        let skipped = || SignatureError::Skipped { policy: statement.name.clone() };
+        Ok((statement, demands.ok_or_else(skipped)?))
     }
 
     /// The statement for a repository: the one that names it, else the one for `*`.
