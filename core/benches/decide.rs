@@ -66,7 +66,7 @@ fn subject(count: usize) -> Subject {
             subject: "CN=scanner".to_owned(),
             fingerprint: String::new(),
             policy: "all".to_owned(),
-            signed_at: NOW,
+            signed_at: Some(NOW),
         }),
         findings: findings(count),
         notices: Vec::new(),

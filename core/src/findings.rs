@@ -32,9 +32,11 @@ mod openvex;
 pub mod vex;
 pub mod statement;
 
+pub(crate) use capped::Capped;
 pub use content::{Content, REPORT_MEDIA_TYPES, VEX_MEDIA_TYPES};
 pub use epss::Epss;
 pub use error::FindingsError;
+pub(crate) use in_toto::Head as StatementHead;
 pub(crate) use openvex::is_type as is_openvex;
 pub use packed::{FindingRef, Findings};
 pub use score::Score;

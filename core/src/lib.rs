@@ -7,9 +7,9 @@
 //! rule files ─ policy ──────────────────────────────────────┴─ decide ─ Decision ─ event
 //! ```
 //!
-//! Only [`signature::verify`] makes a [`signature::Verified`], and only [`findings::parse`] makes
-//! findings, from a `Verified`: what was not verified cannot be evaluated. Only [`simulate`] decides
-//! from what is assumed, and says so.
+//! Only [`signature::examine`] and [`signature::cosign::examine`] make a [`signature::Verified`], and only
+//! [`findings::parse`] makes findings, from a `Verified`: what was not verified cannot be evaluated. Only
+//! [`simulate`] decides from what is assumed, and says so.
 
 pub mod image;
 pub mod json;
@@ -29,5 +29,5 @@ pub mod ports;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::signature::fuzzing::{certificate, envelope, trust_policy};
+    pub use crate::signature::fuzzing::{bundle, certificate, dsse, envelope, trust_policy};
 }

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 
 use crate::image::Digest;
 
+pub mod cosign;
 pub mod envelope;
 pub mod sign;
 mod algorithm;
@@ -142,7 +143,7 @@ fn verified(
             subject: envelope.subject().to_owned(),
             fingerprint: Digest::of(envelope.chain().leaf().der()).hex(),
             policy: statement.name.clone(),
-            signed_at: envelope.signing_time(),
+            signed_at: Some(envelope.signing_time()),
         }),
         notices: judgement.notices,
         valid_until: judgement.valid_until,
@@ -150,7 +151,7 @@ fn verified(
 }
 
 /// Bytes of a findings report whose signature, signer and subject were checked. Only
-/// [`examine`] makes one.
+/// [`examine`] and [`cosign::examine`] make one.
 #[derive(Debug, Clone)]
 pub struct Verified {
     bytes: bytes::Bytes,
@@ -189,8 +190,8 @@ impl Verified {
         &self.media_type
     }
 
-    /// Annotations of the report's manifest, over them those of its layer. They are covered by the
-    /// signature, because it signs the manifest's digest.
+    /// Annotations of the report's manifest, over them those of its layer, as far as they are covered
+    /// by the signature: all where it signs the manifest's digest, none of a cosign attestation.
     #[must_use]
     pub const fn annotations(&self) -> &BTreeMap<String, String> {
         &self.annotations
@@ -227,9 +228,9 @@ pub struct Signer {
     /// Name of the trust policy statement under which the signer is trusted.
     pub policy: String,
     /// When it says that it signed (signed by itself, hence a claim unless the scheme is
-    /// `notary.x509.signingAuthority`).
-    #[serde(with = "time::serde::rfc3339")]
-    pub signed_at: OffsetDateTime,
+    /// `notary.x509.signingAuthority`). `None` where nothing says it: a key of cosign without a log.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub signed_at: Option<OffsetDateTime>,
 }
 
 #[cfg(feature = "fuzzing")]

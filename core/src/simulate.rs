@@ -47,7 +47,12 @@ pub fn statements(digest: Digest, vex: Vex) -> Statements {
 
 fn signer(signed_at: OffsetDateTime) -> Arc<Signer> {
     let nobody = || NOBODY.to_owned();
-    Arc::new(Signer { subject: nobody(), fingerprint: nobody(), policy: nobody(), signed_at })
+    Arc::new(Signer {
+        subject: nobody(),
+        fingerprint: nobody(),
+        policy: nobody(),
+        signed_at: Some(signed_at),
+    })
 }
 
 /// Entry point of the fuzz target.

@@ -63,7 +63,7 @@ fn subject() -> Subject {
         subject: "CN=scanner".to_owned(),
         fingerprint: String::new(),
         policy: "all".to_owned(),
-        signed_at: NOW,
+        signed_at: Some(NOW),
     };
     let report = Report {
         digest: Digest::of(b"report"),

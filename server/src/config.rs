@@ -1,6 +1,7 @@
 //! A configuration file in, checked values out. Unknown fields are errors, with line and column.
 
 mod registries;
+mod trust;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -13,6 +14,7 @@ use portcullis_core::referrers::Profile;
 use serde::Deserialize;
 
 use self::registries::{RegistryFile, UnlistedFile, hosts};
+use self::trust::TrustFile;
 use crate::evidence::memory::MemoryConfig;
 use crate::registry::{RegistryConfig, Unlisted};
 use crate::resolve::ResolveConfig;
@@ -172,13 +174,6 @@ struct File {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TrustFile {
-    policy: Option<PathBuf>,
-    store: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LogFile {
     #[serde(default)]
     format: LogFormat,
@@ -248,19 +243,19 @@ impl File {
         if max_in_flight == 0 {
             return Err(ConfigError::Range { field: "maxInFlight", expected: "at least 1" });
         }
-        let TrustFile { policy, store } = trust;
+        let mut rules_config = RulesConfig {
+            rules: rules.iter().map(|path| folder.join(path)).collect(),
+            interval: defaults.rules.interval,
+            ..RulesConfig::default()
+        };
+        trust.add_to(&mut rules_config, folder);
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let hosts = hosts(registries, folder)?;
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
             listen,
             admin: admin.unwrap_or(defaults.admin),
-            rules: RulesConfig {
-                rules: rules.iter().map(|path| folder.join(path)).collect(),
-                trust_policy: policy.map(|path| folder.join(path)),
-                trust_store: store.map(|path| folder.join(path)),
-                interval: defaults.rules.interval,
-            },
+            rules: rules_config,
             registry: RegistryConfig { hosts, unlisted, ..defaults.registry },
             profile: defaults.profile,
             memory,

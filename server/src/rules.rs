@@ -3,6 +3,7 @@
 //! A file that cannot be used keeps what was there before, and says so in the log and in
 //! `portcullis_reloads_total`.
 
+mod cosign;
 mod upkeep;
 
 use std::fs;
@@ -15,9 +16,11 @@ use arc_swap::ArcSwap;
 use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy, PolicyErrors, Source};
 use portcullis_core::ports::Clock;
+use portcullis_core::signature::cosign::{CosignEntry, CosignTrust, CosignTrustError};
 use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
 use tokio_util::sync::CancellationToken;
 
+pub use self::cosign::CosignConfig;
 use self::upkeep::Upkeep;
 use crate::chain::chain;
 use crate::metrics::Metrics;
@@ -37,6 +40,8 @@ pub struct RulesConfig {
     /// The folder that has `x509/{ca,signingAuthority,tsa}/<store>/`, as the notation tool's
     /// `trust-store`.
     pub trust_store: Option<PathBuf>,
+    /// Who signs cosign attestations.
+    pub cosign: Vec<CosignConfig>,
     /// How often the files are looked at.
     pub interval: Duration,
 }
@@ -89,6 +94,9 @@ pub enum RulesError {
         /// Why.
         source: TrustError,
     },
+    /// An entry of cosign's signers has a fault.
+    #[error("failed to use `trust.cosign`")]
+    Cosign(#[from] CosignTrustError),
 }
 
 /// What is in force.
@@ -280,26 +288,29 @@ struct TrustFiles {
     path: Option<PathBuf>,
     policy: Vec<u8>,
     stores: Vec<StoreFile>,
+    cosign: Vec<CosignEntry>,
 }
 
 impl TrustFiles {
     fn read(config: &RulesConfig) -> Result<Self, RulesError> {
+        let cosign = cosign::entries(&config.cosign)?;
         let Some(path) = &config.trust_policy else {
-            return Ok(Self { path: None, policy: Vec::new(), stores: Vec::new() });
+            return Ok(Self { path: None, policy: Vec::new(), stores: Vec::new(), cosign });
         };
         let stores = match &config.trust_store {
             Some(folder) => store_files(folder)?,
             None => Vec::new(),
         };
-        Ok(Self { path: Some(path.clone()), policy: read(path)?, stores })
+        Ok(Self { path: Some(path.clone()), policy: read(path)?, stores, cosign })
     }
 
     fn parse(&self) -> Result<Trust, RulesError> {
-        let Some(path) = &self.path else {
-            return Ok(Trust::nobody());
+        let trust = match &self.path {
+            Some(path) => Trust::parse(&self.policy, &self.stores)
+                .map_err(|source| RulesError::Trust { path: path.clone(), source })?,
+            None => Trust::nobody(),
         };
-        Trust::parse(&self.policy, &self.stores)
-            .map_err(|source| RulesError::Trust { path: path.clone(), source })
+        Ok(trust.with_cosign(CosignTrust::parse(&self.cosign)?))
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -309,6 +320,7 @@ impl TrustFiles {
             all.extend(Digest::of(name.as_bytes()).as_bytes());
             all.extend(Digest::of(&file.bytes).as_bytes());
         }
+        all.extend(cosign::fingerprint(&self.cosign));
         all
     }
 }

@@ -5,6 +5,7 @@
 //! image ─ config, layer, manifest, index ─┐   │
 //! report ─ findings as a scanner writes ──┴─ attach ─ report and signature artifacts
 //!                                              │  └── tamper: the same after an attack
+//!                            cosign ─ attestations as cosign pushes them
 //!                                           registry ─ HTTP, as good or as bad as it is told
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod registry;
 pub mod image;
 pub mod report;
 pub mod attach;
+pub mod cosign;
 pub mod tamper;
 pub mod samples;
 #[cfg(test)]

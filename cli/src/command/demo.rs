@@ -139,6 +139,7 @@ impl Folder {
             trust_policy: Some(trust_policy),
             trust_store: Some(trust_store),
             interval: Duration::from_secs(1),
+            ..RulesConfig::default()
         })
     }
 }

@@ -53,7 +53,7 @@ fn report(scanner: &str, scanned_at: OffsetDateTime, list: Vec<Finding>) -> Arc<
             subject: "CN=scanner".to_owned(),
             fingerprint: String::new(),
             policy: "all".to_owned(),
-            signed_at: scanned_at,
+            signed_at: Some(scanned_at),
         }),
         findings: Findings::new(
             Scanner { name: scanner.to_owned(), version: None },

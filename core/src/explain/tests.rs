@@ -45,7 +45,7 @@ fn found(list: Vec<Finding>) -> Evidence {
             subject: "CN=scanner".to_owned(),
             fingerprint: String::new(),
             policy: "all".to_owned(),
-            signed_at: NOW,
+            signed_at: Some(NOW),
         }),
         findings: Findings::new(scanner, NOW - time::Duration::HOUR, list),
         notices: Vec::new(),

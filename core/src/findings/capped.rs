@@ -10,7 +10,7 @@ use super::FindingsError;
 /// A list of which no more than `MAX + 1` entries are kept: enough to know that it is too long, and
 /// too few to fill the memory before that is known.
 #[derive(Debug)]
-pub(super) struct Capped<T, const MAX: usize>(Vec<T>);
+pub(crate) struct Capped<T, const MAX: usize>(Vec<T>);
 
 impl<T, const MAX: usize> Capped<T, MAX> {
     /// The entries, or an error that says there are too many of `what`.
@@ -27,12 +27,12 @@ impl<T, const MAX: usize> Capped<T, MAX> {
     }
 
     /// The entries that were kept.
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
     }
 
     /// How many were kept.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
 

@@ -23,14 +23,8 @@ const STATEMENT_V0_1: &str = "https://in-toto.io/Statement/v0.1";
 
 pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
     let raw: Raw<'_> = document(input.bytes)?;
-    if raw.payload_type.is_some() {
-        return Err(FindingsError::Envelope);
-    }
-    let stated = stated("_type", raw.statement_type.as_deref())?;
-    if stated != STATEMENT_V1 && stated != STATEMENT_V0_1 {
-        return Err(FindingsError::Format(stated.to_owned()));
-    }
-    let predicate_type = self::stated("predicateType", raw.predicate_type.as_deref())?;
+    let (head, predicate) = raw.split()?;
+    let predicate_type = head.predicate_type.as_str();
     if let Some(annotated) = input.annotations.get(PREDICATE_TYPE)
         && annotated != predicate_type
     {
@@ -39,8 +33,8 @@ pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
             stated: predicate_type.to_owned(),
         });
     }
-    check_subject(raw.subject.unwrap_or_default(), input.subject)?;
-    let predicate = raw.predicate.ok_or(FindingsError::Missing("predicate"))?;
+    head.check_subject(input.subject)?;
+    let predicate = predicate.ok_or(FindingsError::Missing("predicate"))?;
     match predicate_type {
         VULNS_V0_1 | VULNS_V0_2 => vulns::read(predicate).map(Content::Findings),
         COSIGN_VULN_V1 => cosign_vuln::read(predicate).map(Content::Findings),
@@ -53,6 +47,34 @@ pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
     }
 }
 
+/// What a statement says of itself: its predicate's type, and what it is about.
+#[derive(Debug)]
+pub(crate) struct Head {
+    predicate_type: String,
+    subjects: Vec<Subject>,
+}
+
+impl Head {
+    /// Reads it, whatever the predicate holds.
+    pub(crate) fn parse(statement: &[u8]) -> Result<Self, FindingsError> {
+        let raw: Raw<'_> = document(statement)?;
+        raw.split().map(|(head, _)| head)
+    }
+
+    pub(crate) fn predicate_type(&self) -> &str {
+        &self.predicate_type
+    }
+
+    /// One of the subjects must have the image's digest, written as digests are: a statement that
+    /// writes it otherwise is not one that we know how to read (CASES T004).
+    pub(crate) fn check_subject(&self, image: Digest) -> Result<(), FindingsError> {
+        let hex = image.hex();
+        let is_image = |subject: &Subject| subject.digest.sha256.as_ref() == Some(&hex);
+        let found = self.subjects.iter().any(is_image);
+        found.then_some(()).ok_or(FindingsError::WrongSubject { subject: image })
+    }
+}
+
 /// A type that is compared whole: no space is trimmed from it.
 fn stated<'a>(field: &'static str, value: Option<&'a str>) -> Result<&'a str, FindingsError> {
     let value = value.ok_or(FindingsError::Missing(field))?;
@@ -60,24 +82,13 @@ fn stated<'a>(field: &'static str, value: Option<&'a str>) -> Result<&'a str, Fi
     Ok(value)
 }
 
-/// One of the subjects must have the verified digest, written as digests are: a statement that
-/// writes it otherwise is not one that we know how to read (CASES T004).
-fn check_subject(
-    subjects: Capped<Subject, MAX_SUBJECTS>,
-    verified: Digest,
-) -> Result<(), FindingsError> {
-    let hex = verified.hex();
-    let mut found = false;
-    for Subject { digest } in subjects.within("subjects")? {
-        if digest.count > MAX_DIGESTS {
-            return Err(FindingsError::TooLarge {
-                what: "digests of one subject",
-                limit: MAX_DIGESTS,
-            });
-        }
-        found |= digest.sha256.is_some_and(|sha256| sha256 == hex);
+fn checked(subjects: Capped<Subject, MAX_SUBJECTS>) -> Result<Vec<Subject>, FindingsError> {
+    let subjects = subjects.within("subjects")?;
+    if subjects.iter().any(|subject| subject.digest.count > MAX_DIGESTS) {
+        let what = "digests of one subject";
+        return Err(FindingsError::TooLarge { what, limit: MAX_DIGESTS });
     }
-    found.then_some(()).ok_or(FindingsError::WrongSubject { subject: verified })
+    Ok(subjects)
 }
 
 #[derive(Deserialize)]
@@ -93,14 +104,29 @@ struct Raw<'a> {
     payload_type: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
+impl<'a> Raw<'a> {
+    fn split(self) -> Result<(Head, Option<&'a RawValue>), FindingsError> {
+        if self.payload_type.is_some() {
+            return Err(FindingsError::Envelope);
+        }
+        let version = stated("_type", self.statement_type.as_deref())?;
+        if version != STATEMENT_V1 && version != STATEMENT_V0_1 {
+            return Err(FindingsError::Format(version.to_owned()));
+        }
+        let predicate_type = stated("predicateType", self.predicate_type.as_deref())?.to_owned();
+        let subjects = checked(self.subject.unwrap_or_default())?;
+        Ok((Head { predicate_type, subjects }, self.predicate))
+    }
+}
+
+#[derive(Debug, Deserialize)]
 struct Subject {
     #[serde(default)]
     digest: Digests,
 }
 
 /// The digests of one subject: how many, and the one that is compared.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Digests {
     count: usize,
     sha256: Option<String>,

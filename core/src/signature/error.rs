@@ -1,5 +1,6 @@
 //! Why a report is not verified, and what kind of fault that is.
 
+use super::cosign::CosignError;
 use super::envelope::EnvelopeError;
 use super::identity::IdentityError;
 use super::question::RevocationQuestion;
@@ -217,6 +218,9 @@ pub enum SignatureError {
         /// What to ask before the report is examined again.
         questions: Vec<RevocationQuestion>,
     },
+    /// A cosign attestation is not verified.
+    #[error(transparent)]
+    Cosign(#[from] CosignError),
 }
 
 /// What a statement says of authenticity. It is enforced whatever it says.
@@ -240,6 +244,7 @@ impl SignatureError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
+            Self::Cosign(source) => source.reason(),
             Self::Manifest { source, .. } => match source {
                 ReferrersError::TooLarge { .. } => Reason::TooLarge,
                 ReferrersError::TooMany { .. } => Reason::TooMany,

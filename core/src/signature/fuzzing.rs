@@ -1,6 +1,9 @@
 //! Any bytes in, nothing out: what fuzz targets call.
 
+use bytes::Bytes;
+
 use super::certificate::Certificate;
+use super::cosign::{Attestation, BUNDLE, CosignEntry, CosignTrust, DSSE};
 use super::envelope::{COSE, Envelope, JOSE};
 use super::identity::Identity;
 use super::{StoreFile, StoreKind, Trust};
@@ -10,6 +13,18 @@ pub fn envelope(bytes: &[u8]) {
     for media_type in [JOSE, COSE] {
         let _ = Envelope::open(bytes, media_type);
     }
+}
+
+/// Reads `bytes` as a DSSE envelope.
+pub fn dsse(bytes: &[u8]) {
+    let _ = Attestation::parse(&Bytes::copy_from_slice(bytes), DSSE);
+}
+
+/// Reads `bytes` as a sigstore bundle, and as the key of an entry of cosign's signers.
+pub fn bundle(bytes: &[u8]) {
+    let _ = Attestation::parse(&Bytes::copy_from_slice(bytes), BUNDLE);
+    let (name, scopes) = ("fuzz".to_owned(), vec!["*".to_owned()]);
+    let _ = CosignTrust::parse(&[CosignEntry { name, scopes, key: Some(bytes.to_vec()) }]);
 }
 
 /// Reads `bytes` as a trust policy without stores.

@@ -330,7 +330,10 @@ impl Demands {
 
 /// Scopes in the spelling of [`Reference::name`]: another spelling of a registry must not lead to
 /// the statement for `*`.
-fn scopes(raw: Vec<String>, warn: &mut impl FnMut(String)) -> Result<Vec<String>, StatementError> {
+pub(super) fn scopes(
+    raw: Vec<String>,
+    warn: &mut impl FnMut(String),
+) -> Result<Vec<String>, StatementError> {
     if raw.is_empty() {
         return Err(StatementError::NoScope);
     }

@@ -41,7 +41,7 @@ fn a_signed_report_is_verified_with_every_kind_of_key_and_envelope() {
             assert_eq!(signer.subject, "CN=scanner,O=acme,ST=WA,C=US");
             assert_eq!(signer.fingerprint, key.thumbprints()[0]);
             assert_eq!(signer.policy, "scanners");
-            assert_eq!(signer.signed_at, datetime!(2026-05-01 12:30 UTC));
+            assert_eq!(signer.signed_at, Some(datetime!(2026-05-01 12:30 UTC)));
         }
     }
 }

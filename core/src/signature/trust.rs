@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
+use super::cosign::CosignTrust;
 use super::error::SignatureError;
 use super::statement::{Demands, RawStatement, Statement, StatementError, Unknown};
 use super::store::{StoreError, StoreFile, Stores};
@@ -64,6 +65,7 @@ pub enum TrustError {
 #[derive(Debug, Clone)]
 pub struct Trust {
     statements: Vec<Statement>,
+    cosign: CosignTrust,
     revision: Digest,
     warnings: Vec<String>,
 }
@@ -114,7 +116,8 @@ impl Trust {
             }
             statements.push(statement);
         }
-        Ok(Self { statements, revision: revision(policy, &stores), warnings })
+        let (cosign, revision) = (CosignTrust::default(), revision(policy, &stores));
+        Ok(Self { statements, cosign, revision, warnings })
     }
 
     /// Trusts nobody: what holds where no trust policy is configured.
@@ -125,9 +128,33 @@ impl Trust {
             "no trust policy is configured: nobody is trusted, and every report is rejected";
         Self {
             statements: Vec::new(),
+            cosign: CosignTrust::default(),
             revision: revision(&[], &stores),
             warnings: vec![warning.to_owned()],
         }
+    }
+
+    /// The same, with the signers of cosign attestations beside it.
+    #[must_use]
+    pub fn with_cosign(mut self, cosign: CosignTrust) -> Self {
+        if cosign.is_empty() {
+            return self;
+        }
+        if self.statements.is_empty() {
+            // Somebody is trusted after all.
+            self.warnings.clear();
+        }
+        self.warnings.extend_from_slice(cosign.warnings());
+        let (own, added) = (self.revision, cosign.revision());
+        self.revision = Digest::of(&[own.as_bytes().as_slice(), added.as_bytes()].concat());
+        self.cosign = cosign;
+        self
+    }
+
+    /// Who is trusted to sign cosign attestations.
+    #[must_use]
+    pub const fn cosign(&self) -> &CosignTrust {
+        &self.cosign
     }
 
     /// Digest of everything here that could change an answer: the policy's text, the certificates

@@ -32,7 +32,7 @@ fn everything_can_be_left_out() {
 fn all_fields_are_read() {
     let config = load(
         "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\nrules: [rules]\n\
-         trust: {policy: t.json, store: s}\n\
+         trust: {policy: t.json, store: s, cosign: [{name: n, scopes: ['*'], key: k.pub}]}\n\
          registries:\n- {host: index.docker.io, username: me, passwordFile: password}\n\
          - {host: 'localhost:5000', scheme: http}\n\
          unlistedRegistries: refused\n\
@@ -52,6 +52,9 @@ fn all_fields_are_read() {
     assert_eq!(config.resolve.tag_ttl, Duration::from_millis(4));
     assert_eq!(config.budget, Duration::from_secs(6));
     assert!(config.rules.rules.first().unwrap().is_absolute());
+    let cosign = config.rules.cosign.first().unwrap();
+    assert_eq!((cosign.name.as_str(), cosign.scopes.as_slice()), ("n", &["*".to_owned()][..]));
+    assert!(cosign.key.as_ref().unwrap().is_absolute());
 }
 
 #[test]
@@ -69,6 +72,7 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("registries: [{host: a.io, caFile: none.pem}]", &["none.pem", "failed to read"]);
     refused("traces: {sampleRatio: 2}", &["sampleRatio", "0.0 to 1.0"]);
     refused("log: {format: xml}", &["xml"]);
+    refused("trust: {cosign: [{name: n, scopes: ['*'], keys: a}]}", &["keys", "line 1"]);
     refused("[", &["not a configuration"]);
 }
 

@@ -157,7 +157,7 @@ mod tests {
             subject: signer.to_owned(),
             fingerprint: String::new(),
             policy: String::new(),
-            signed_at: NOW,
+            signed_at: Some(NOW),
         };
         Report {
             digest: Digest::of(name.as_bytes()),

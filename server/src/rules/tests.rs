@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use portcullis_testkit::clock::TestClock;
+use portcullis_testkit::cosign::CosignKey;
 use portcullis_testkit::keys::Authority;
 use time::macros::datetime;
 
@@ -122,4 +123,31 @@ fn files_that_stay_bad_are_told_of_once() {
     fs::write(&path, rules("two")).unwrap();
     loaded.look_at_rules(&config, bad, &clock, &metrics);
     assert_eq!(names(&loaded), ["two"]);
+}
+
+#[test]
+fn a_cosign_key_is_taken_over_when_its_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = || CosignKey::generate().unwrap().public_pem();
+    let path = write(folder.path(), "cosign.pub", pem());
+    let entry = CosignConfig {
+        name: "scanner".to_owned(),
+        scopes: vec!["*".to_owned()],
+        key: Some(path.clone()),
+    };
+    let config = RulesConfig { cosign: vec![entry], ..RulesConfig::default() };
+    let loaded = Rules::load(&config).unwrap();
+    assert!(loaded.trust().cosign().covers("reg.io/app"));
+    let (metrics, first) = (Metrics::new(), loaded.trust().revision());
+    let seen = loaded.look_at_trust(&config, None, &metrics);
+
+    fs::write(&path, "no key").unwrap();
+    let seen = loaded.look_at_trust(&config, seen, &metrics);
+    assert_eq!(loaded.trust().revision(), first);
+    let refused = Rules::load(&config).err().expect("it was taken");
+    assert!(chain(&refused).contains("`scanner`"), "{}", chain(&refused));
+
+    fs::write(&path, pem()).unwrap();
+    loaded.look_at_trust(&config, seen, &metrics);
+    assert_ne!(loaded.trust().revision(), first);
 }

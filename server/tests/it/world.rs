@@ -96,6 +96,7 @@ impl Site {
                 trust_policy: Some(folder.path().join("trustpolicy.json")),
                 trust_store: Some(folder.path().join("truststore")),
                 interval: Duration::from_millis(10),
+                ..RulesConfig::default()
             },
             registry: RegistryConfig {
                 hosts: BTreeMap::from([(registry.host().to_owned(), host)]),

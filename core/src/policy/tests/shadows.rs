@@ -14,7 +14,7 @@ fn decided(policy: &Policy, list: Vec<Finding>) -> Decision {
         subject: "CN=scanner".to_owned(),
         fingerprint: String::new(),
         policy: "all".to_owned(),
-        signed_at: NOW,
+        signed_at: Some(NOW),
     };
     let scanner = Scanner { name: "trivy".to_owned(), version: None };
     let report = Report {

@@ -251,7 +251,7 @@ fn a_signing_authority_vouches_for_its_time() {
     };
     let authority = StoreKind::SigningAuthority;
     let verified = verify("2026-05-01T12:30:00Z", authority).unwrap();
-    assert_eq!(verified.signer().signed_at, datetime!(2026-05-01 12:30 UTC));
+    assert_eq!(verified.signer().signed_at, Some(datetime!(2026-05-01 12:30 UTC)));
     for time in ["2025-12-31T23:59:59Z", "2027-01-01T00:00:01Z"] {
         let error = verify(time, authority).unwrap_err();
         assert!(matches!(error, SignatureError::NotValid { .. }), "{error:?}");

@@ -92,7 +92,7 @@ fn signer() -> Arc<Signer> {
         subject: "CN=scanner".to_owned(),
         fingerprint: String::new(),
         policy: "all".to_owned(),
-        signed_at: NOW,
+        signed_at: Some(NOW),
     })
 }
 

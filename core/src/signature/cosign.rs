@@ -1,0 +1,181 @@
+//! A cosign attestation and a time in, `Verified` bytes out.
+//!
+//! An attestation is a DSSE envelope around an in-toto statement: by itself (as `cosign attest` of
+//! version 2 pushes it), or within a sigstore bundle (version 3). It has one hop where a signature of
+//! the Notary Project has two: the statement names the image, and nothing but the statement is
+//! signed. So the manifest that attaches it is believed in nothing, and its annotations are not
+//! handed on.
+//!
+//! An entry of [`CosignTrust`] trusts a scanner, never the signer of an image: only statements whose
+//! predicate is a report or a VEX document are of use to `findings::read`, whoever signed them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::examination::Record;
+use super::{CheckName, Examination, SignatureError, Signer, Trust, Verdict, Verified};
+use crate::findings::{MAX_REPORT, StatementHead};
+use crate::image::Digest;
+use crate::referrers::IN_TOTO;
+
+mod dsse;
+mod bundle;
+mod key;
+mod entry;
+mod error;
+
+pub use bundle::{BUNDLE, MAX_LOG_ENTRIES, MAX_TIMESTAMPS};
+pub use dsse::{DSSE, MAX_DSSE_SIGNATURES};
+pub use entry::{CosignEntry, CosignTrust, CosignTrustError, MAX_COSIGN_ENTRIES, MAX_COSIGN_FILE};
+pub use error::CosignError;
+pub use key::KeyError;
+
+use bundle::{Bundle, Material};
+use dsse::Envelope;
+use entry::{Checked, Entry};
+use key::Key;
+
+/// The largest attestation that is read, in bytes, as it is in the registry.
+pub const MAX_ATTESTATION: usize = MAX_REPORT;
+
+/// Whether a layer of this media type holds an attestation.
+#[must_use]
+pub fn is_attestation(media_type: &str) -> bool {
+    media_type == DSSE || bundle::is_bundle(media_type)
+}
+
+/// An attestation as it was read, within all bounds, and not verified.
+#[derive(Debug, Clone)]
+pub struct Attestation {
+    envelope: Envelope,
+    head: Arc<StatementHead>,
+    material: Material,
+}
+
+impl Attestation {
+    /// Reads the layer of an artifact: a DSSE envelope, or a bundle that holds one.
+    ///
+    /// # Errors
+    /// When it is neither, is past a bound, or what it signs is not a statement.
+    pub fn parse(bytes: &Bytes, media_type: &str) -> Result<Self, CosignError> {
+        if bytes.len() > MAX_ATTESTATION {
+            return Err(CosignError::TooLarge { length: bytes.len() });
+        }
+        let (envelope, material) = if media_type == DSSE {
+            (Envelope::parse(bytes)?, Material::None)
+        } else if bundle::is_bundle(media_type) {
+            let Bundle { envelope, material } = Bundle::parse(bytes)?;
+            (envelope, material)
+        } else {
+            return Err(CosignError::MediaType(media_type.to_owned()));
+        };
+        let head = StatementHead::parse(envelope.payload()).map_err(CosignError::Statement)?;
+        Ok(Self { envelope, head: Arc::new(head), material })
+    }
+
+    /// What its statement says that it states, which is to be believed once it is verified.
+    #[must_use]
+    pub fn predicate_type(&self) -> &str {
+        self.head.predicate_type()
+    }
+}
+
+/// Everything that is needed for the hop from an attestation to an image.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// `registry/repository` of the image, as [`crate::image::Reference::name`] gives it.
+    pub scope: &'a str,
+    /// The image or platform manifest that is asked about.
+    pub subject: Digest,
+    /// The attestation's name in the registry: the digest of its manifest, or of its layer where one
+    /// manifest has several attestations.
+    pub report: Digest,
+    /// The attestation.
+    pub attestation: &'a Attestation,
+}
+
+/// Verifies that an attestation is about `request.subject` and signed by somebody whom an entry of
+/// `trust` trusts for `request.scope`, and tells of every step.
+#[must_use]
+pub fn examine(request: &Request<'_>, trust: &Trust) -> Examination {
+    let mut record = Record::default();
+    record.put(CheckName::Envelope, Verdict::Passed, Some(request.attestation.predicate_type()));
+    let outcome = verified(request, trust, &mut record);
+    record.end(outcome.map_err(SignatureError::Cosign))
+}
+
+/// What is told of an attestation that cannot be read.
+#[must_use]
+pub fn unreadable(error: CosignError) -> Examination {
+    let mut record = Record::default();
+    let outcome: Result<Verified, _> = record.step(CheckName::Envelope, Err(error));
+    record.end(outcome.map_err(SignatureError::Cosign))
+}
+
+fn verified(
+    request: &Request<'_>,
+    trust: &Trust,
+    record: &mut Record,
+) -> Result<Verified, CosignError> {
+    let attestation = request.attestation;
+    let about = attestation.head.check_subject(request.subject).map_err(CosignError::Statement);
+    record.step(CheckName::SignedTarget, about)?;
+    let entries = trust.cosign().entries(request.scope);
+    let covered = if entries.is_empty() {
+        Err(CosignError::NoEntry { scope: request.scope.to_owned() })
+    } else {
+        Ok(())
+    };
+    record.step(CheckName::TrustStatement, covered)?;
+    // Whose a signature is and whether it is good are one question to a key.
+    let signer = record.step(CheckName::Authenticity, signer(attestation, &entries))?;
+    Ok(Verified {
+        bytes: attestation.envelope.payload().clone(),
+        report: request.report,
+        subject: request.subject,
+        media_type: IN_TOTO.to_owned(),
+        annotations: BTreeMap::new(),
+        signer: Arc::new(signer),
+        notices: Vec::new(),
+        valid_until: None,
+    })
+}
+
+/// Who signed it, if one of `entries` trusts them.
+fn signer(attestation: &Attestation, entries: &[&Entry]) -> Result<Signer, CosignError> {
+    let message = attestation.envelope.message();
+    let mut claimed = None;
+    for entry in entries {
+        let Checked::Key(key) = entry.checked();
+        if attestation.envelope.signatures().any(|signature| key.signed(&message, signature)) {
+            return Ok(key_signer(entry, key));
+        }
+        if attestation.material.claims(key) {
+            claimed.get_or_insert(entry);
+        }
+    }
+    Err(match claimed {
+        Some(entry) => CosignError::Changed { entry: entry.name().to_owned() },
+        None => {
+            let names: Vec<_> = entries.iter().map(|entry| format!("`{}`", entry.name())).collect();
+            CosignError::UnknownKey { entries: names.join(", ") }
+        }
+    })
+}
+
+/// A key has no name of its own, and nothing says when it signed.
+fn key_signer(entry: &Entry, key: &Key) -> Signer {
+    Signer {
+        subject: format!("key:{}", entry.name()),
+        fingerprint: key.fingerprint().hex(),
+        policy: entry.name().to_owned(),
+        signed_at: None,
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
