@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_core::image::Reference;
 
-use crate::command::{attach, check, demo, explain, rules, serve};
+use crate::command::{attach, check, demo, evidence, explain, rules, serve};
 
 /// Decides, from signed vulnerability findings, whether container images may run.
 #[derive(Parser)]
@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Ask as `check` does, and why the answer is what it is, and what would change it.
     Explain(explain::Args),
+    /// Show what is attached to an image, step by step: what is believed, what is not, and why. Exit
+    /// status: 0 if all its evidence is verified, 2 if not, 1 no answer.
+    Evidence(evidence::Args),
     /// Attach a scanner's report to an image in its registry, signed as Notary Project does.
     Attach(attach::Args),
     /// Work with rule files.

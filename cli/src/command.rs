@@ -12,6 +12,7 @@ use crate::args::{Args, Command};
 pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod evidence;
 pub(crate) mod explain;
 pub(crate) mod rules;
 pub(crate) mod serve;
@@ -22,6 +23,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Explain(args) => explain::run(args).await,
+        Command::Evidence(args) => evidence::run(args).await,
         Command::Attach(args) => attach::run(args).await,
         Command::Rules(command) => rules::run(command),
     }

@@ -2,7 +2,9 @@
 
 mod exceptions;
 pub(crate) mod rules;
+pub(crate) mod evidence;
 pub(crate) mod explain;
+mod tree;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -346,16 +348,20 @@ fn json_evidence(evidence: &v1::Evidence) -> Value {
         "detail": evidence.detail,
         "source": word(evidence.source().as_str_name(), "EVIDENCE_SOURCE_"),
         "fetched_at": time_text(evidence.fetched_at.as_ref()),
-        "reports": evidence.reports.iter().map(|r| json!({
-            "digest": r.digest,
-            "scanner": r.scanner,
-            "scanned_at": time_text(r.scanned_at.as_ref()),
-            "signer": r.signer,
-            "counts": r.counts.as_ref().map(|c| json!({
-                "critical": c.critical, "high": c.high, "medium": c.medium, "low": c.low,
-                "negligible": c.negligible, "unknown": c.unknown,
-            })),
-        })).collect::<Vec<_>>(),
+        "reports": evidence.reports.iter().map(json_report).collect::<Vec<_>>(),
+    })
+}
+
+fn json_report(report: &v1::Report) -> Value {
+    json!({
+        "digest": report.digest,
+        "scanner": report.scanner,
+        "scanned_at": time_text(report.scanned_at.as_ref()),
+        "signer": report.signer,
+        "counts": report.counts.as_ref().map(|c| json!({
+            "critical": c.critical, "high": c.high, "medium": c.medium, "low": c.low,
+            "negligible": c.negligible, "unknown": c.unknown,
+        })),
     })
 }
 

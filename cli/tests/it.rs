@@ -16,6 +16,9 @@ mod check;
 #[path = "it/explain.rs"]
 mod explain;
 #[cfg(test)]
+#[path = "it/evidence.rs"]
+mod evidence;
+#[cfg(test)]
 #[path = "it/serve.rs"]
 mod serve;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portcullis_proto::v1;
 use portcullis_proto::v1::decision_service_client::DecisionServiceClient;
+use portcullis_proto::v1::evidence_service_client::EvidenceServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
 /// The largest answer that is read, in bytes.
@@ -37,6 +38,7 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     decisions: DecisionServiceClient<Channel>,
+    evidence: EvidenceServiceClient<Channel>,
     timeout: Duration,
 }
 
@@ -58,8 +60,10 @@ impl Client {
             .connect()
             .await
             .map_err(|source| ClientError::Unreachable { url: url.to_owned(), source })?;
-        let decisions = DecisionServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        Ok(Self { decisions, timeout })
+        let decisions =
+            DecisionServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let evidence = EvidenceServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+        Ok(Self { decisions, evidence, timeout })
     }
 
     /// Asks one question.
@@ -72,6 +76,24 @@ impl Client {
         self.decisions
             .clone()
             .check(request)
+            .await
+            .map(tonic::Response::into_inner)
+            .map_err(|status| ClientError::NoAnswer(Box::new(status)))
+    }
+
+    /// Asks what is attached to an image in its registry now, and what of it is believed.
+    ///
+    /// # Errors
+    /// When there is no answer within the time-out, or the request is malformed.
+    pub async fn evidence(
+        &self,
+        request: v1::GetEvidenceRequest,
+    ) -> Result<v1::GetEvidenceResponse, ClientError> {
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(self.timeout);
+        self.evidence
+            .clone()
+            .get_evidence(request)
             .await
             .map(tonic::Response::into_inner)
             .map_err(|status| ClientError::NoAnswer(Box::new(status)))

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
 use portcullis_core::ports::Clock;
+use portcullis_core::signature::Trust;
 use portcullis_proto::v1::decision_service_server::DecisionServiceServer;
+use portcullis_proto::v1::evidence_service_server::EvidenceServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,7 +28,9 @@ use crate::events::{EventFile, Queue, Recorded};
 use crate::evidence::collect::Collect;
 use crate::evidence::memory::Memory;
 use crate::grpc::deadline::DeadlineLayer;
+use crate::grpc::evidence::EvidenceAnswers;
 use crate::grpc::{Decisions, MAX_REQUEST};
+use crate::inspect::Inspector;
 use crate::limit::Limited;
 use crate::listen;
 use crate::metrics::Metrics;
@@ -94,6 +98,14 @@ impl App {
         let (queue, writer) = event_file(config.events, &metrics)?;
 
         let collect = Collect::new(registry.clone(), config.profile, Arc::clone(&clock));
+        let collect = Arc::new(collect);
+        let inspector = Inspector::new(
+            registry.clone(),
+            Arc::clone(&collect),
+            in_force(&rules),
+            Arc::clone(&clock),
+            access.clone(),
+        );
         let memory = Memory::new(
             collect,
             config.memory,
@@ -112,11 +124,15 @@ impl App {
         let (health, health_service) = tonic_health::server::health_reporter();
         let service = DecisionServiceServer::new(decisions).max_decoding_message_size(MAX_REQUEST);
         health.set_serving::<DecisionServiceServer<Decisions<()>>>().await;
+        health.set_serving::<EvidenceServiceServer<EvidenceAnswers>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(portcullis_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
+        let inspections = EvidenceServiceServer::new(EvidenceAnswers::new(Arc::new(inspector)))
+            .max_decoding_message_size(MAX_REQUEST);
         let routes = tonic::service::Routes::new(service)
+            .add_service(inspections)
             .add_service(health_service)
             .add_service(reflection);
 
@@ -150,6 +166,7 @@ impl App {
     pub async fn stop(self) {
         self.readiness.set(false);
         self.health.set_not_serving::<DecisionServiceServer<Decisions<()>>>().await;
+        self.health.set_not_serving::<EvidenceServiceServer<EvidenceAnswers>>().await;
         self.stop.cancel();
         self.tasks.close();
         self.searches.close();
@@ -163,6 +180,11 @@ impl App {
             tracing::error!("the last events may not have been written");
         }
     }
+}
+
+fn in_force(rules: &Arc<Rules>) -> impl Fn() -> Arc<Trust> + Send + Sync + 'static {
+    let rules = Arc::clone(rules);
+    move || rules.trust()
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {

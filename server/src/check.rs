@@ -175,8 +175,7 @@ enum Known {
 impl<S: EvidenceSource> Check for Decider<S> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
-        let left = deadline.saturating_duration_since(asked);
-        let wait = asked + left.saturating_sub(RESERVE.min(left / 4));
+        let wait = answer_by(deadline);
         let found = question.containers.iter().map(|(_, image)| async move {
             let found = self.subjects(image, wait).await;
             (found, asked.elapsed())
@@ -202,6 +201,13 @@ impl<S: EvidenceSource> Check for Decider<S> {
             .collect();
         Ok(Answer { decided, policy, evaluated_at: now, max_age })
     }
+}
+
+/// Until when to wait for what is not known yet, so that the answer is there by `deadline`.
+pub(crate) fn answer_by(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let left = deadline.saturating_duration_since(now);
+    now + left.saturating_sub(RESERVE.min(left / 4))
 }
 
 /// The longest that any answer may be reused.

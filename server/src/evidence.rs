@@ -73,3 +73,13 @@ pub trait EvidenceSource: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Known> + Send;
 }
+
+impl<S: EvidenceSource> EvidenceSource for Arc<S> {
+    fn evidence(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> impl Future<Output = Known> + Send {
+        self.as_ref().evidence(question, deadline)
+    }
+}

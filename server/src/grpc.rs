@@ -21,6 +21,7 @@ use crate::check::Check;
 use crate::grpc::deadline::Deadline;
 
 pub mod deadline;
+pub mod evidence;
 pub mod convert;
 pub mod status;
 mod span;

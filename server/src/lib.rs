@@ -16,6 +16,7 @@ pub mod limit;
 pub mod check;
 pub mod resolve;
 pub mod evidence;
+pub mod inspect;
 pub mod registry;
 pub mod access;
 pub mod rules;

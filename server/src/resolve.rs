@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::chain::detail;
 use crate::evidence::collect::failed;
 use crate::evidence::flights::{Flights, NoResult};
-use crate::registry::Registry;
+use crate::registry::{Fetched, Registry};
 
 /// The most platforms of one index that are decided about.
 pub const MAX_PLATFORMS: usize = 64;
@@ -149,9 +149,7 @@ impl Resolver {
         async move {
             let limit = Instant::now() + config.search_timeout;
             let answer = match registry.resolve(&key.image, limit).await {
-                Ok(fetched) => {
-                    read(fetched.digest, &fetched.bytes, &fetched.media_type).map(Arc::new)
-                }
+                Ok(fetched) => read(&fetched).map(Arc::new),
                 Err(error) => Err(Arc::new(failed(&error))),
             };
             let ttl = match (&answer, key.image.digest()) {
@@ -206,7 +204,13 @@ impl Fresh {
     }
 }
 
-fn read(digest: Digest, bytes: &[u8], media_type: &str) -> Result<Resolved, Unresolved> {
+/// What a manifest or index means.
+///
+/// # Errors
+/// When it cannot be read, or in two ways, or has platforms that nobody would look at.
+pub(crate) fn read(fetched: &Fetched) -> Result<Resolved, Unresolved> {
+    let Fetched { bytes, media_type, digest } = fetched;
+    let digest = *digest;
     let rejected = |reason, detail| {
         Arc::new(Evidence::Rejected(Rejection { reason, report: Some(digest), detail }))
     };
@@ -265,6 +269,14 @@ mod tests {
     use super::*;
     use portcullis_core::referrers::{OCI_INDEX, OCI_MANIFEST};
 
+    fn fetched(index: &str) -> Fetched {
+        Fetched {
+            bytes: index.to_owned().into(),
+            media_type: OCI_INDEX.to_owned(),
+            digest: Digest::of(index.as_bytes()),
+        }
+    }
+
     fn index(platforms: &[(&str, &str)]) -> String {
         let entry = |(os, architecture): &(&str, &str)| {
             let digest = Digest::of(format!("{os}/{architecture}").as_bytes());
@@ -279,7 +291,7 @@ mod tests {
 
     #[track_caller]
     fn check(listed: &[(&str, &str)], expected: &[&str]) {
-        let read = read(Digest::of(b""), index(listed).as_bytes(), OCI_INDEX).unwrap();
+        let read = read(&fetched(&index(listed))).unwrap();
         let names: Vec<_> = read.platforms.iter().map(|(p, _)| p.to_string()).collect();
         assert_eq!(names, expected);
     }
@@ -297,7 +309,7 @@ mod tests {
     #[test]
     fn an_index_within_an_index_is_refused() {
         let nested = index(&[("linux", "amd64")]).replace(OCI_MANIFEST, OCI_INDEX);
-        let refused = read(Digest::of(b""), nested.as_bytes(), OCI_INDEX).unwrap_err();
+        let refused = read(&fetched(&nested)).unwrap_err();
         assert!(matches!(
             refused.as_ref(),
             Evidence::Rejected(Rejection { reason: Reason::Malformed, .. })
@@ -308,9 +320,7 @@ mod tests {
     fn an_index_is_refused_one_platform_past_its_bound() {
         let names: Vec<_> = (0..=MAX_PLATFORMS).map(|n| format!("arch{n}")).collect();
         let entries: Vec<_> = names.iter().map(|name| ("linux", name.as_str())).collect();
-        let parse = |n: usize| {
-            read(Digest::of(b""), index(entries.get(..n).unwrap()).as_bytes(), OCI_INDEX)
-        };
+        let parse = |n: usize| read(&fetched(&index(entries.get(..n).unwrap())));
         assert_eq!(parse(MAX_PLATFORMS).unwrap().platforms.len(), MAX_PLATFORMS);
         let refused = parse(MAX_PLATFORMS + 1).unwrap_err();
         assert!(matches!(

@@ -27,6 +27,9 @@ mod formats;
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]
+#[path = "it/inspect.rs"]
+mod inspect;
+#[cfg(test)]
 #[path = "it/flights.rs"]
 mod flights;
 #[cfg(test)]

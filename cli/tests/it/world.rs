@@ -61,6 +61,11 @@ impl World {
         &self.samples.iter().find(|sample| sample.name == name).unwrap().reference
     }
 
+    /// Where a file of the folder is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub(crate) fn serve(&self) -> Service {
         Service::start(&self.folder.path().join("portcullis.yaml")).unwrap()
     }

@@ -122,6 +122,17 @@ pub enum Scheme {
     SigningAuthority,
 }
 
+impl Scheme {
+    /// Its name, as envelopes have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::X509 => "notary.x509",
+            Self::SigningAuthority => "notary.x509.signingAuthority",
+        }
+    }
+}
+
 /// An envelope whose integrity was verified. Only [`Envelope::open`] makes one.
 #[derive(Debug, Clone)]
 pub struct Envelope {

@@ -4,28 +4,32 @@
 //! nothing attached is `Missing`, something attached that cannot be believed is `Rejected`, and what
 //! the registry would not or could not tell is `Unavailable`, never one of the others.
 
+mod budget;
+mod fetch;
+mod document;
 mod read;
+mod seen;
 
-use std::error::Error;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::join;
+use futures_util::stream::{self, Stream};
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
-use portcullis_core::findings::MAX_REPORT;
-use portcullis_core::image::Digest;
 use portcullis_core::ports::Clock;
-use portcullis_core::referrers::{self, Descriptor, Document, Manifest, Profile};
-use portcullis_core::signature::envelope::MAX_ENVELOPE;
-use portcullis_core::signature::{self, Artifact, Request};
+use portcullis_core::referrers::{Descriptor, Profile};
 use time::OffsetDateTime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use self::read::{Found, read, take};
+use self::budget::Budget;
+use self::document::Looked;
+use self::fetch::Fetcher;
+use self::read::{Found, take};
+pub use self::seen::{Attached, Failure, Outcome, Role, SeenSignature};
 use super::select::Selection;
 use super::{EvidenceSource, Known, Question};
 use crate::chain::detail;
-use crate::registry::{Fetched, Registry, RegistryError};
+use crate::registry::{Registry, RegistryError};
 
 /// The most attached artifacts of one digest that are looked at, newest first by their annotation.
 pub const MAX_CANDIDATES: usize = 128;
@@ -37,16 +41,19 @@ pub const MAX_VEX: usize = 32;
 /// VEX documents (CASES T022).
 pub const MAX_SIGNATURES: usize = 32;
 
+/// The most bytes of reports and envelopes that are fetched for one digest, and as many for its VEX
+/// documents.
+pub const MAX_SEARCH_BYTES: usize = 128 * 1024 * 1024;
+/// The most attached artifacts of one digest that are looked at at a time.
+pub const MAX_AT_ONCE: usize = 8;
 /// The most bytes of large reports that are held at a time, over all searches.
 pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
 
 /// Finds evidence in a registry.
 pub struct Collect {
-    registry: Registry,
+    fetcher: Fetcher,
     profile: Profile,
     clock: Arc<dyn Clock>,
-    /// Room for blobs, in KiB.
-    room: Arc<Semaphore>,
 }
 
 /// Why one attached artifact, or the whole search, gives nothing.
@@ -55,7 +62,8 @@ enum Fault {
     Rejected(Rejection),
     /// It is signed by someone trusted, at that time as they say, and cannot be used.
     Unreadable(Option<OffsetDateTime>, Rejection),
-    /// More signatures would have to be checked than [`MAX_SIGNATURES`].
+    /// More signatures would have to be checked than [`MAX_SIGNATURES`], or more bytes fetched than
+    /// [`MAX_SEARCH_BYTES`].
     Exhausted,
     /// The registry did not tell.
     Unavailable(RegistryError),
@@ -67,26 +75,96 @@ impl Collect {
     /// Looks in `registry` for artifacts of `profile`.
     #[must_use]
     pub fn new(registry: Registry, profile: Profile, clock: Arc<dyn Clock>) -> Self {
-        let room = Arc::new(Semaphore::new(MAX_BLOBS >> 10));
-        Self { registry, profile, clock, room }
+        Self { fetcher: Fetcher::new(registry), profile, clock }
     }
 
-    async fn collect(&self, q: &Question, deadline: Instant) -> Result<Evidence, Fault> {
-        let attached = self.registry.referrers(&q.image, q.digest, deadline).await?;
-        let candidates = self.profile.reports(&attached);
+    /// Looks as [`EvidenceSource::evidence`] does, and tells of all that is attached what became of it:
+    /// first what was looked at, in that order.
+    pub async fn inspect(&self, q: &Question, deadline: Instant) -> (Evidence, Vec<Attached>) {
+        let mut seen = Vec::new();
+        let evidence = self.search(q, deadline, &mut seen).await.unwrap_or_else(Fault::evidence);
+        seen.iter_mut().for_each(|attached| attached.settle(&evidence));
+        (evidence, seen)
+    }
+
+    async fn search(
+        &self,
+        q: &Question,
+        deadline: Instant,
+        seen: &mut Vec<Attached>,
+    ) -> Result<Evidence, Fault> {
+        let attached = self.fetcher.registry.referrers(&q.image, q.digest, deadline).await?;
+        let (reports, vex) = (self.profile.reports(&attached), self.profile.vex(&attached));
         let mut selection = Selection::new(self.clock.now());
-        let (mut signed, mut unsigned, mut budget) = (0, 0, MAX_SIGNATURES);
-        for (looked, candidate) in candidates.iter().enumerate() {
-            // What cannot be believed must not keep us from what can: unsigned artifacts take no place
-            // among the signed.
-            if looked == MAX_CANDIDATES || signed == MAX_REPORTS {
-                if selection.rejections() > if looked == MAX_CANDIDATES { 0 } else { unsigned } {
+        let (mut seen_reports, mut seen_vex) = (Vec::new(), Vec::new());
+        let looked = join(
+            self.reports(q, &reports, &mut selection, &mut seen_reports, deadline),
+            self.vex(q, &vex, &mut seen_vex, deadline),
+        );
+        let (looked_at_reports, looked_at_vex) = looked.await;
+        for (role, seen_of_role, all) in
+            [(Role::Report, seen_reports, &reports), (Role::Vex, seen_vex, &vex)]
+        {
+            let rest = all.iter().skip(seen_of_role.len());
+            seen.extend(seen_of_role);
+            seen.extend(rest.map(|descriptor| Attached::passed_over(descriptor, role)));
+        }
+        let is_of_profile = |d: &&Descriptor| {
+            reports.iter().chain(&vex).any(|candidate| candidate.digest == d.digest)
+        };
+        let others = attached.iter().filter(|descriptor| !is_of_profile(descriptor));
+        seen.extend(others.map(|descriptor| Attached::passed_over(descriptor, Role::Other)));
+        looked_at_reports?;
+        // Without reports there is nothing that VEX documents could be about.
+        if selection.has_reports() {
+            for said in looked_at_vex? {
+                said.tell(&mut selection);
+            }
+        }
+        Ok(selection.evidence())
+    }
+
+    /// Looks at `candidates` side by side, and gives what became of each in their order.
+    fn each<'a>(
+        &'a self,
+        q: &'a Question,
+        candidates: &'a [&'a Descriptor],
+        budget: &'a Budget,
+        deadline: Instant,
+    ) -> impl Stream<Item = (&'a Descriptor, Looked)> {
+        let all: Vec<_> = candidates
+            .iter()
+            .take(MAX_CANDIDATES)
+            .map(|candidate| async move {
+                // On the heap: it is large, and there are several.
+                (*candidate, Box::pin(self.document(q, candidate, budget, deadline)).await)
+            })
+            .collect();
+        stream::iter(all).buffered(MAX_AT_ONCE)
+    }
+
+    /// Looks at reports. What cannot be believed must not keep us from what can: unsigned artifacts
+    /// take no place among the signed.
+    async fn reports(
+        &self,
+        q: &Question,
+        candidates: &[&Descriptor],
+        selection: &mut Selection,
+        seen: &mut Vec<Attached>,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        let budget = Budget::new();
+        let (mut signed, mut unsigned) = (0, 0);
+        let mut each = std::pin::pin!(self.each(q, candidates, &budget, deadline));
+        while let Some((candidate, looked)) = each.next().await {
+            if signed == MAX_REPORTS {
+                if selection.rejections() > unsigned {
                     selection.crowded(crowd(candidates.len()));
                 }
-                break;
+                return Ok(());
             }
-            match self.document(q, candidate, &mut budget, deadline).await {
-                Ok(found) => take(found, &mut selection),
+            match told(candidate, Role::Report, looked, seen) {
+                Ok(found) => take(found, selection),
                 Err(Fault::Unreadable(created, why)) => selection.unreadable(created, why),
                 Err(Fault::Rejected(why)) => {
                     tracing::info!(image = %q.image, digest = %q.digest, report = %candidate.digest,
@@ -100,16 +178,16 @@ impl Collect {
                 }
                 Err(Fault::Exhausted) => {
                     selection.crowded(crowd(candidates.len()));
-                    break;
+                    return Ok(());
                 }
                 Err(fault) => return Err(fault),
             }
             signed += 1;
         }
-        if selection.has_reports() {
-            self.vex(q, &self.profile.vex(&attached), &mut selection, deadline).await?;
+        if candidates.len() > MAX_CANDIDATES && selection.rejections() > 0 {
+            selection.crowded(crowd(candidates.len()));
         }
-        Ok(selection.evidence())
+        Ok(())
     }
 
     /// Looks at VEX documents. One that cannot be believed clears nothing, and is no fault of the
@@ -118,18 +196,20 @@ impl Collect {
         &self,
         q: &Question,
         candidates: &[&Descriptor],
-        selection: &mut Selection,
+        seen: &mut Vec<Attached>,
         deadline: Instant,
-    ) -> Result<(), Fault> {
-        let (mut signed, mut budget) = (0, MAX_SIGNATURES);
-        for (looked, candidate) in candidates.iter().enumerate() {
-            let found = if looked == MAX_CANDIDATES || signed == MAX_VEX {
-                Err(Fault::Exhausted)
-            } else {
-                self.document(q, candidate, &mut budget, deadline).await
-            };
-            match found {
-                Ok(found) => take(found, selection),
+    ) -> Result<Vec<SaidOfVex>, Fault> {
+        let budget = Budget::new();
+        let (mut said, mut signed) = (Vec::new(), 0);
+        let mut each = std::pin::pin!(self.each(q, candidates, &budget, deadline));
+        let mut all_looked_at = candidates.len() <= MAX_CANDIDATES;
+        while let Some((candidate, looked)) = each.next().await {
+            if signed == MAX_VEX {
+                all_looked_at = false;
+                break;
+            }
+            match told(candidate, Role::Vex, looked, seen) {
+                Ok(found) => said.push(SaidOfVex::Read(found)),
                 Err(Fault::Rejected(why)) => {
                     tracing::info!(image = %q.image, digest = %q.digest, vex = %candidate.digest,
                         reason = why.reason.as_str(), detail = %why.detail, "VEX document rejected");
@@ -142,154 +222,82 @@ impl Collect {
                         reason = why.reason.as_str(), detail = %why.detail, "VEX document unreadable");
                     // What is about something else says nothing of this image.
                     if why.reason != Reason::WrongSubject {
-                        selection.unreadable_vex(created);
+                        said.push(SaidOfVex::Unreadable(created));
                     }
                 }
                 Err(Fault::Exhausted) => {
-                    tracing::warn!(image = %q.image, digest = %q.digest, attached = candidates.len(),
-                        "too many VEX documents to look at all of them: none counts");
-                    selection.no_vex();
+                    all_looked_at = false;
                     break;
                 }
                 Err(fault) => return Err(fault),
             }
             signed += 1;
         }
-        Ok(())
-    }
-
-    async fn document(
-        &self,
-        q: &Question,
-        candidate: &Descriptor,
-        budget: &mut usize,
-        deadline: Instant,
-    ) -> Result<Found, Fault> {
-        let name = candidate.digest;
-        let unsigned =
-            || rejected(name, Reason::Unsigned, "no signature is attached to the report");
-        let signed = self
-            .registry
-            .referrers(&q.image, name, deadline)
-            .await
-            .map_err(|error| blame(name, error))?;
-        let signatures = referrers::signatures(&signed);
-        if signatures.is_empty() {
-            return Err(unsigned());
+        if !all_looked_at {
+            tracing::warn!(image = %q.image, digest = %q.digest, attached = candidates.len(),
+                "too many VEX documents to look at all of them: none counts");
+            said.push(SaidOfVex::TooMuch);
         }
-        let report = self.artifact(q, candidate, MAX_REPORT, deadline).await?;
-        let mut first = None;
-        for descriptor in signatures {
-            *budget = budget.checked_sub(1).ok_or(Fault::Exhausted)?;
-            let checked = match self.artifact(q, descriptor, MAX_ENVELOPE, deadline).await {
-                Ok(signature) => self.verify(q, report.clone(), signature).await,
-                Err(fault) => Err(fault),
-            };
-            match checked {
-                Err(Fault::Rejected(why)) => {
-                    first.get_or_insert(why);
-                }
-                verified_or_lost => return verified_or_lost,
-            }
-        }
-        // There was at least one signature, hence a reason.
-        Err(first.map_or_else(unsigned, Fault::Rejected))
+        Ok(said)
     }
+}
 
-    /// Verification and parsing can take long for a large report, so they run where blocking is
-    /// allowed.
-    async fn verify(&self, q: &Question, report: Fetch, signature: Fetch) -> Result<Found, Fault> {
-        let question = q.clone();
-        let now = self.clock.now();
-        let read = move || {
-            let verified = signature::verify(
-                &Request {
-                    scope: question.image.name(),
-                    subject: question.digest,
-                    report: report.as_artifact(),
-                    signature: signature.as_artifact(),
-                },
-                &question.trust,
-                now,
-            )
-            .map_err(|error| rejected(report.digest, error.reason(), &detail(&error)))?;
-            read(&verified)
-        };
-        match tokio::task::spawn_blocking(read).await {
-            Ok(report) => report,
-            Err(error) => {
-                tracing::error!(%error, image = %q.image, "verification was lost");
-                Err(Fault::Lost)
-            }
-        }
-    }
+/// Writes down what was seen of an artifact, and gives what became of it.
+fn told(
+    candidate: &Descriptor,
+    role: Role,
+    looked: Looked,
+    seen: &mut Vec<Attached>,
+) -> Result<Found, Fault> {
+    let Looked { found, layer, signatures } = looked;
+    let outcome = Outcome::of(&found);
+    seen.push(Attached { descriptor: candidate.clone(), role, layer, signatures, outcome });
+    found
+}
 
-    /// Fetches an artifact: its manifest and its one layer.
-    async fn artifact(
-        &self,
-        q: &Question,
-        descriptor: &Descriptor,
-        limit: usize,
-        deadline: Instant,
-    ) -> Result<Fetch, Fault> {
-        let digest = descriptor.digest;
-        let gone = |error| blame(digest, error);
-        let fetched = self.registry.manifest(&q.image, digest, deadline).await.map_err(gone)?;
-        let manifest = manifest(&fetched)
-            .map_err(|error| rejected(digest, Reason::Malformed, &detail(error.as_ref())))?;
-        let [layer] = manifest.layers.as_slice() else {
-            let detail =
-                format!("its manifest has {} layers instead of one", manifest.layers.len());
-            return Err(rejected(digest, Reason::Malformed, &detail));
-        };
-        if usize::try_from(layer.size).map_or(true, |size| size > limit) {
-            let detail =
-                format!("its layer is {} bytes long, more than the {limit} allowed", layer.size);
-            return Err(rejected(digest, Reason::TooLarge, &detail));
-        }
-        let room = self.room_for(layer, deadline).await?;
-        let blob = self.registry.blob(&q.image, layer, limit, deadline).await.map_err(gone)?;
-        let Fetched { bytes: manifest, media_type, .. } = fetched;
-        Ok(Fetch { digest, manifest, media_type, blob, _room: Arc::new(room) })
-    }
+/// What became of a VEX document that counts for something.
+enum SaidOfVex {
+    Read(Found),
+    /// Signed by someone trusted, at that time as they say, and not readable.
+    Unreadable(Option<OffsetDateTime>),
+    /// Not all were looked at, so that it is not known which is the newest.
+    TooMuch,
+}
 
-    /// Waits until a large blob has room. Envelopes and small reports take none, so that whoever has
-    /// room for a report never waits for more.
-    async fn room_for(
-        &self,
-        layer: &Descriptor,
-        deadline: Instant,
-    ) -> Result<Option<OwnedSemaphorePermit>, Fault> {
-        let kib = match u32::try_from(layer.size >> 10) {
-            Ok(kib) if layer.size > MAX_ENVELOPE as u64 => kib,
-            _ => return Ok(None),
-        };
-        let room = Arc::clone(&self.room).acquire_many_owned(kib);
-        match tokio::time::timeout_at(deadline, room).await {
-            Ok(Ok(room)) => Ok(Some(room)),
-            Ok(Err(_closed)) => Err(Fault::Lost),
-            Err(_elapsed) => Err(Fault::Unavailable(RegistryError::Deadline)),
+impl SaidOfVex {
+    fn tell(self, selection: &mut Selection) {
+        match self {
+            Self::Read(found) => take(found, selection),
+            Self::Unreadable(created) => selection.unreadable_vex(created),
+            Self::TooMuch => selection.no_vex(),
         }
     }
 }
 
 impl EvidenceSource for Collect {
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
-        let evidence = match self.collect(question, deadline).await {
-            Ok(evidence) => evidence,
-            Err(Fault::Rejected(why) | Fault::Unreadable(_, why)) => Evidence::Rejected(why),
-            Err(Fault::Unavailable(error)) => failed(&error),
-            Err(Fault::Lost | Fault::Exhausted) => Evidence::Unavailable(Cause {
-                kind: CauseKind::Unreachable,
-                detail: "verification ended without a result; ask again".to_owned(),
-            }),
-        };
+        let searched = self.search(question, deadline, &mut Vec::new()).await;
+        let evidence = searched.unwrap_or_else(Fault::evidence);
         let now = self.clock.now();
         Known {
             evidence: Arc::new(evidence),
             fetched_at: now,
             fresh_until: now,
             source: Source::Registry,
+        }
+    }
+}
+
+impl Fault {
+    /// What is known where this ended the search.
+    fn evidence(self) -> Evidence {
+        match self {
+            Self::Rejected(why) | Self::Unreadable(_, why) => Evidence::Rejected(why),
+            Self::Unavailable(error) => failed(&error),
+            Self::Lost | Self::Exhausted => Evidence::Unavailable(Cause {
+                kind: CauseKind::Unreachable,
+                detail: "verification ended without a result; ask again".to_owned(),
+            }),
         }
     }
 }
@@ -308,51 +316,11 @@ pub(crate) fn failed(error: &RegistryError) -> Evidence {
     }
 }
 
-/// An artifact as it was fetched.
-#[derive(Clone)]
-struct Fetch {
-    digest: Digest,
-    manifest: Bytes,
-    media_type: String,
-    blob: Bytes,
-    /// Given back when the last copy is dropped.
-    _room: Arc<Option<OwnedSemaphorePermit>>,
-}
-
-impl Fetch {
-    fn as_artifact(&self) -> Artifact<'_> {
-        Artifact { manifest: &self.manifest, media_type: &self.media_type, blob: &self.blob }
-    }
-}
-
-fn manifest(fetched: &Fetched) -> Result<Manifest, Box<dyn Error + Send + Sync>> {
-    match referrers::parse(&fetched.bytes, &fetched.media_type)? {
-        Document::Manifest(manifest) => Ok(manifest),
-        Document::Index(_) => Err("it is an index, not an artifact".into()),
-    }
-}
-
-/// Whether an artifact or the registry is to blame for `error`.
-fn blame(artifact: Digest, error: RegistryError) -> Fault {
-    match error.reason() {
-        // As the fallback list can be after a deletion.
-        _ if error.is_not_found() => {
-            rejected(artifact, Reason::Malformed, "it is listed, and the registry does not have it")
-        }
-        Some(reason) => rejected(artifact, reason, &detail(&error)),
-        None => Fault::Unavailable(error),
-    }
-}
-
 fn crowd(attached: usize) -> String {
     format!(
         "{attached} reports are attached, and so many of them cannot be believed that not all were \
          looked at"
     )
-}
-
-fn rejected(report: Digest, reason: Reason, detail: &str) -> Fault {
-    Fault::Rejected(Rejection { reason, report: Some(report), detail: detail.to_owned() })
 }
 
 impl From<RegistryError> for Fault {

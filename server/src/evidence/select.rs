@@ -33,13 +33,13 @@ impl Selection {
     }
 
     /// A report passed verification.
-    pub(super) fn verified(&mut self, report: Report) {
-        self.verified.push(Arc::new(report));
+    pub(super) fn verified(&mut self, report: impl Into<Arc<Report>>) {
+        self.verified.push(report.into());
     }
 
     /// A VEX document passed verification.
-    pub(super) fn vex(&mut self, statements: Statements) {
-        self.vex.push(Arc::new(statements));
+    pub(super) fn vex(&mut self, statements: impl Into<Arc<Statements>>) {
+        self.vex.push(statements.into());
     }
 
     /// A VEX document is signed by someone trusted, at `created` as they say, and cannot be read: it may

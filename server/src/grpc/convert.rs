@@ -1,6 +1,7 @@
 //! Messages of the contract in, core's values out, and back.
 
 mod explanation;
+mod inspection;
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use tonic::Status;
 
 pub use self::explanation::MAX_EXPLAINED;
 pub(crate) use self::explanation::{Detail, explain};
+pub use self::inspection::MAX_ATTACHED;
+pub(crate) use self::inspection::inspection;
 use super::status;
 use crate::check::{Answer, Decided, MAX_CONTAINERS, Question};
 

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::check::CheckError;
+use crate::inspect::InspectError;
 
 /// Who gives the reasons of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "portcullis.dev";
@@ -44,6 +45,13 @@ pub(crate) fn from_check(error: &CheckError) -> Status {
     match error {
         CheckError::Overloaded { retry_after, .. } => overloaded(&error.to_string(), *retry_after),
         CheckError::DeadlineExceeded => deadline_exceeded(),
+    }
+}
+
+/// There is no inspection.
+pub(crate) fn from_inspect(error: &InspectError) -> Status {
+    match error {
+        InspectError::Busy { retry_after } => overloaded(&error.to_string(), *retry_after),
     }
 }
 

@@ -38,7 +38,7 @@ async fn a_report_one_byte_past_its_bound_is_rejected_before_it_is_fetched() {
         let decision = world.decide(&image.name).await;
         assert_evidence(&decision, Rejected, detail);
         assert_eq!(decision.action(), Action::Deny);
-        assert_eq!(world.requests("/blobs/"), usize::from(size == MAX_REPORT));
+        assert_eq!(world.requests("/blobs/") > 0, size == MAX_REPORT);
     }
 }
 
@@ -78,8 +78,9 @@ async fn signatures_are_checked_up_to_their_bound() {
         let decision = world.decide(&image.name).await;
         assert_evidence(&decision, Rejected, detail);
         assert_eq!(decision.action(), Action::Deny);
-        // The content of the report once, and of each signature that is checked.
-        assert_eq!(world.requests("/blobs/"), 1 + MAX_SIGNATURES);
+        // The content of the report once, of each signature that is checked, and of the one that would
+        // be the next.
+        assert_eq!(world.requests("/blobs/"), 1 + bad.min(MAX_SIGNATURES + 1));
     }
 }
 

@@ -15,8 +15,8 @@ use crate::evidence::select::Selection;
 
 /// What a document says whose signature is good.
 pub(super) enum Found {
-    Report(Report),
-    Vex(Statements),
+    Report(Arc<Report>),
+    Vex(Arc<Statements>),
     /// A VEX document that cannot be used, made at that time as its signer says.
     UnreadableVex(Option<OffsetDateTime>),
     /// Nothing that counts: it is no report.
@@ -28,9 +28,9 @@ pub(super) fn read(verified: &Verified) -> Result<Found, Fault> {
     match findings::read(verified) {
         Ok(Content::Findings(findings)) => {
             let notices = verified.notices().to_vec();
-            Ok(Found::Report(Report { digest, signer, findings, notices }))
+            Ok(Found::Report(Arc::new(Report { digest, signer, findings, notices })))
         }
-        Ok(Content::Vex(vex)) => Ok(Found::Vex(Statements { digest, signer, vex })),
+        Ok(Content::Vex(vex)) => Ok(Found::Vex(Arc::new(Statements { digest, signer, vex }))),
         Err(error @ FindingsError::NotAReport(_)) => {
             tracing::info!(report = %digest, detail = %detail(&error), "signed document not used");
             Ok(Found::Nothing)

@@ -1,0 +1,93 @@
+//! `portcullis evidence`: shows the chain from an image to who vouches for what is said of it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_client::Client;
+use portcullis_proto::v1;
+use portcullis_server::app::App;
+use portcullis_server::clock::SystemClock;
+use portcullis_server::config::Config;
+
+use crate::args::{self, Output};
+use crate::render;
+
+/// Not all of the evidence is verified.
+const NOT_VERIFIED: u8 = 2;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The image as a pod would name it.
+    image: String,
+    /// The decision service, which looks with its own credentials and trust.
+    #[arg(
+        long,
+        env = "PORTCULLIS_SERVER",
+        default_value = "http://127.0.0.1:7443",
+        value_name = "URL"
+    )]
+    server: String,
+    /// Look from here instead, with the credentials and the trust of this configuration of a service.
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    config: Option<PathBuf>,
+    /// How long to wait for the answer, in milliseconds.
+    #[arg(long, default_value = "10000", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    timeout: u64,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { image, server, config, timeout, output } = args;
+    // Read here too, so that a mistyped name is named without a service.
+    args::image(&image)?;
+    let timeout = Duration::from_millis(timeout);
+    let request = v1::GetEvidenceRequest { image };
+    let answer = match config {
+        Some(path) => from_here(Config::from_file(&path)?, timeout, request).await?,
+        None => Client::connect(&server, timeout).await?.evidence(request).await?,
+    };
+    render::evidence::evidence(&answer, output)?;
+    let verified = |manifest: &v1::InspectedManifest| {
+        let status = manifest.evidence.as_ref().map(v1::Evidence::status);
+        status == Some(v1::EvidenceStatus::Verified)
+    };
+    Ok(if is_all_verified(&answer, verified) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_VERIFIED)
+    })
+}
+
+/// An index needs no report of its own if each of its platforms has one.
+fn is_all_verified(
+    answer: &v1::GetEvidenceResponse,
+    verified: impl Fn(&v1::InspectedManifest) -> bool,
+) -> bool {
+    match answer.manifests.split_first() {
+        None => false,
+        Some((own, [])) => verified(own),
+        Some((own, platforms)) => verified(own) || platforms.iter().all(verified),
+    }
+}
+
+/// Asks a service of its own, which listens on loopback for as long as this takes.
+async fn from_here(
+    config: Config,
+    timeout: Duration,
+    request: v1::GetEvidenceRequest,
+) -> anyhow::Result<v1::GetEvidenceResponse> {
+    let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen: loopback, admin: loopback, events: None, ..config };
+    let app = App::start(config, Arc::new(SystemClock)).await?;
+    let asked = async {
+        let client = Client::connect(&format!("http://{}", app.address()), timeout).await?;
+        client.evidence(request).await
+    };
+    let answer = asked.await;
+    app.stop().await;
+    Ok(answer?)
+}

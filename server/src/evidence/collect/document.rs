@@ -1,0 +1,160 @@
+//! One attached artifact in, what it says out: if one of the signatures on it is good.
+//!
+//! What can be fetched side by side is: its signatures are listed while its manifest comes, and the
+//! first of them comes while its layer does. That is three round trips to the registry, whatever is
+//! attached.
+
+use futures_util::StreamExt as _;
+use futures_util::future::join;
+use futures_util::stream;
+use portcullis_core::evidence::Reason;
+use portcullis_core::findings::MAX_REPORT;
+use portcullis_core::referrers::{self, Descriptor};
+use portcullis_core::signature::envelope::MAX_ENVELOPE;
+use portcullis_core::signature::{self, Examination, NotAsked, Request};
+use tokio::time::Instant;
+
+use super::budget::Budget;
+use super::fetch::{Fetch, blame, rejected};
+use super::read::{Found, read};
+use super::seen::{Failure, SeenSignature};
+use super::{Collect, Fault, Question};
+use crate::chain::detail;
+
+/// How many signatures of one artifact are fetched before it is known that they are needed.
+const AHEAD: usize = 2;
+
+/// What became of an attached artifact, and what was seen on the way.
+pub(super) struct Looked {
+    pub(super) found: Result<Found, Fault>,
+    pub(super) layer: Option<Descriptor>,
+    pub(super) signatures: Vec<SeenSignature>,
+}
+
+impl Collect {
+    /// Looks at one attached artifact. It is believed if one of its signatures is good.
+    pub(super) async fn document(
+        &self,
+        q: &Question,
+        candidate: &Descriptor,
+        budget: &Budget,
+        deadline: Instant,
+    ) -> Looked {
+        let (mut layer, mut seen) = (None, Vec::new());
+        let found = self.believed(q, candidate, budget, deadline, &mut layer, &mut seen).await;
+        Looked { found, layer, signatures: seen }
+    }
+
+    async fn believed(
+        &self,
+        q: &Question,
+        candidate: &Descriptor,
+        budget: &Budget,
+        deadline: Instant,
+        layer: &mut Option<Descriptor>,
+        seen: &mut Vec<SeenSignature>,
+    ) -> Result<Found, Fault> {
+        let name = candidate.digest;
+        let unsigned =
+            || rejected(name, Reason::Unsigned, "no signature is attached to the report");
+        let (signed, head) = join(
+            self.fetcher.registry.referrers(&q.image, name, deadline),
+            self.fetcher.head(q, name, MAX_REPORT, deadline),
+        )
+        .await;
+        if let Ok(head) = &head {
+            *layer = Some(head.layer.clone());
+        }
+        let signed = signed.map_err(|error| blame(name, error))?;
+        let signatures = referrers::signatures(&signed);
+        if signatures.is_empty() {
+            return Err(unsigned());
+        }
+        let head = head?;
+        let signatures: Vec<_> = signatures
+            .into_iter()
+            .map(|signature| self.signature(q, signature, budget, deadline))
+            .collect();
+        let mut signatures = stream::iter(signatures).buffered(AHEAD);
+        let (report, mut next) =
+            join(self.fetcher.whole(q, head, budget, deadline), signatures.next()).await;
+        let report = report?;
+        let mut first = None;
+        while let Some((mut signature, fetched)) = next {
+            if !budget.check() {
+                return Err(Fault::Exhausted);
+            }
+            let checked = match fetched {
+                Ok(fetched) => self.verify(q, report.clone(), fetched, &mut signature).await,
+                Err(fault) => Err(fault),
+            };
+            signature.failure = checked.as_ref().err().map(Failure::of);
+            seen.push(signature);
+            match checked {
+                Err(Fault::Rejected(why)) => {
+                    first.get_or_insert(why);
+                }
+                verified_or_lost => return verified_or_lost,
+            }
+            next = signatures.next().await;
+        }
+        // There was at least one signature, hence a reason.
+        Err(first.map_or_else(unsigned, Fault::Rejected))
+    }
+
+    /// Fetches a signature.
+    async fn signature(
+        &self,
+        q: &Question,
+        descriptor: &Descriptor,
+        budget: &Budget,
+        deadline: Instant,
+    ) -> (SeenSignature, Result<Fetch, Fault>) {
+        let mut seen = SeenSignature::new(descriptor);
+        let fetched = match self.fetcher.head(q, descriptor.digest, MAX_ENVELOPE, deadline).await {
+            Ok(head) => {
+                seen.layer = Some(head.layer.clone());
+                self.fetcher.whole(q, head, budget, deadline).await
+            }
+            Err(fault) => Err(fault),
+        };
+        (seen, fetched)
+    }
+
+    /// Verification and parsing can take long for a large report, so they run where blocking is
+    /// allowed.
+    async fn verify(
+        &self,
+        q: &Question,
+        report: Fetch,
+        signature: Fetch,
+        seen: &mut SeenSignature,
+    ) -> Result<Found, Fault> {
+        let question = q.clone();
+        let now = self.clock.now();
+        let examine = move || {
+            let request = Request {
+                scope: question.image.name(),
+                subject: question.digest,
+                report: report.as_artifact(),
+                signature: signature.as_artifact(),
+            };
+            let Examination { checks, certificates, envelope, outcome } =
+                signature::examine(&request, &question.trust, &NotAsked, now);
+            let found = outcome
+                .map_err(|error| rejected(report.digest, error.reason(), &detail(&error)))
+                .and_then(|verified| read(&verified));
+            (checks, certificates, envelope, found)
+        };
+        match tokio::task::spawn_blocking(examine).await {
+            Ok((checks, certificates, envelope, found)) => {
+                (seen.checks, seen.certificates, seen.envelope) = (checks, certificates, envelope);
+                found
+            }
+            Err(error) => {
+                tracing::error!(%error, image = %q.image, "verification was lost");
+                Err(Fault::Lost)
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Protobuf in, protobuf out: what is known of an image, and why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::image::Reference;
+use portcullis_proto::v1;
+use portcullis_proto::v1::evidence_service_server::EvidenceService;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::deadline::Deadline;
+use super::{convert, status};
+use crate::inspect::Inspector;
+
+/// How long an inspection may take where its caller gives no deadline. It may look at many artifacts.
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// `portcullis.v1.EvidenceService` over an inspector.
+pub struct EvidenceAnswers {
+    inspector: Arc<Inspector>,
+}
+
+impl EvidenceAnswers {
+    /// Answers with `inspector`.
+    #[must_use]
+    pub const fn new(inspector: Arc<Inspector>) -> Self {
+        Self { inspector }
+    }
+}
+
+#[tonic::async_trait]
+impl EvidenceService for EvidenceAnswers {
+    async fn get_evidence(
+        &self,
+        request: Request<v1::GetEvidenceRequest>,
+    ) -> Result<Response<v1::GetEvidenceResponse>, Status> {
+        let deadline = request.extensions().get::<Deadline>();
+        let deadline = deadline.map_or_else(|| Instant::now() + BUDGET, |deadline| deadline.0);
+        let v1::GetEvidenceRequest { image } = request.into_inner();
+        let image: Reference =
+            image.parse().map_err(|error| status::invalid("image", &format!("{error}")))?;
+        let inspection =
+            tokio::time::timeout_at(deadline, self.inspector.inspect(&image, deadline))
+                .await
+                .map_err(|_elapsed| status::deadline_exceeded())?
+                .map_err(|error| status::from_inspect(&error))?;
+        Ok(Response::new(convert::inspection(&inspection)))
+    }
+}
