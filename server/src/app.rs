@@ -231,8 +231,18 @@ impl Observe for Counted {
             Outcome::Answered(_) => "failed",
             Outcome::Unanswered => "unanswered",
             Outcome::Withheld => "withheld",
+            Outcome::Shed => "shed",
         };
         self.metrics.registry_request(host, route.as_str(), outcome);
+    }
+
+    fn on_wait(&self, registry: &str, waited: Duration) {
+        let host = if self.listed.contains(registry) { registry } else { "unlisted" };
+        self.metrics.registry_waited(host, waited);
+    }
+
+    fn on_content(&self, hit: bool, kept_bytes: u64) {
+        self.metrics.registry_content(if hit { "hit" } else { "miss" }, kept_bytes);
     }
 }
 

@@ -251,12 +251,13 @@ impl File {
         trust.add_to(&mut rules_config, folder);
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let hosts = hosts(registries, folder)?;
+        let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
             listen,
             admin: admin.unwrap_or(defaults.admin),
             rules: rules_config,
-            registry: RegistryConfig { hosts, unlisted, ..defaults.registry },
+            registry: RegistryConfig { hosts, unlisted, content_bytes, ..defaults.registry },
             profile: defaults.profile,
             memory,
             resolve,

@@ -44,6 +44,11 @@ struct RegistryLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HostLabel {
+    host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     what: &'static str,
     outcome: &'static str,
@@ -60,6 +65,10 @@ pub struct Metrics {
     no_answers: Family<OutcomeLabels, Counter>,
     evidence: Family<EvidenceLabels, Counter>,
     registry_requests: Family<RegistryLabels, Counter>,
+    registry_waits: Family<HostLabel, Counter>,
+    registry_waited: Family<HostLabel, Counter<f64, AtomicU64>>,
+    registry_content: Family<OutcomeLabel, Counter>,
+    registry_content_kept: Gauge<i64, AtomicI64>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
     kept_entries: Gauge<i64, AtomicI64>,
@@ -88,6 +97,10 @@ impl Metrics {
             no_answers: Family::default(),
             evidence: Family::default(),
             registry_requests: Family::default(),
+            registry_waits: Family::default(),
+            registry_waited: Family::default(),
+            registry_content: Family::default(),
+            registry_content_kept: Gauge::default(),
             reloads: Family::default(),
             events_dropped: Counter::default(),
             kept_entries: Gauge::default(),
@@ -132,6 +145,28 @@ impl Metrics {
             "registry_requests",
             "Requests to registries by host, route and outcome",
             self.registry_requests.clone(),
+        );
+        r.register(
+            "registry_waits",
+            "Requests to registries that waited for their turn in the budget, by host",
+            self.registry_waits.clone(),
+        );
+        r.register_with_unit(
+            "registry_waited",
+            "Time that requests to registries waited for their turn, by host",
+            Unit::Seconds,
+            self.registry_waited.clone(),
+        );
+        r.register(
+            "registry_content",
+            "Manifests and small blobs wanted by digest, by whether they were kept from before",
+            self.registry_content.clone(),
+        );
+        r.register_with_unit(
+            "registry_content_kept",
+            "Memory that manifests and small blobs take",
+            Unit::Bytes,
+            self.registry_content_kept.clone(),
         );
         r.register(
             "reloads",
@@ -204,6 +239,17 @@ impl Metrics {
     pub(crate) fn registry_request(&self, host: &str, route: &'static str, outcome: &'static str) {
         let labels = RegistryLabels { host: host.to_owned(), route, outcome };
         self.registry_requests.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn registry_waited(&self, host: &str, waited: Duration) {
+        let label = HostLabel { host: host.to_owned() };
+        self.registry_waits.get_or_create(&label).inc();
+        self.registry_waited.get_or_create(&label).inc_by(waited.as_secs_f64());
+    }
+
+    pub(crate) fn registry_content(&self, outcome: &'static str, kept_bytes: u64) {
+        self.registry_content.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.registry_content_kept.set(i64::try_from(kept_bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn reload(&self, what: &'static str, outcome: &'static str) {

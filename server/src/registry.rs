@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Registry ── referrers, push ─ exchange ─ gate     429 and Retry-After, per origin
-//!                                  ├────── auth     challenges, token servers, tokens
+//!     └ content                    ├────── budget   how often and how many at once
+//!       what never changes         ├────── auth     challenges, token servers, tokens
 //!                                  ├────── host     which hosts, redirections ── address
 //!                                  └────── body     bounds, content types, 404
 //! ```
@@ -19,7 +20,9 @@ mod host;
 mod address;
 mod auth;
 mod gate;
+mod budget;
 mod body;
+mod content;
 mod referrers;
 mod push;
 
@@ -35,17 +38,22 @@ use reqwest::dns::Resolve;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+pub use self::budget::Budget;
 pub use self::config::{
     Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, Unlisted,
 };
+pub use self::content::MAX_KEPT;
 pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};
 pub use self::push::{Listing, Pushed, Target};
 
 use self::auth::Tokens;
+use self::budget::Budgets;
+use self::content::{Content, Contents, Kind};
 use self::exchange::{Exchange, Request};
 use self::gate::Gate;
 use self::host::{Host, Hosts};
+use self::referrers::WithoutApi;
 
 /// The four kinds of manifest, for `Accept`. Without parameters: ECR refuses a `;`.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
@@ -75,6 +83,8 @@ pub struct Fetched {
 #[derive(Clone)]
 pub struct Registry {
     exchange: Arc<Exchange>,
+    contents: Contents,
+    without_api: WithoutApi,
 }
 
 impl Registry {
@@ -90,17 +100,20 @@ impl Registry {
         config: RegistryConfig,
         resolver: &Arc<dyn Resolve>,
     ) -> Result<Self, RegistryConfigError> {
+        let contents = Contents::new(config.content_bytes, Arc::clone(&config.observer));
         let exchange = Exchange {
             hosts: Hosts::new(&config, resolver)?,
             gate: Gate::new(),
+            budgets: Budgets::new(),
             tokens: Tokens::new(),
             patience: config.patience,
             observer: config.observer,
         };
-        Ok(Self { exchange: Arc::new(exchange) })
+        Ok(Self { exchange: Arc::new(exchange), contents, without_api: WithoutApi::new() })
     }
 
-    /// The manifest or index that `image` names: by its digest if it has one, else by its tag.
+    /// The manifest or index that `image` names: by its digest if it has one, else by its tag. The
+    /// registry is always asked, so the answer shows that it lets us read the image.
     ///
     /// # Errors
     /// When it cannot be had, or is not what the digest says.
@@ -111,15 +124,18 @@ impl Registry {
     ) -> Result<Fetched, RegistryError> {
         let work = async {
             let host = self.exchange.hosts.find(image.registry())?;
-            match (image.digest(), image.tag()) {
-                (Some(digest), _) => self.by_digest(&host, image, digest).await,
-                (None, tag) => self.by_tag(&host, image, tag.unwrap_or("latest")).await,
-            }
+            let fetched = match (image.digest(), image.tag()) {
+                (Some(digest), _) => self.by_digest(&host, image, digest, deadline).await?,
+                (None, tag) => self.by_tag(&host, image, tag.unwrap_or("latest"), deadline).await?,
+            };
+            self.contents.keep(key(image, Kind::Manifest, fetched.digest), &fetched).await;
+            Ok(fetched)
         };
         within(deadline, work).await
     }
 
-    /// The manifest or index with `digest` in the repository of `image`.
+    /// The manifest or index with `digest` in the repository of `image`, maybe from before: ask
+    /// [`Self::resolve`] or [`Self::referrers`] first to know that the registry lets us read it.
     ///
     /// # Errors
     /// When it cannot be had, or has another digest, or is declared to be something else.
@@ -129,15 +145,19 @@ impl Registry {
         digest: Digest,
         deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
-        let work = async {
+        let fetch = async {
             let host = self.exchange.hosts.find(image.registry())?;
-            self.by_digest(&host, image, digest).await
+            let Fetched { bytes, media_type, .. } =
+                self.by_digest(&host, image, digest, deadline).await?;
+            Ok(Content { bytes, media_type })
         };
-        within(deadline, work).await
+        let work = self.contents.get(key(image, Kind::Manifest, digest), fetch);
+        let Content { bytes, media_type } = within(deadline, work).await?;
+        Ok(Fetched { bytes, media_type, digest })
     }
 
     /// The blob that `descriptor` describes, of at most `limit` bytes, from the repository of
-    /// `image`. The descriptor's own `urls` are never asked.
+    /// `image`, maybe from before, as [`Self::manifest`]. The descriptor's own `urls` are never asked.
     ///
     /// # Errors
     /// When it cannot be had, or is not as long as the descriptor says, or has another digest.
@@ -149,7 +169,23 @@ impl Registry {
         limit: usize,
         deadline: Instant,
     ) -> Result<Bytes, RegistryError> {
-        within(deadline, self.fetch_blob(image, descriptor, limit)).await
+        let size = usize::try_from(descriptor.size).ok().filter(|size| *size <= limit);
+        let Some(size) = size else {
+            return Err(RegistryError::TooLarge { what: "blob", limit });
+        };
+        let fetch = self.fetch_blob(image, descriptor, limit, deadline);
+        if size > MAX_KEPT {
+            return within(deadline, fetch).await;
+        }
+        let fetch = async { Ok(Content { bytes: fetch.await?, media_type: String::new() }) };
+        let work = self.contents.get(key(image, Kind::Blob, descriptor.digest), fetch);
+        let bytes = within(deadline, work).await?.bytes;
+        // It has the digest. That it was fetched by another descriptor makes this one no truer.
+        if bytes.len() != size {
+            let fault = Fault::Size { declared: descriptor.size };
+            return Err(RegistryError::malformed(image.registry(), fault));
+        }
+        Ok(bytes)
     }
 
     /// The descriptors of all that is attached to `digest`, of any type, in the registry's order. An
@@ -163,7 +199,11 @@ impl Registry {
         digest: Digest,
         deadline: Instant,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        within(deadline, referrers::list(self, image, digest)).await
+        let work = async {
+            let host = self.exchange.hosts.find(image.registry())?;
+            referrers::list(self, &host, image, digest, deadline).await
+        };
+        within(deadline, work).await
     }
 
     /// The manifest with this digest. What has the digest and is not declared to be a manifest was
@@ -173,9 +213,10 @@ impl Registry {
         host: &Host,
         image: &Reference,
         asked: Digest,
+        deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
         let wrong = |fault| RegistryError::protocol(&host.name, fault);
-        let response = self.answer(host, image, &asked.to_string()).await?;
+        let response = self.answer(host, image, &asked.to_string(), deadline).await?;
         let is_page = body::is_page(response.headers());
         let is_declared = body::is_declared(response.headers());
         let media_type = body::content_type(response.headers(), &MANIFEST_TYPES);
@@ -204,8 +245,9 @@ impl Registry {
         host: &Host,
         image: &Reference,
         tag: &str,
+        deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
-        let response = self.answer(host, image, tag).await?;
+        let response = self.answer(host, image, tag, deadline).await?;
         let is_page = body::is_page(response.headers());
         let refuse = if is_page { RegistryError::protocol } else { RegistryError::malformed };
         let media_type = body::content_type(response.headers(), &MANIFEST_TYPES)
@@ -221,9 +263,10 @@ impl Registry {
         host: &Host,
         image: &Reference,
         name: &str,
+        deadline: Instant,
     ) -> Result<Response, RegistryError> {
         let url = url(host, image, &format!("manifests/{name}"))?;
-        let request = Request::get(Route::Manifest, url, MANIFESTS);
+        let request = Request::get(Route::Manifest, url, MANIFESTS, deadline);
         let response = self.exchange.ask(host, image.repository(), &request).await?;
         match response.status().as_u16() {
             200 => Ok(response),
@@ -240,14 +283,12 @@ impl Registry {
         image: &Reference,
         descriptor: &Descriptor,
         limit: usize,
+        deadline: Instant,
     ) -> Result<Bytes, RegistryError> {
         let declared = descriptor.size;
-        let Some(size) = usize::try_from(declared).ok().filter(|size| *size <= limit) else {
-            return Err(RegistryError::TooLarge { what: "blob", limit });
-        };
         let host = self.exchange.hosts.find(image.registry())?;
         let url = url(&host, image, &format!("blobs/{}", descriptor.digest))?;
-        let request = Request::get(Route::Blob, url, "*/*");
+        let request = Request::get(Route::Blob, url, "*/*", deadline);
         let response = self.exchange.ask(&host, image.repository(), &request).await?;
         match response.status().as_u16() {
             200 => {}
@@ -281,11 +322,16 @@ impl Registry {
             let received = Digest::of(&bytes);
             return Err(wrong(Fault::Digest { asked: descriptor.digest, received }));
         }
-        if bytes.len() != size {
+        if u64::try_from(bytes.len()) != Ok(declared) {
             return Err(RegistryError::malformed(&host.name, Fault::Size { declared }));
         }
         Ok(bytes.freeze())
     }
+}
+
+fn key(image: &Reference, kind: Kind, digest: Digest) -> content::Key {
+    let (registry, repository) = (image.registry().to_owned(), image.repository().to_owned());
+    content::Key { registry, repository, kind, digest }
 }
 
 /// `/v2/<repository>/<rest>` at the registry. What a [`Reference`] lets through needs no escaping.

@@ -10,6 +10,8 @@ use crate::resolve::ResolveConfig;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CacheFile {
     max_bytes: Option<u64>,
+    /// What the registry client keeps; the registries take it from here.
+    pub(super) content_bytes: Option<u64>,
     ttl: Option<Span>,
     negative_ttl: Option<Span>,
     stale_ttl: Option<Span>,
@@ -19,7 +21,15 @@ pub(super) struct CacheFile {
 
 impl CacheFile {
     pub(super) fn into_configs(self, defaults: &Config) -> (MemoryConfig, ResolveConfig) {
-        let Self { max_bytes, ttl, negative_ttl, stale_ttl, tag_ttl, search_timeout } = self;
+        let Self {
+            max_bytes,
+            content_bytes: _,
+            ttl,
+            negative_ttl,
+            stale_ttl,
+            tag_ttl,
+            search_timeout,
+        } = self;
         let or = |span: Option<Span>, default| span.map_or(default, |span: Span| span.0);
         let memory = &defaults.memory;
         let ttl = or(ttl, memory.ttl);

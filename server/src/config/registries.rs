@@ -1,13 +1,14 @@
 //! The registries of a configuration file in, which may be asked and how out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use portcullis_core::image::Reference;
 use serde::Deserialize;
 
 use super::{ConfigError, read};
-use crate::registry::{Credentials, HostConfig, Scheme, Secret, Unlisted};
+use crate::registry::{Budget, Credentials, HostConfig, Scheme, Secret, Unlisted};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -21,6 +22,9 @@ pub(super) struct RegistryFile {
     #[serde(default)]
     trusted_realm_hosts: Vec<String>,
     ca_file: Option<PathBuf>,
+    requests_per_second: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
+    max_concurrent_requests: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -73,8 +77,24 @@ fn canonical(host: &str) -> Result<String, ConfigError> {
 
 impl RegistryFile {
     fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
-        let Self { host, scheme, endpoint, username, password_file, trusted_realm_hosts, ca_file } =
-            self;
+        let Self {
+            host,
+            scheme,
+            endpoint,
+            username,
+            password_file,
+            trusted_realm_hosts,
+            ca_file,
+            requests_per_second,
+            burst,
+            max_concurrent_requests,
+        } = self;
+        let unsaid = Budget::default();
+        let budget = Budget {
+            requests_per_second: requests_per_second.unwrap_or(unsaid.requests_per_second),
+            burst: burst.unwrap_or(unsaid.burst),
+            concurrent: max_concurrent_requests.unwrap_or(unsaid.concurrent),
+        };
         let read = |path: PathBuf| read(&folder.join(path));
         let credentials = match (username, password_file) {
             (None, None) => Credentials::Anonymous,
@@ -95,6 +115,7 @@ impl RegistryFile {
             credentials,
             trusted_realm_hosts,
             ca: ca_file.map(read).transpose()?.into_iter().collect(),
+            budget,
         })
     }
 }

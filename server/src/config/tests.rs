@@ -34,9 +34,10 @@ fn all_fields_are_read() {
         "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\nrules: [rules]\n\
          trust: {policy: t.json, store: s, cosign: [{name: n, scopes: ['*'], key: k.pub}]}\n\
          registries:\n- {host: index.docker.io, username: me, passwordFile: password}\n\
-         - {host: 'localhost:5000', scheme: http}\n\
+         - {host: 'localhost:5000', scheme: http, requestsPerSecond: 11, burst: 12,\
+         \x20maxConcurrentRequests: 13}\n\
          unlistedRegistries: refused\n\
-         cache: {maxBytes: 1, ttl: 2m, negativeTtl: 3s, tagTtl: 4ms, searchTimeout: 5s}\n\
+         cache: {maxBytes: 1, contentBytes: 2, ttl: 2m, negativeTtl: 3s, tagTtl: 4ms, searchTimeout: 5s}\n\
          budget: 6s\nmaxInFlight: 7\nevents: e.jsonl\nlog: {format: json, filter: debug}\n\
          traces: {otlpEndpoint: 'http://localhost:4317', sampleRatio: 0.5}\n",
     )
@@ -46,7 +47,11 @@ fn all_fields_are_read() {
         config.registry.hosts.get("docker.io").unwrap().credentials,
         Credentials::Basic { .. }
     ));
-    assert_eq!(config.registry.hosts.get("localhost:5000").unwrap().scheme, Scheme::Http);
+    let local = config.registry.hosts.get("localhost:5000").unwrap();
+    assert_eq!(local.scheme, Scheme::Http);
+    let crate::registry::Budget { requests_per_second, burst, concurrent } = local.budget;
+    assert_eq!([requests_per_second, burst, concurrent].map(|n| n.get()), [11, 12, 13]);
+    assert_eq!(config.registry.content_bytes, 2);
     assert_eq!(config.registry.unlisted, Unlisted::Refused);
     assert_eq!(config.memory.ttl, Duration::from_secs(120));
     assert_eq!(config.resolve.tag_ttl, Duration::from_millis(4));
@@ -61,6 +66,7 @@ fn all_fields_are_read() {
 fn faults_name_the_thing_the_place_and_the_cure() {
     refused("listen: 0.0.0.0:7443", &["0.0.0.0:7443", "127.0.0.1"]);
     refused("rules: []\nbudgets: 1s", &["budgets", "line 2"]);
+    refused("registries: [{host: a.io, burst: 0}]", &["line 1"]);
     refused("budget: 1 parsec", &["1 parsec", "expected", "line 1"]);
     refused("budget: 0s", &["0s"]);
     refused("budget: 99999999999d", &["99999999999d"]);

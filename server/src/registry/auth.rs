@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Method};
@@ -15,6 +15,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use portcullis_core::json;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::body;
 use super::config::{Credentials, Secret};
@@ -89,7 +90,12 @@ pub(super) struct Key {
 struct Life;
 
 impl Expiry<Key, Authorization> for Life {
-    fn expire_after_create(&self, _: &Key, made: &Authorization, _: Instant) -> Option<Duration> {
+    fn expire_after_create(
+        &self,
+        _: &Key,
+        made: &Authorization,
+        _: std::time::Instant,
+    ) -> Option<Duration> {
         Some(match made {
             Authorization::Basic => Duration::from_secs_f64(LONGEST_LIFE),
             Authorization::Bearer(token) => token.life,
@@ -126,12 +132,14 @@ impl Tokens {
         host: &Host,
         key: &Key,
         challenge: &Challenge,
+        deadline: Instant,
     ) -> Result<Authorization, RegistryError> {
         let answer = async {
             match challenge {
                 Challenge::Basic => Ok(Authorization::Basic),
                 Challenge::Bearer { realm, service } => {
-                    let token = fetch(exchange, host, key, realm, service.as_deref()).await?;
+                    let token =
+                        fetch(exchange, host, key, realm, service.as_deref(), deadline).await?;
                     Ok(Authorization::Bearer(Arc::new(token)))
                 }
             }
@@ -207,6 +215,7 @@ async fn fetch(
     key: &Key,
     realm: &str,
     service: Option<&str>,
+    deadline: Instant,
 ) -> Result<Token, RegistryError> {
     let refuse = |fault| RegistryError::protocol(&host.name, fault);
     let mut url = host.realm(realm).map_err(refuse)?;
@@ -215,7 +224,7 @@ async fn fetch(
         url.query_pairs_mut().append_pair("service", service);
     }
     url.query_pairs_mut().append_pair("scope", &scope);
-    let request = Request::get(Route::Token, url, "application/json");
+    let request = Request::get(Route::Token, url, "application/json", deadline);
     let authorization = match host.credentials {
         Credentials::Anonymous => None,
         Credentials::Basic { .. } => Some(Authorization::Basic),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::observe::{Observe, Unobserved};
 
 /// A password. It has no `Debug` and no `Display`, so that it cannot get into a log or an error.
@@ -70,6 +71,8 @@ pub struct HostConfig {
     pub trusted_realm_hosts: Vec<String>,
     /// Certificate authorities in PEM. If there are any, only they are trusted for this host.
     pub ca: Vec<Vec<u8>>,
+    /// How much it is asked at the most.
+    pub budget: Budget,
 }
 
 impl Default for HostConfig {
@@ -80,6 +83,7 @@ impl Default for HostConfig {
             credentials: Credentials::Anonymous,
             trusted_realm_hosts: Vec::new(),
             ca: Vec::new(),
+            budget: Budget::default(),
         }
     }
 }
@@ -108,6 +112,9 @@ impl Default for Patience {
     }
 }
 
+/// How many bytes of content are kept, unless it is said.
+const DEFAULT_CONTENT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// All about the registries that one [`super::Registry`] asks. It is one tenant's: another tenant's
 /// credentials need another `Registry`, and so never share a token.
 #[derive(Clone)]
@@ -119,6 +126,8 @@ pub struct RegistryConfig {
     pub unlisted: Unlisted,
     /// How long is waited.
     pub patience: Patience,
+    /// How many bytes of content that never changes are kept at the most.
+    pub content_bytes: u64,
     /// The `User-Agent` of every request.
     pub user_agent: String,
     /// Is told of every request.
@@ -131,6 +140,7 @@ impl Default for RegistryConfig {
             hosts: BTreeMap::new(),
             unlisted: Unlisted::Public,
             patience: Patience::default(),
+            content_bytes: DEFAULT_CONTENT_BYTES,
             user_agent: concat!("portcullis/", env!("CARGO_PKG_VERSION")).to_owned(),
             observer: Arc::new(Unobserved),
         }

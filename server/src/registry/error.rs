@@ -58,6 +58,16 @@ pub enum RegistryError {
         /// How long it is not asked.
         retry_after: Duration,
     },
+    /// The host was asked as much as its budget allows, until after the caller's deadline. Nothing
+    /// was sent.
+    #[error(
+        "`{host}` is asked as much as its budget allows; raise `requestsPerSecond`, `burst` or \
+         `maxConcurrentRequests` if it can bear more"
+    )]
+    OverBudget {
+        /// Which host was not asked.
+        host: String,
+    },
     /// The registry says, in its protocol's words, that it is not there.
     #[error("`{host}` has no {what}")]
     NotFound {
@@ -114,7 +124,7 @@ impl RegistryError {
             | Self::Unreachable { .. }
             | Self::Failed { .. } => CauseKind::Unreachable,
             Self::Denied { .. } => CauseKind::Denied,
-            Self::Throttled { .. } => CauseKind::Throttled,
+            Self::Throttled { .. } | Self::OverBudget { .. } => CauseKind::Throttled,
             Self::NotFound { .. } => CauseKind::NotFound,
             Self::Protocol { .. }
             | Self::Malformed { .. }
@@ -145,6 +155,7 @@ impl RegistryError {
             | Self::Failed { .. }
             | Self::Denied { .. }
             | Self::Throttled { .. }
+            | Self::OverBudget { .. }
             | Self::NotFound { .. }
             | Self::Protocol { .. }
             | Self::Deadline => None,

@@ -10,11 +10,13 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
 use reqwest::{Client, Response};
+use tokio::time::Instant;
 use tracing::{Instrument as _, debug};
 use url::Url;
 
 use super::address::NoPublicAddress;
 use super::auth::{self, Authorization, Challenge, Key, Tokens};
+use super::budget::{Budget, Budgets, Turn};
 use super::config::{Credentials, Patience};
 use super::error::{Fault, RegistryError};
 use super::gate::{Gate, jitter};
@@ -31,6 +33,7 @@ pub(super) const MAX_TRIES: usize = 2;
 pub(super) struct Exchange {
     pub(super) hosts: Hosts,
     pub(super) gate: Gate,
+    pub(super) budgets: Budgets,
     pub(super) tokens: Tokens,
     pub(super) patience: Patience,
     pub(super) observer: Arc<dyn Observe>,
@@ -41,18 +44,30 @@ pub(super) struct Request {
     pub(super) route: Route,
     pub(super) method: Method,
     pub(super) url: Url,
+    /// Until when its turn may be waited for.
+    pub(super) deadline: Instant,
     accept: &'static str,
     body: Option<(Bytes, String)>,
 }
 
 impl Request {
-    pub(super) const fn get(route: Route, url: Url, accept: &'static str) -> Self {
-        Self { route, method: Method::GET, url, accept, body: None }
+    pub(super) const fn get(
+        route: Route,
+        url: Url,
+        accept: &'static str,
+        deadline: Instant,
+    ) -> Self {
+        Self { route, method: Method::GET, url, deadline, accept, body: None }
     }
 
     /// A part of a push, with `body` and its media type.
-    pub(super) const fn push(method: Method, url: Url, body: Option<(Bytes, String)>) -> Self {
-        Self { route: Route::Push, method, url, accept: "*/*", body }
+    pub(super) const fn push(
+        method: Method,
+        url: Url,
+        body: Option<(Bytes, String)>,
+        deadline: Instant,
+    ) -> Self {
+        Self { route: Route::Push, method, url, deadline, accept: "*/*", body }
     }
 }
 
@@ -99,7 +114,11 @@ impl Exchange {
                     return Err(denied());
                 }
                 Some(challenge) => {
-                    authorization = Some(self.tokens.answer(self, host, &key, &challenge).await?);
+                    // The token's request has a turn of its own: whoever kept this one would wait
+                    // for himself where all turns are taken.
+                    drop(response);
+                    let answer = self.tokens.answer(self, host, &key, &challenge, request.deadline);
+                    authorization = Some(answer.await?);
                     fresh = true;
                 }
                 // An old token may be refused without a challenge: ask without, to get one.
@@ -151,12 +170,10 @@ impl Exchange {
         authorization: Option<&Authorization>,
     ) -> Result<Response, RegistryError> {
         let origin = url.origin().ascii_serialization();
+        let (lane, budget) = lane(host, request, url, &origin);
         let mut tries = 1;
         loop {
-            if let Some(retry_after) = self.gate.closed_for(&origin).await {
-                self.observer.on_request(&host.name, request.route, Outcome::Withheld);
-                return Err(RegistryError::Throttled { host: origin, retry_after });
-            }
+            let turn = self.turn(host, request, &lane, &budget, &origin).await?;
             let span = tracing::debug_span!(
                 target: SPANS,
                 "registry",
@@ -182,18 +199,22 @@ impl Exchange {
                     return Err(unreachable(host, error));
                 }
                 Err(error) => unreachable(host, error),
-                Ok(response) => match response.status() {
+                Ok(mut response) => match response.status() {
                     status if is_throttled(&response) => {
                         debug!(registry = host.name, %status, "throttled");
-                        let retry_after = self.gate.close(origin.clone(), response.headers()).await;
+                        let retry_after = self.gate.close(lane, response.headers()).await;
                         return Err(RegistryError::Throttled { host: origin, retry_after });
                     }
                     status if status.is_server_error() => {
                         RegistryError::Failed { host: host.name.clone(), status: status.into() }
                     }
-                    _ => return Ok(response),
+                    _ => {
+                        response.extensions_mut().insert(turn);
+                        return Ok(response);
+                    }
                 },
             };
+            drop(turn);
             if tries == MAX_TRIES || matches!(error, RegistryError::NotPublic(_)) {
                 return Err(error);
             }
@@ -202,6 +223,57 @@ impl Exchange {
             tokio::time::sleep(backoff + jitter(backoff)).await;
         }
     }
+}
+
+impl Exchange {
+    /// Waits until the host may be asked. One that wants to be left alone is not, also if it says so
+    /// while its turn is waited for.
+    async fn turn(
+        &self,
+        host: &Host,
+        request: &Request,
+        lane: &str,
+        budget: &Budget,
+        origin: &str,
+    ) -> Result<Turn, RegistryError> {
+        self.open(host, request, lane, origin).await?;
+        if request.deadline <= Instant::now() {
+            return Err(RegistryError::Deadline);
+        }
+        let Ok(turn) = self.budgets.turn(lane, budget, request.deadline).await else {
+            self.observer.on_request(&host.name, request.route, Outcome::Shed);
+            return Err(RegistryError::OverBudget { host: origin.to_owned() });
+        };
+        if !turn.waited.is_zero() {
+            self.observer.on_wait(&host.name, turn.waited);
+            self.open(host, request, lane, origin).await?;
+        }
+        Ok(turn)
+    }
+
+    async fn open(
+        &self,
+        host: &Host,
+        request: &Request,
+        lane: &str,
+        origin: &str,
+    ) -> Result<(), RegistryError> {
+        let Some(retry_after) = self.gate.closed_for(lane).await else {
+            return Ok(());
+        };
+        self.observer.on_request(&host.name, request.route, Outcome::Withheld);
+        Err(RegistryError::Throttled { host: origin.to_owned(), retry_after })
+    }
+}
+
+/// Who shares a budget and a `Retry-After`, and that budget. A registry counts whom it knows: those
+/// with one credential, which is one registry's name with us (CASES T111). Where it redirects to,
+/// nobody is known, and all share.
+fn lane(host: &Host, request: &Request, url: &Url, origin: &str) -> (String, Budget) {
+    if host.is_origin_of(url) || request.route == Route::Token {
+        return (format!("{} {origin}", host.name), host.budget);
+    }
+    (format!(" {origin}"), Budget::default())
 }
 
 fn is_throttled(response: &Response) -> bool {

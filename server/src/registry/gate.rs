@@ -24,7 +24,7 @@ const HTTP_DATE: &[FormatItem<'_>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
 
-/// The hosts that are not asked for now, by origin.
+/// The hosts that are not asked for now, by whose credential would be sent where.
 pub(super) struct Gate {
     closed: Cache<String, Instant>,
 }
@@ -35,18 +35,18 @@ impl Gate {
         Self { closed: Cache::builder().max_capacity(MAX_HOSTS).time_to_live(LONGEST * 2).build() }
     }
 
-    /// How much longer `origin` is to be left alone, if it is.
-    pub(super) async fn closed_for(&self, origin: &str) -> Option<Duration> {
-        let until = self.closed.get(origin).await?;
+    /// How much longer `lane` is to be left alone, if it is.
+    pub(super) async fn closed_for(&self, lane: &str) -> Option<Duration> {
+        let until = self.closed.get(lane).await?;
         until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
-    /// Leaves `origin` alone for as long as `headers` ask, and says how long that is.
-    pub(super) async fn close(&self, origin: String, headers: &HeaderMap) -> Duration {
+    /// Leaves `lane` alone for as long as `headers` ask, and says how long that is.
+    pub(super) async fn close(&self, lane: String, headers: &HeaderMap) -> Duration {
         let asked = retry_after(headers).unwrap_or(UNSAID).clamp(SHORTEST, LONGEST);
         // So that not all replicas come back at once. Never earlier than was asked for.
         let wait = asked + jitter(asked / 10);
-        self.closed.insert(origin, Instant::now() + wait).await;
+        self.closed.insert(lane, Instant::now() + wait).await;
         wait
     }
 }

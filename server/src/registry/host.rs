@@ -10,6 +10,7 @@ use reqwest::{Certificate, Client, ClientBuilder};
 use url::{Host as UrlHost, Url};
 
 use super::address::{self, PublicOnly};
+use super::budget::Budget;
 use super::config::{Credentials, HostConfig, RegistryConfig, Scheme, Unlisted};
 use super::error::{Fault, RegistryConfigError, RegistryError, quote};
 
@@ -28,6 +29,7 @@ pub(super) struct Host {
     /// The client that connects to it: whether it may have any address is settled in there.
     pub(super) client: Client,
     pub(super) credentials: Credentials,
+    pub(super) budget: Budget,
     standing: Standing,
     trusted_realms: Vec<String>,
 }
@@ -97,6 +99,7 @@ impl Hosts {
             base,
             client: self.public.clone(),
             credentials: Credentials::Anonymous,
+            budget: Budget::default(),
             standing: Standing::Unlisted,
             trusted_realms: Vec::new(),
         }))
@@ -211,6 +214,7 @@ fn listed_host(
         base,
         client,
         credentials: settings.credentials.clone(),
+        budget: settings.budget,
         standing: Standing::Listed,
         trusted_realms,
     })

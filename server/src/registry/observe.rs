@@ -1,5 +1,7 @@
 //! Requests to registries in, whatever counts them out.
 
+use std::time::Duration;
+
 /// What a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -38,6 +40,8 @@ pub enum Outcome {
     Unanswered,
     /// It was not sent, because the host wants to be left alone.
     Withheld,
+    /// It was not sent, because the host's budget is spent until after the deadline.
+    Shed,
 }
 
 /// Is told of every request.
@@ -45,6 +49,13 @@ pub trait Observe: Send + Sync {
     /// A request for `registry`, as image references name it, has ended. Unlisted registries are
     /// named too: whoever makes a label of the name must bound how many there are.
     fn on_request(&self, registry: &str, route: Route, outcome: Outcome);
+
+    /// A request for `registry` has waited for its turn in the budget.
+    fn on_wait(&self, registry: &str, waited: Duration);
+
+    /// Content that never changes was wanted, and was there or not; all that is kept now takes
+    /// `kept_bytes`.
+    fn on_content(&self, hit: bool, kept_bytes: u64);
 }
 
 /// Counts nothing.
@@ -53,4 +64,8 @@ pub struct Unobserved;
 
 impl Observe for Unobserved {
     fn on_request(&self, _: &str, _: Route, _: Outcome) {}
+
+    fn on_wait(&self, _: &str, _: Duration) {}
+
+    fn on_content(&self, _: bool, _: u64) {}
 }

@@ -58,7 +58,8 @@ impl Registry {
     ) -> Result<Digest, RegistryError> {
         let work = async {
             let host = self.exchange.hosts.find(image.registry())?;
-            let start = Request::push(Method::POST, url(&host, image, "blobs/uploads/")?, None);
+            let start =
+                Request::push(Method::POST, url(&host, image, "blobs/uploads/")?, None, deadline);
             let response = self.exchange.ask(&host, image.repository(), &start).await?;
             let from = response.url().clone();
             let headers = accepted(&host, &response, 202)?;
@@ -66,7 +67,7 @@ impl Registry {
             let digest = Digest::of(&bytes);
             location.query_pairs_mut().append_pair("digest", &digest.to_string());
             let body = Some((bytes, "application/octet-stream".to_owned()));
-            let finish = Request::push(Method::PUT, location, body);
+            let finish = Request::push(Method::PUT, location, body, deadline);
             let response = self.exchange.ask(&host, image.repository(), &finish).await?;
             accepted(&host, &response, 201)?;
             Ok(digest)
@@ -88,7 +89,7 @@ impl Registry {
     ) -> Result<Pushed, RegistryError> {
         let work = async {
             let host = self.exchange.hosts.find(image.registry())?;
-            put_manifest(self, &host, image, bytes, media_type, target).await
+            put_manifest(self, &host, image, (bytes, media_type), target, deadline).await
         };
         within(deadline, work).await
     }
@@ -107,7 +108,7 @@ impl Registry {
         manifest: Bytes,
         deadline: Instant,
     ) -> Result<(Digest, Listing), RegistryError> {
-        within(deadline, attach(self, image, manifest)).await
+        within(deadline, attach(self, image, manifest, deadline)).await
     }
 }
 
@@ -115,6 +116,7 @@ async fn attach(
     registry: &Registry,
     image: &Reference,
     bytes: Bytes,
+    deadline: Instant,
 ) -> Result<(Digest, Listing), RegistryError> {
     let host = registry.exchange.hosts.find(image.registry())?;
     let refuse = |why| RegistryError::protocol(&host.name, Fault::Attach(why));
@@ -127,14 +129,17 @@ async fn attach(
         return Err(refuse("it has no subject"));
     };
     let size = bytes.len();
-    let pushed = put_manifest(registry, &host, image, bytes, OCI_MANIFEST, Target::Digest).await?;
+    let pushed =
+        put_manifest(registry, &host, image, (bytes, OCI_MANIFEST), Target::Digest, deadline)
+            .await?;
     if pushed.subject == Some(subject.digest) {
         return Ok((pushed.digest, Listing::Registry));
     }
-    let listed = listed_under_tag(registry, &host, image, subject).await?;
+    let listed = listed_under_tag(registry, &host, image, subject, deadline).await?;
     if let Some(index) = with_entry(listed, &manifest, pushed.digest, size).map_err(refuse)? {
         let tag = subject.digest.fallback_tag();
-        put_manifest(registry, &host, image, index, OCI_INDEX, Target::Tag(&tag)).await?;
+        put_manifest(registry, &host, image, (index, OCI_INDEX), Target::Tag(&tag), deadline)
+            .await?;
     }
     Ok((pushed.digest, Listing::FallbackTag))
 }
@@ -146,8 +151,10 @@ async fn listed_under_tag(
     host: &Host,
     image: &Reference,
     subject: &Descriptor,
+    deadline: Instant,
 ) -> Result<Value, RegistryError> {
-    let fetched = match registry.by_tag(host, image, &subject.digest.fallback_tag()).await {
+    let fetched = match registry.by_tag(host, image, &subject.digest.fallback_tag(), deadline).await
+    {
         Ok(fetched) => fetched,
         Err(RegistryError::NotFound { .. }) => {
             return Ok(json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}));
@@ -207,16 +214,16 @@ async fn put_manifest(
     registry: &Registry,
     host: &Host,
     image: &Reference,
-    bytes: Bytes,
-    media_type: &str,
+    (bytes, media_type): (Bytes, &str),
     target: Target<'_>,
+    deadline: Instant,
 ) -> Result<Pushed, RegistryError> {
     let digest = Digest::of(&bytes);
     let url = match target {
         Target::Digest => url(host, image, &format!("manifests/{digest}"))?,
         Target::Tag(tag) => url(host, image, &format!("manifests/{tag}"))?,
     };
-    let request = Request::push(Method::PUT, url, Some((bytes, media_type.to_owned())));
+    let request = Request::push(Method::PUT, url, Some((bytes, media_type.to_owned())), deadline);
     let response = registry.exchange.ask(host, image.repository(), &request).await?;
     let headers = accepted(host, &response, 201)?;
     let subject = headers.get("oci-subject").and_then(|v| v.to_str().ok()?.parse().ok());

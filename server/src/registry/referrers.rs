@@ -4,13 +4,16 @@
 //! the fallback tag (distribution-spec 1.1, "Listing Referrers").
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use http::header::LINK;
 use http::{HeaderMap, HeaderValue};
+use moka::future::Cache;
 use portcullis_core::image::{Digest, Reference};
 use portcullis_core::referrers::{
     self, Descriptor, Document, MAX_DESCRIPTORS, MAX_MANIFEST, OCI_INDEX, ReferrersError,
 };
+use tokio::time::Instant;
 use url::Url;
 
 use super::error::{Fault, RegistryError};
@@ -23,26 +26,71 @@ use super::{Registry, body, url};
 /// descriptors in at most [`MAX_MANIFEST`] bytes.
 pub(super) const MAX_PAGES: usize = 16;
 
-pub(super) async fn list(
-    registry: &Registry,
-    image: &Reference,
-    digest: Digest,
-) -> Result<Vec<Descriptor>, RegistryError> {
-    let host = registry.exchange.hosts.find(image.registry())?;
-    match by_api(registry, &host, image, digest).await? {
-        Some(attached) => Ok(attached),
-        None => by_tag(registry, &host, image, digest).await,
+/// For how long a registry is taken to have no referrers API, after it has said so.
+pub(super) const NO_API_TTL: Duration = Duration::from_mins(5);
+/// The most registries of which that is remembered.
+const MAX_HOSTS: u64 = 10_000;
+
+/// The registries that have no referrers API. It saves them a request for each list.
+#[derive(Clone)]
+pub(super) struct WithoutApi(Cache<String, ()>);
+
+impl WithoutApi {
+    pub(super) fn new() -> Self {
+        Self(Cache::builder().max_capacity(MAX_HOSTS).time_to_live(NO_API_TTL).build())
     }
 }
 
-/// The list as the referrers API has it, or `None` if there is no such API: 404, for which any
-/// body will do, since the fallback tag is asked next and needs a registry's word.
+pub(super) async fn list(
+    registry: &Registry,
+    host: &Host,
+    image: &Reference,
+    digest: Digest,
+    deadline: Instant,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let WithoutApi(without_api) = &registry.without_api;
+    let mut under_tag = None;
+    if without_api.contains_key(&host.name) {
+        let attached = by_tag(registry, host, image, digest, deadline).await?;
+        if !attached.is_empty() {
+            return Ok(attached);
+        }
+        // That nothing is attached is not believed from memory: the API may have come since.
+        under_tag = Some(attached);
+    }
+    match (by_api(registry, host, image, digest, deadline).await?, under_tag) {
+        (Listed::Attached(attached), _) => {
+            without_api.invalidate(&host.name).await;
+            Ok(attached)
+        }
+        (Listed::NoApi, Some(attached)) => Ok(attached),
+        (Listed::NoApi, None) => {
+            without_api.insert(host.name.clone(), ()).await;
+            by_tag(registry, host, image, digest, deadline).await
+        }
+        (Listed::Unknown, _) => by_tag(registry, host, image, digest, deadline).await,
+    }
+}
+
+/// What the referrers API says.
+enum Listed {
+    Attached(Vec<Descriptor>),
+    /// 404 with anything but a registry's error document: there is no such API. Any body will do,
+    /// since the fallback tag is asked next and needs a registry's word.
+    NoApi,
+    /// 404 in a registry's words: it knows no such subject, as Quay says. Of other subjects that says
+    /// nothing.
+    Unknown,
+}
+
+/// The list as the referrers API has it.
 async fn by_api(
     registry: &Registry,
     host: &Host,
     image: &Reference,
     digest: Digest,
-) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+    deadline: Instant,
+) -> Result<Listed, RegistryError> {
     let refuse = |fault| Err(RegistryError::protocol(&host.name, fault));
     let mut next = url(host, image, &format!("referrers/{digest}"))?;
     let mut asked = HashSet::new();
@@ -55,12 +103,15 @@ async fn by_api(
         if !asked.insert(next.clone()) {
             return refuse(Fault::Link("it leads back to a page that was read"));
         }
-        let request = Request::get(Route::Referrers, next, OCI_INDEX);
+        let request = Request::get(Route::Referrers, next, OCI_INDEX, deadline);
         let response = registry.exchange.ask(host, image.repository(), &request).await?;
         match response.status().as_u16() {
             200 => {}
             // On a later page, something has gone.
-            404 if asked.len() == 1 => return Ok(None),
+            404 if asked.len() == 1 => {
+                let why = body::not_found(host, response, String::new()).await;
+                return Ok(if why.is_not_found() { Listed::Unknown } else { Listed::NoApi });
+            }
             status => return refuse(Fault::Status(status)),
         }
         let content_type = body::content_type(response.headers(), &[OCI_INDEX, "application/json"]);
@@ -77,7 +128,7 @@ async fn by_api(
         }
         next = match link.and_then(|link| follow(host, &here, link)) {
             Ok(Some(url)) => url,
-            Ok(None) => return Ok(Some(attached)),
+            Ok(None) => return Ok(Listed::Attached(attached)),
             Err(fault) => return refuse(fault),
         };
     }
@@ -92,8 +143,9 @@ async fn by_tag(
     host: &Host,
     image: &Reference,
     digest: Digest,
+    deadline: Instant,
 ) -> Result<Vec<Descriptor>, RegistryError> {
-    let fetched = match registry.by_tag(host, image, &digest.fallback_tag()).await {
+    let fetched = match registry.by_tag(host, image, &digest.fallback_tag(), deadline).await {
         Ok(fetched) => fetched,
         Err(RegistryError::NotFound { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),

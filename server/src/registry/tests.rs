@@ -4,6 +4,7 @@ mod harness;
 mod listed;
 mod reading;
 mod listing;
+mod sparing;
 mod blame;
 mod faults;
 mod access;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::evidence::CauseKind;
 use portcullis_core::image::{Digest, Reference};
@@ -82,6 +83,10 @@ impl Observe for Told {
     fn on_request(&self, registry: &str, route: Route, outcome: Outcome) {
         self.0.try_send((registry.to_owned(), route, outcome)).unwrap();
     }
+
+    fn on_wait(&self, _: &str, _: Duration) {}
+
+    fn on_content(&self, _: bool, _: u64) {}
 }
 
 #[tokio::test]
