@@ -21,6 +21,9 @@ mod faults;
 #[path = "it/distrust.rs"]
 mod distrust;
 #[cfg(test)]
+#[path = "it/cosign.rs"]
+mod cosign;
+#[cfg(test)]
 #[path = "it/formats.rs"]
 mod formats;
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! A registry in, evidence out: what is attached is listed, fetched, verified and read.
 //!
-//! The chain has two hops: image ← report ← signature. Whatever fails on the way has a name:
-//! nothing attached is `Missing`, something attached that cannot be believed is `Rejected`, and what
-//! the registry would not or could not tell is `Unavailable`, never one of the others.
+//! The chain has two hops: image ← report ← signature; an attestation of cosign has one. Whatever
+//! fails on the way has a name: nothing attached is `Missing`, something attached that cannot be
+//! believed is `Rejected`, and what the registry would not or could not tell is `Unavailable`, never
+//! one of the others.
 
 mod budget;
 mod fetch;
+mod cosign;
 mod document;
 mod read;
 mod seen;
@@ -93,8 +95,9 @@ impl Collect {
         deadline: Instant,
         seen: &mut Vec<Attached>,
     ) -> Result<Evidence, Fault> {
-        let attached = self.fetcher.registry.referrers(&q.image, q.digest, deadline).await?;
-        let (reports, vex) = (self.profile.reports(&attached), self.profile.vex(&attached));
+        let listed = self.listed(q, deadline).await?;
+        let attached = &listed.attached;
+        let (reports, vex) = (self.profile.reports(attached), self.profile.vex(attached));
         let mut selection = Selection::new(self.clock.now());
         let (mut seen_reports, mut seen_vex) = (Vec::new(), Vec::new());
         let looked = join(
@@ -114,6 +117,7 @@ impl Collect {
         };
         let others = attached.iter().filter(|descriptor| !is_of_profile(descriptor));
         seen.extend(others.map(|descriptor| Attached::passed_over(descriptor, Role::Other)));
+        listed.restore(seen);
         looked_at_reports?;
         // Without reports there is nothing that VEX documents could be about.
         if selection.has_reports() {

@@ -34,6 +34,8 @@ pub enum Route {
     Token,
     /// Those for the manifest, blob or referrers of this digest, by digest.
     Of(Digest),
+    /// Those for manifests by a tag that ends so.
+    Tag(&'static str),
 }
 
 /// What is wrong with an answer. The first half stand in for the answer, and nothing is pulled or
@@ -103,6 +105,9 @@ impl Route {
             Self::Blob => matches!(call, Call::Blob { .. } | Call::Upload { .. }),
             Self::Referrers => matches!(call, Call::Referrers { .. }),
             Self::Token => matches!(call, Call::Token),
+            Self::Tag(end) => {
+                matches!(call, Call::Manifest { reference, .. } if reference.ends_with(end))
+            }
             Self::Of(wanted) => match call {
                 Call::Manifest { reference: digest, .. }
                 | Call::Blob { digest, .. }

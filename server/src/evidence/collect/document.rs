@@ -10,6 +10,7 @@ use futures_util::stream;
 use portcullis_core::evidence::Reason;
 use portcullis_core::findings::MAX_REPORT;
 use portcullis_core::referrers::{self, Descriptor};
+use portcullis_core::signature::cosign::{DSSE, is_attestation};
 use portcullis_core::signature::envelope::MAX_ENVELOPE;
 use portcullis_core::signature::{self, Examination, NotAsked, Request};
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use super::budget::Budget;
 use super::fetch::{Fetch, blame, rejected};
 use super::read::{Found, read};
 use super::seen::{Failure, SeenSignature};
-use super::{Collect, Fault, Question};
+use super::{Collect, Fault, Question, cosign};
 use crate::chain::detail;
 
 /// How many signatures of one artifact are fetched before it is known that they are needed.
@@ -57,14 +58,28 @@ impl Collect {
         let name = candidate.digest;
         let unsigned =
             || rejected(name, Reason::Unsigned, "no signature is attached to the report");
-        let (signed, head) = join(
-            self.fetcher.registry.referrers(&q.image, name, deadline),
-            self.fetcher.head(q, name, MAX_REPORT, deadline),
-        )
-        .await;
+        let attests = q.trust.cosign().covers(q.image.name());
+        if attests && candidate.media_type == DSSE {
+            *layer = Some(candidate.clone());
+            return self.layer(q, candidate, budget, deadline, seen).await;
+        }
+        let signed = async {
+            // What is signed within has no signatures attached.
+            if attests && cosign::is_bundle(candidate) {
+                return Ok(Vec::new());
+            }
+            self.fetcher.registry.referrers(&q.image, name, deadline).await
+        };
+        let (signed, head) = join(signed, self.fetcher.head(q, name, MAX_REPORT, deadline)).await;
         if let Ok(head) = &head {
             *layer = Some(head.layer.clone());
         }
+        let head = match head {
+            Ok(head) if attests && is_attestation(&head.layer.media_type) => {
+                return self.attestation(q, candidate, head, budget, deadline, seen).await;
+            }
+            report => report,
+        };
         let signed = signed.map_err(|error| blame(name, error))?;
         let signatures = referrers::signatures(&signed);
         if signatures.is_empty() {

@@ -44,7 +44,20 @@ pub(super) struct Fetch {
     _room: Arc<Option<OwnedSemaphorePermit>>,
 }
 
+impl Head {
+    /// A layer that is an artifact by itself.
+    pub(super) fn of_layer(layer: &Descriptor, limit: usize) -> Result<Self, Fault> {
+        let (digest, media_type) = (layer.digest, layer.media_type.clone());
+        within(digest, layer, limit)?;
+        Ok(Self { digest, manifest: Bytes::new(), media_type, layer: layer.clone(), limit })
+    }
+}
+
 impl Fetch {
+    pub(super) const fn blob(&self) -> &Bytes {
+        &self.blob
+    }
+
     pub(super) fn as_artifact(&self) -> Artifact<'_> {
         Artifact { manifest: &self.manifest, media_type: &self.media_type, blob: &self.blob }
     }
@@ -72,11 +85,7 @@ impl Fetcher {
             let detail = format!("its manifest has {count} layers instead of one");
             return Err(rejected(digest, Reason::Malformed, &detail));
         };
-        if usize::try_from(layer.size).map_or(true, |size| size > limit) {
-            let detail =
-                format!("its layer is {} bytes long, more than the {limit} allowed", layer.size);
-            return Err(rejected(digest, Reason::TooLarge, &detail));
-        }
+        within(digest, &layer, limit)?;
         let Fetched { bytes: manifest, media_type, .. } = fetched;
         Ok(Head { digest, manifest, media_type, layer, limit })
     }
@@ -117,6 +126,15 @@ impl Fetcher {
             Err(_elapsed) => Err(Fault::Unavailable(RegistryError::Deadline)),
         }
     }
+}
+
+fn within(artifact: Digest, layer: &Descriptor, limit: usize) -> Result<(), Fault> {
+    if usize::try_from(layer.size).map_or(true, |size| size > limit) {
+        let detail =
+            format!("its layer is {} bytes long, more than the {limit} allowed", layer.size);
+        return Err(rejected(artifact, Reason::TooLarge, &detail));
+    }
+    Ok(())
 }
 
 fn manifest(fetched: &Fetched) -> Result<Manifest, Box<dyn Error + Send + Sync>> {

@@ -99,7 +99,7 @@ pub enum Outcome {
     Superseded(Arc<Report>),
     /// Its VEX document counts.
     Vex(Arc<Statements>),
-    /// It is signed by someone trusted, and is no report.
+    /// It is signed by someone trusted, and is no report; or an attestation of something else.
     NotAReport,
     /// It is signed by someone trusted, and says nothing that can be used.
     Unreadable(Option<Rejection>),

@@ -183,6 +183,7 @@ async fn a_fault_strikes_its_route_and_its_number_of_times() {
         (Route::Blob, [false, true, false, false, false]),
         (Route::Referrers, [false, false, true, false, false]),
         (Route::Token, [false, false, false, true, false]),
+        (Route::Tag("v1"), [true, false, false, false, false]),
         (Route::Of(image), [false, false, true, false, false]),
         (Route::Of(other), [false, false, false, false, true]),
     ] {
