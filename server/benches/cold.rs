@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use portcullis_proto::v1::decision_service_client::DecisionServiceClient;
 use portcullis_server::app::App;
 use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
-use portcullis_server::registry::{HostConfig, RegistryConfig, Scheme};
+use portcullis_server::registry::{Budget, HostConfig, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
 use portcullis_testkit::attach::{attach_report, sign};
 use portcullis_testkit::image::{image, index, platform_image};
@@ -88,7 +89,10 @@ impl World {
         fs::write(store.join("root.pem"), authority.root_pem()).unwrap();
         let policy = authority.trust_policy_json("*", "bench").unwrap();
         fs::write(path("trustpolicy.json"), policy).unwrap();
-        let host = HostConfig { scheme: Scheme::Http, ..HostConfig::default() };
+        // One question after another asks more of the registry than a service should.
+        let plenty = NonZeroU32::MAX;
+        let budget = Budget { requests_per_second: plenty, burst: plenty, ..Budget::default() };
+        let host = HostConfig { scheme: Scheme::Http, budget, ..HostConfig::default() };
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: "127.0.0.1:0".parse().unwrap(),

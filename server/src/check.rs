@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use portcullis_core::decide::{Context, Decision, decide};
 use portcullis_core::evidence::{Evidence, Subject};
 use portcullis_core::image::{Digest, Platform, Reference};
@@ -113,8 +113,22 @@ impl<S: EvidenceSource> Decider<S> {
     /// What is known of an image: of what the reference names and of each platform in it.
     async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
         let access = self.access.of(image.registry());
-        let Fresh { answer, until, confirmed_at, source } =
-            self.resolver.resolve(image, &access, deadline).await;
+        let trust = self.rules.trust();
+        let question = |digest: Digest| EvidenceQuestion {
+            image: image.clone(),
+            digest,
+            trust: Arc::clone(&trust),
+            access: Arc::clone(&access),
+        };
+        // What a digest names is not known yet, and what is attached to it can be found out meanwhile.
+        let early = async {
+            match image.digest() {
+                Some(digest) => Some(self.subject(&question(digest), None, digest, deadline).await),
+                None => None,
+            }
+        };
+        let (resolved, early) = join(self.resolver.resolve(image, &access, deadline), early).await;
+        let Fresh { answer, until, confirmed_at, source } = resolved;
         let resolved = match answer {
             Ok(resolved) => resolved,
             Err(evidence) => {
@@ -128,19 +142,14 @@ impl<S: EvidenceSource> Decider<S> {
                 return (vec![subject], Known::Nothing);
             }
         };
-        let trust = self.rules.trust();
-        let own = std::iter::once((None, resolved.digest));
+        let own = early.is_none().then_some((None, resolved.digest));
         let platforms = resolved.platforms.iter().map(|(p, digest)| (Some(p.clone()), *digest));
-        let searches = own.chain(platforms).map(|(platform, digest)| {
-            let question = EvidenceQuestion {
-                image: image.clone(),
-                digest,
-                trust: Arc::clone(&trust),
-                access: Arc::clone(&access),
-            };
+        let searches = own.into_iter().chain(platforms).map(|(platform, digest)| {
+            let question = question(digest);
             async move { self.subject(&question, platform, digest, deadline).await }
         });
-        let found = join_all(searches).await;
+        let mut found: Vec<_> = early.into_iter().collect();
+        found.extend(join_all(searches).await);
         // A tag may move before what is known of its digest changes.
         let until = found.iter().map(|(_, until)| *until).fold(until, min);
         let subjects = found.into_iter().map(|(subject, _)| subject).collect();

@@ -24,6 +24,35 @@ async fn gated() -> (World, Gate) {
 }
 
 #[tokio::test]
+async fn what_does_not_wait_for_something_is_asked_at_once() {
+    for case in 0..5 {
+        let world = World::new().await;
+        let image = world.scanned("app", &clean());
+        let report = world.registry.referrers("it/app", image.digest)[0];
+        let signature = world.registry.referrers("it/app", report)[0];
+        let layer = |of: Digest| {
+            let manifest = world.registry.manifest("it/app", of).unwrap();
+            let manifest: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
+            manifest["layers"][0]["digest"].as_str().unwrap().to_owned()
+        };
+        let of_report = Route::Of(layer(report).parse().unwrap());
+        // What does not come, the image by which it is asked for, and what is asked meanwhile.
+        let (missing, asked, meanwhile) = match case {
+            0 => (Route::Of(image.digest), image.pinned(), format!("/referrers/{}", image.digest)),
+            1 => (Route::Of(report), image.name.clone(), format!("/referrers/{report}")),
+            2 => (Route::Of(report), image.name.clone(), format!("/manifests/{report}")),
+            3 => (of_report, image.name.clone(), format!("/manifests/{signature}")),
+            _ => (of_report, image.name.clone(), format!("/blobs/{}", layer(signature))),
+        };
+        world.registry.fault(missing, Fault::Hang);
+        let mut client = world.client.clone();
+        let asking = tokio::spawn(async move { client.check(question(&asked)).await });
+        eventually(&meanwhile, async || (world.requests(&meanwhile) > 0).then_some(())).await;
+        asking.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_hundred_questions_about_a_cold_image_are_one_search() {
     let (world, gate) = gated().await;
     let image = world.scanned("app", &clean());
@@ -51,19 +80,19 @@ async fn a_search_that_outlasts_its_caller_is_there_for_the_next() {
     let image = world.scanned("app", &clean());
     for held in ["/manifests/", "/referrers/", "/blobs/"] {
         gate.hold(held);
-        let late = world.decide_within(&image.pinned(), Duration::from_millis(100)).await;
+        let late = world.decide_within(&image.name, Duration::from_millis(100)).await;
         assert_evidence(&late, Unavailable, "deadline: ");
         assert_eq!(late.action(), Action::Deny);
         gate.until_one_waits().await;
         gate.open();
     }
     let decision = eventually("a remembered answer", async || {
-        let decision = world.decide(&image.pinned()).await;
+        let decision = world.decide(&image.name).await;
         (decision.evidence[0].source() == EvidenceSource::Memory).then_some(decision)
     })
     .await;
     assert_evidence(&decision, Verified, "");
-    assert_eq!(world.requests(&format!("/manifests/{}", image.digest)), 1);
+    assert_eq!(world.requests("/manifests/v1"), 1);
     assert_eq!(world.requests("/referrers/"), 2);
     assert_eq!(world.requests("/blobs/"), 2);
 }
