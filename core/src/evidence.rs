@@ -273,17 +273,21 @@ pub enum CauseKind {
     NotFound,
     /// The caller's time was up first; the fetch goes on.
     Deadline,
+    /// It is not known whether a signer's certificate was revoked, and the trust policy demands to
+    /// know.
+    Revocation,
 }
 
 impl CauseKind {
     /// Each of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Unreachable,
         Self::Denied,
         Self::Throttled,
         Self::Protocol,
         Self::NotFound,
         Self::Deadline,
+        Self::Revocation,
     ];
 
     /// The word for it, as in the contract, metrics and logs.
@@ -296,6 +300,7 @@ impl CauseKind {
             Self::Protocol => "protocol",
             Self::NotFound => "not_found",
             Self::Deadline => "deadline",
+            Self::Revocation => "revocation",
         }
     }
 }

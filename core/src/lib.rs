@@ -29,5 +29,7 @@ pub mod ports;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::signature::fuzzing::{bundle, certificate, dsse, envelope, trust_policy};
+    pub use crate::signature::fuzzing::{
+        bundle, certificate, crl, dsse, envelope, ocsp, trust_policy,
+    };
 }

@@ -19,6 +19,7 @@ use crate::image::Digest;
 
 pub mod cosign;
 pub mod envelope;
+pub mod revocation;
 pub mod sign;
 mod algorithm;
 mod artifact;

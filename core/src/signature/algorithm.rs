@@ -7,9 +7,11 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{self as primitive, UnparsedPublicKey, VerificationAlgorithm};
 use coset::iana;
 use x509_parser::der_parser::{Oid, oid};
-use x509_parser::prelude::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+use x509_parser::prelude::{AlgorithmIdentifier, FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey as Spki;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
+
+use super::der::{OID, Reader, SEQUENCE};
 
 /// A signature algorithm of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +188,15 @@ pub(super) enum Hash {
 }
 
 impl Issuance {
+    /// Reads an `AlgorithmIdentifier`, as strictly as DER is: x509-parser takes other tags.
+    pub(super) fn parse(identifier: &[u8]) -> Self {
+        let is_strict = Reader::only(identifier, SEQUENCE).and_then(|mut fields| fields.take(OID));
+        match AlgorithmIdentifier::from_der(identifier) {
+            Ok((&[], identifier)) if is_strict.is_some() => Self::of(&identifier),
+            _ => Self::Unsupported,
+        }
+    }
+
     pub(super) fn of(identifier: &AlgorithmIdentifier<'_>) -> Self {
         let is = |oid: Oid<'_>| identifier.algorithm == oid;
         if is(oid!(1.2.840.113549.1.1.11)) {

@@ -238,6 +238,32 @@ impl Certificate {
         self.not_after
     }
 
+    /// Its subject in DER.
+    pub(super) fn raw_subject(&self) -> &[u8] {
+        &self.raw_subject
+    }
+
+    pub(super) const fn is_ca(&self) -> bool {
+        self.extensions.ca
+    }
+
+    /// Whether it may sign revocation lists (RFC 5280, section 4.2.1.3).
+    pub(super) fn may_sign_crls(&self) -> bool {
+        const CRL_SIGN: u16 = 1 << 6;
+        self.broken.is_none() && self.extensions.key_usage.is_some_and(|u| u & CRL_SIGN != 0)
+    }
+
+    /// Whether it may answer OCSP for its issuer (RFC 6960, section 4.2.2.2).
+    pub(super) const fn may_sign_ocsp(&self) -> bool {
+        self.broken.is_none() && self.extensions.ocsp_signing
+    }
+
+    /// Whether it has signed `message`, with an algorithm of which this is the identifier in DER.
+    pub(super) fn has_signed(&self, algorithm: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        let issuance = Issuance::parse(algorithm);
+        self.key.verify_issued(issuance, message, signature).is_ok()
+    }
+
     pub(super) const fn key(&self) -> &PublicKey {
         &self.key
     }

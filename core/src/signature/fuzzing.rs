@@ -6,6 +6,7 @@ use super::certificate::Certificate;
 use super::cosign::{Attestation, BUNDLE, CosignEntry, CosignTrust, DSSE};
 use super::envelope::{COSE, Envelope, JOSE};
 use super::identity::Identity;
+use super::revocation;
 use super::{StoreFile, StoreKind, Trust};
 
 /// Opens `bytes` as both kinds of envelope.
@@ -47,3 +48,20 @@ pub fn certificate(bytes: &[u8]) {
     };
     let _ = Trust::parse(b"{}", &[file]);
 }
+
+/// Reads `bytes` as an OCSP response, with its signature and as if that were good.
+pub fn ocsp(bytes: &[u8]) {
+    if let Ok(issuer) = Certificate::parse(ISSUER) {
+        revocation::fuzz_ocsp(bytes, issuer);
+    }
+}
+
+/// Reads `bytes` as a revocation list, with its signature and as if that were good.
+pub fn crl(bytes: &[u8]) {
+    if let Ok(issuer) = Certificate::parse(ISSUER) {
+        revocation::fuzz_crl(bytes, issuer);
+    }
+}
+
+/// A made-up root whose key nobody has.
+const ISSUER: &[u8] = include_bytes!("fuzzing/issuer.der");

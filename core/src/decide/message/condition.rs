@@ -171,6 +171,7 @@ pub(super) const fn of_kind(kind: CauseKind) -> &'static str {
         CauseKind::Protocol => "the registry's answer is not of its protocol",
         CauseKind::NotFound => "the image was not found",
         CauseKind::Deadline => "the search takes longer than the answer may",
+        CauseKind::Revocation => "it is not known whether the signer's certificate was revoked",
     }
 }
 
@@ -188,5 +189,9 @@ const fn cure_of_kind(kind: CauseKind) -> &'static str {
         }
         CauseKind::NotFound => "check the name, the tag and the digest of the image, or push it",
         CauseKind::Deadline => "try again in a moment: the search goes on in the background",
+        CauseKind::Revocation => {
+            "try again when the OCSP responder or the CRL of the certificate can be reached, or \
+             override `revocation` with `log` in the trust policy"
+        }
     }
 }

@@ -100,6 +100,7 @@ fn everything_that_can_be_wrong_with_evidence_has_its_own_reason_and_cure() {
         CauseKind::Protocol,
         CauseKind::NotFound,
         CauseKind::Deadline,
+        CauseKind::Revocation,
     ];
     let failed = failed.map(|kind| Evidence::Unavailable(Cause { kind, detail: "so".to_owned() }));
     let old = report("trivy", NOW - time::Duration::days(2), Vec::new());

@@ -18,6 +18,7 @@ pub(super) struct Extensions {
     /// RFC 5280 bits, bit 0 is `digitalSignature`. `None` without a critical extension.
     pub(super) key_usage: Option<u16>,
     pub(super) forbidden_purpose: Option<&'static str>,
+    pub(super) ocsp_signing: bool,
     pub(super) revocation: Sources,
 }
 
@@ -65,6 +66,7 @@ impl Extensions {
                     (usage.time_stamping, "timeStamping"),
                     (usage.ocsp_signing, "OCSPSigning"),
                 ];
+                self.ocsp_signing = usage.ocsp_signing;
                 self.forbidden_purpose =
                     forbidden.into_iter().find(|(has, _)| *has).map(|(_, name)| name);
                 return Ok(());

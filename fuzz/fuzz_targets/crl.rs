@@ -1,0 +1,6 @@
+//! Certificate revocation lists.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::fuzzing::crl(bytes);
+});

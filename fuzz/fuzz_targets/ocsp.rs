@@ -1,0 +1,6 @@
+//! OCSP responses.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    portcullis_core::fuzzing::ocsp(bytes);
+});
