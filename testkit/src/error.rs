@@ -19,6 +19,9 @@ pub enum TestkitError {
     /// A time has no RFC 3339 form, because its year is before 0 or after 9999.
     #[error("failed to write a time")]
     Time(#[from] time::error::Format),
+    /// DER is not what it must be, as an OCSP request.
+    #[error("failed to read DER")]
+    Der,
     /// A time is out of the range that times have.
     #[error("the validity of a certificate is out of range")]
     Validity,

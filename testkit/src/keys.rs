@@ -8,12 +8,15 @@ use std::fmt::Write as _;
 
 use rcgen::string::PrintableString;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, CustomExtension,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    SignatureAlgorithm, SigningKey as _,
 };
 use time::{Duration, OffsetDateTime};
 
 use crate::TestkitError;
+use crate::der;
+use crate::responder::Delegate;
 
 const COUNTRY: &str = "US";
 const STATE: &str = "WA";
@@ -59,6 +62,8 @@ pub struct Issued {
     pub key_pem: String,
     /// The certificates in PEM: the signing one, then the root.
     pub chain_pem: String,
+    /// The same in DER.
+    pub chain: Vec<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Issued {
@@ -78,6 +83,55 @@ pub struct Leaf {
     pub not_before: OffsetDateTime,
     /// Until when it is valid.
     pub not_after: OffsetDateTime,
+    /// Who can say whether it was revoked. Nobody, unless it is set.
+    pub revocation: Sources,
+}
+
+/// URLs that a certificate names for whoever asks whether it was revoked.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Of OCSP responders.
+    pub ocsp: Vec<String>,
+    /// Of revocation lists.
+    pub crl: Vec<String>,
+    /// Of lists of changes to them.
+    pub freshest_crl: Vec<String>,
+}
+
+impl Sources {
+    fn write(&self, params: &mut CertificateParams) {
+        // `id-ad-ocsp`.
+        let id = der::write(der::OID, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1]]);
+        let responder =
+            |url: &String| der::write(der::SEQUENCE, &[&id, &der::write(0x86, &[url.as_bytes()])]);
+        if !self.ocsp.is_empty() {
+            let responders = self.ocsp.iter().map(responder).collect::<Vec<_>>().concat();
+            params.custom_extensions.push(CustomExtension::from_oid_content(
+                &[1, 3, 6, 1, 5, 5, 7, 1, 1],
+                der::write(der::SEQUENCE, &[&responders]),
+            ));
+        }
+        params.crl_distribution_points =
+            self.crl.iter().map(|url| CrlDistributionPoint { uris: vec![url.clone()] }).collect();
+        if !self.freshest_crl.is_empty() {
+            let points = der::points(&self.freshest_crl);
+            params
+                .custom_extensions
+                .push(CustomExtension::from_oid_content(&[2, 5, 29, 46], points));
+        }
+    }
+}
+
+impl Issued {
+    /// The serial number of the signing certificate.
+    ///
+    /// # Errors
+    /// Never, as certificates are made here.
+    pub fn serial(&self) -> Result<Vec<u8>, TestkitError> {
+        let leaf = self.chain.first().map(Vec::as_slice).unwrap_or_default();
+        // After the version.
+        der::inside(leaf, &[0, 0, 1]).map(<[u8]>::to_vec).ok_or(TestkitError::Der)
+    }
 }
 
 impl Authority {
@@ -122,6 +176,7 @@ impl Authority {
             kind: KeyKind::default(),
             not_before,
             not_after,
+            revocation: Sources::default(),
         })
     }
 
@@ -138,11 +193,39 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        leaf.revocation.write(&mut params);
         let certificate = params.signed_by(&key, &self.root)?;
         Ok(Issued {
             key_pem: key.serialize_pem(),
             chain_pem: format!("{}{}", certificate.pem(), self.root.pem()),
+            chain: vec![certificate.der().to_vec(), self.root_der().to_vec()],
         })
+    }
+
+    /// Somebody who answers OCSP for this authority. With `purpose` `OcspSigning` he may.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn delegate(&self, purpose: ExtendedKeyUsagePurpose) -> Result<Delegate, TestkitError> {
+        let key = KeyKind::default().generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject(&self.name, "responder")?;
+        (params.not_before, params.not_after) = validity(self.now)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![purpose];
+        let certificate = params.signed_by(&key, &self.root)?.der().to_vec();
+        Ok(Delegate { key, certificate })
+    }
+
+    /// The root certificate in DER.
+    #[must_use]
+    pub fn root_der(&self) -> &[u8] {
+        self.root.der()
+    }
+
+    /// The signature of the root's key: ECDSA with SHA-256.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TestkitError> {
+        Ok(self.root.key().sign(message)?)
     }
 
     /// Notation's `trustpolicy.json` with one statement: artifacts in `scope` (`*`, or

@@ -7,6 +7,7 @@
 //!                                              │  └── tamper: the same after an attack
 //!                            cosign ─ attestations as cosign pushes them
 //!                                           registry ─ HTTP, as good or as bad as it is told
+//! Authority ─ responder ─ OCSP and revocation lists over HTTP, likewise
 //! ```
 //!
 //! Everything is made in memory and at once, from names and times that are given; nothing is read
@@ -15,6 +16,8 @@
 pub mod error;
 pub mod clock;
 pub mod keys;
+pub mod responder;
+mod der;
 pub mod registry;
 pub mod image;
 pub mod report;
