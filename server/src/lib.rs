@@ -17,6 +17,7 @@ pub mod check;
 pub mod resolve;
 pub mod evidence;
 pub mod inspect;
+pub mod revocation;
 pub mod registry;
 pub mod access;
 pub mod rules;

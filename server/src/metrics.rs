@@ -49,6 +49,12 @@ struct HostLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RevocationLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     what: &'static str,
     outcome: &'static str,
@@ -69,6 +75,7 @@ pub struct Metrics {
     registry_waited: Family<HostLabel, Counter<f64, AtomicU64>>,
     registry_content: Family<OutcomeLabel, Counter>,
     registry_content_kept: Gauge<i64, AtomicI64>,
+    revocation_checks: Family<RevocationLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
     kept_entries: Gauge<i64, AtomicI64>,
@@ -101,6 +108,7 @@ impl Metrics {
             registry_waited: Family::default(),
             registry_content: Family::default(),
             registry_content_kept: Gauge::default(),
+            revocation_checks: Family::default(),
             reloads: Family::default(),
             events_dropped: Counter::default(),
             kept_entries: Gauge::default(),
@@ -112,7 +120,45 @@ impl Metrics {
             policy_changed: Gauge::default(),
         };
         metrics.register();
+        metrics.register_requests();
         metrics
+    }
+
+    /// What is asked of others.
+    fn register_requests(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "registry_requests",
+            "Requests to registries by host, route and outcome",
+            self.registry_requests.clone(),
+        );
+        r.register(
+            "registry_waits",
+            "Requests to registries that waited for their turn in the budget, by host",
+            self.registry_waits.clone(),
+        );
+        r.register_with_unit(
+            "registry_waited",
+            "Time that requests to registries waited for their turn, by host",
+            Unit::Seconds,
+            self.registry_waited.clone(),
+        );
+        r.register(
+            "registry_content",
+            "Manifests and small blobs wanted by digest, by whether they were kept from before",
+            self.registry_content.clone(),
+        );
+        r.register_with_unit(
+            "registry_content_kept",
+            "Memory that manifests and small blobs take",
+            Unit::Bytes,
+            self.registry_content_kept.clone(),
+        );
+        r.register(
+            "revocation_checks",
+            "Times that OCSP responders or CRLs were asked about a certificate, by outcome",
+            self.revocation_checks.clone(),
+        );
     }
 
     fn register(&mut self) {
@@ -141,33 +187,6 @@ impl Metrics {
         );
         r.register("no_answers", "Questions without an answer by reason", self.no_answers.clone());
         r.register("evidence", "Evidence used by status and source", self.evidence.clone());
-        r.register(
-            "registry_requests",
-            "Requests to registries by host, route and outcome",
-            self.registry_requests.clone(),
-        );
-        r.register(
-            "registry_waits",
-            "Requests to registries that waited for their turn in the budget, by host",
-            self.registry_waits.clone(),
-        );
-        r.register_with_unit(
-            "registry_waited",
-            "Time that requests to registries waited for their turn, by host",
-            Unit::Seconds,
-            self.registry_waited.clone(),
-        );
-        r.register(
-            "registry_content",
-            "Manifests and small blobs wanted by digest, by whether they were kept from before",
-            self.registry_content.clone(),
-        );
-        r.register_with_unit(
-            "registry_content_kept",
-            "Memory that manifests and small blobs take",
-            Unit::Bytes,
-            self.registry_content_kept.clone(),
-        );
         r.register(
             "reloads",
             "Times that rules or trust were read again, by outcome",
@@ -250,6 +269,10 @@ impl Metrics {
     pub(crate) fn registry_content(&self, outcome: &'static str, kept_bytes: u64) {
         self.registry_content.get_or_create(&OutcomeLabel { outcome }).inc();
         self.registry_content_kept.set(i64::try_from(kept_bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn revocation_check(&self, method: &'static str, outcome: &'static str) {
+        self.revocation_checks.get_or_create(&RevocationLabels { method, outcome }).inc();
     }
 
     pub(crate) fn reload(&self, what: &'static str, outcome: &'static str) {

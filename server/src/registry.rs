@@ -6,6 +6,7 @@
 //!       what never changes         ├────── auth     challenges, token servers, tokens
 //!                                  ├────── host     which hosts, redirections ── address
 //!                                  └────── body     bounds, content types, 404
+//! Downloads ── what certificates name, for `revocation`
 //! ```
 //!
 //! The protocol is OCI distribution-spec 1.1. Whatever goes wrong is a [`RegistryError`]; only a
@@ -25,6 +26,7 @@ mod body;
 mod content;
 mod referrers;
 mod push;
+mod download;
 
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ pub use self::config::{
     Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, Unlisted,
 };
 pub use self::content::MAX_KEPT;
+pub use self::download::{DownloadError, Downloads};
 pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};
 pub use self::push::{Listing, Pushed, Target};

@@ -239,12 +239,12 @@ fn base(scheme: &str, authority: &str) -> Option<Url> {
     (bare && url.host().is_some()).then_some(url)
 }
 
-fn base_authority(host: &str) -> Option<String> {
+pub(super) fn base_authority(host: &str) -> Option<String> {
     authority(&base("https", host)?)
 }
 
 /// Host and, unless it is the scheme's own, port.
-fn authority(url: &Url) -> Option<String> {
+pub(super) fn authority(url: &Url) -> Option<String> {
     let host = match url.host()? {
         UrlHost::Domain(name) => name.to_owned(),
         UrlHost::Ipv4(address) => address.to_string(),
@@ -258,7 +258,7 @@ fn authority(url: &Url) -> Option<String> {
 
 /// What every client has in common: it does exactly the request that it is told, to the address
 /// that it is told.
-fn builder(config: &RegistryConfig) -> ClientBuilder {
+pub(super) fn builder(config: &RegistryConfig) -> ClientBuilder {
     Client::builder()
         .user_agent(&config.user_agent)
         .redirect(Policy::none())
