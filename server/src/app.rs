@@ -34,8 +34,11 @@ use crate::inspect::Inspector;
 use crate::limit::Limited;
 use crate::listen;
 use crate::metrics::Metrics;
-use crate::registry::{Observe, Outcome, Registry, RegistryConfig, RegistryConfigError, Route};
+use crate::registry::{
+    Downloads, Observe, Outcome, Registry, RegistryConfig, RegistryConfigError, Route,
+};
 use crate::resolve::Resolver;
+use crate::revocation::Revocation;
 use crate::rules::{Rules, RulesError};
 
 /// How long a stopping service waits for answers that are under way.
@@ -94,10 +97,19 @@ impl App {
             (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
         let rules = Arc::new(Rules::load(&config.rules)?);
         let access = AccessScopes::new(&config.registry);
+        let downloads = Downloads::new(&config.registry, &config.revocation.hosts)?;
         let registry = Registry::new(observed(config.registry, &metrics))?;
         let (queue, writer) = event_file(config.events, &metrics)?;
 
-        let collect = Collect::new(registry.clone(), config.profile, Arc::clone(&clock));
+        let revocation = Revocation::new(
+            downloads,
+            &config.revocation,
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            searches.clone(),
+        );
+        let collect =
+            Collect::new(registry.clone(), config.profile, revocation, Arc::clone(&clock));
         let collect = Arc::new(collect);
         let inspector = Inspector::new(
             registry.clone(),

@@ -18,6 +18,7 @@ use self::trust::TrustFile;
 use crate::evidence::memory::MemoryConfig;
 use crate::registry::{RegistryConfig, Unlisted};
 use crate::resolve::ResolveConfig;
+use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
 use crate::telemetry::{LogFormat, TelemetryConfig};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Rules and trust.
     pub rules: RulesConfig,
+    /// Whom to ask which certificates were revoked.
+    pub revocation: RevocationConfig,
     /// Registries.
     pub registry: RegistryConfig,
     /// Which artifacts count as reports.
@@ -63,6 +66,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             admin: SocketAddr::from(([127, 0, 0, 1], 7080)),
             rules: RulesConfig { interval: Duration::from_secs(2), ..RulesConfig::default() },
+            revocation: RevocationConfig::default(),
             registry: RegistryConfig::default(),
             profile: Profile::default(),
             memory: MemoryConfig::default(),
@@ -248,6 +252,7 @@ impl File {
             interval: defaults.rules.interval,
             ..RulesConfig::default()
         };
+        let revocation = trust.revocation();
         trust.add_to(&mut rules_config, folder);
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let hosts = hosts(registries, folder)?;
@@ -257,6 +262,7 @@ impl File {
             listen,
             admin: admin.unwrap_or(defaults.admin),
             rules: rules_config,
+            revocation,
             registry: RegistryConfig { hosts, unlisted, content_bytes, ..defaults.registry },
             profile: defaults.profile,
             memory,

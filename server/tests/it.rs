@@ -24,6 +24,9 @@ mod distrust;
 #[path = "it/cosign.rs"]
 mod cosign;
 #[cfg(test)]
+#[path = "it/revocation.rs"]
+mod revocation;
+#[cfg(test)]
 #[path = "it/formats.rs"]
 mod formats;
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The `trust` section of the configuration in, where trust is read from out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Span;
+use crate::revocation::RevocationConfig;
 use crate::rules::{CosignConfig, RulesConfig};
 
 #[derive(Deserialize, Default)]
@@ -13,6 +16,17 @@ pub(super) struct TrustFile {
     store: Option<PathBuf>,
     #[serde(default)]
     cosign: Vec<CosignFile>,
+    #[serde(default)]
+    revocation: RevocationFile,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RevocationFile {
+    #[serde(default)]
+    hosts: BTreeSet<String>,
+    ocsp_timeout: Option<Span>,
+    crl_timeout: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -24,9 +38,20 @@ struct CosignFile {
 }
 
 impl TrustFile {
+    /// Whom to ask which certificates were revoked.
+    pub(super) fn revocation(&self) -> RevocationConfig {
+        let RevocationFile { hosts, ocsp_timeout, crl_timeout } = &self.revocation;
+        let defaults = RevocationConfig::default();
+        RevocationConfig {
+            hosts: hosts.clone(),
+            ocsp_timeout: ocsp_timeout.map_or(defaults.ocsp_timeout, |span| span.0),
+            crl_timeout: crl_timeout.map_or(defaults.crl_timeout, |span| span.0),
+        }
+    }
+
     /// Says in `rules` where trust is read from. Relative paths start at `folder`.
     pub(super) fn add_to(self, rules: &mut RulesConfig, folder: &Path) {
-        let Self { policy, store, cosign } = self;
+        let Self { policy, store, cosign, revocation: _ } = self;
         let at = |path: PathBuf| folder.join(path);
         rules.trust_policy = policy.map(at);
         rules.trust_store = store.map(at);

@@ -32,6 +32,7 @@ use super::select::Selection;
 use super::{EvidenceSource, Known, Question};
 use crate::chain::detail;
 use crate::registry::{Registry, RegistryError};
+use crate::revocation::Revocation;
 
 /// The most attached artifacts of one digest that are looked at, newest first by their annotation.
 pub const MAX_CANDIDATES: usize = 128;
@@ -55,6 +56,7 @@ pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
 pub struct Collect {
     fetcher: Fetcher,
     profile: Profile,
+    revocation: Revocation,
     clock: Arc<dyn Clock>,
 }
 
@@ -69,15 +71,22 @@ enum Fault {
     Exhausted,
     /// The registry did not tell.
     Unavailable(RegistryError),
+    /// It is signed by someone trusted, of whom it is not known whether the certificate was revoked.
+    Undecided(Cause),
     /// The work was lost.
     Lost,
 }
 
 impl Collect {
-    /// Looks in `registry` for artifacts of `profile`.
+    /// Looks in `registry` for artifacts of `profile`. `revocation` knows which signers were revoked.
     #[must_use]
-    pub fn new(registry: Registry, profile: Profile, clock: Arc<dyn Clock>) -> Self {
-        Self { fetcher: Fetcher::new(registry), profile, clock }
+    pub fn new(
+        registry: Registry,
+        profile: Profile,
+        revocation: Revocation,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { fetcher: Fetcher::new(registry), profile, revocation, clock }
     }
 
     /// Looks as [`EvidenceSource::evidence`] does, and tells of all that is attached what became of it:
@@ -298,6 +307,7 @@ impl Fault {
         match self {
             Self::Rejected(why) | Self::Unreadable(_, why) => Evidence::Rejected(why),
             Self::Unavailable(error) => failed(&error),
+            Self::Undecided(cause) => Evidence::Unavailable(cause),
             Self::Lost | Self::Exhausted => Evidence::Unavailable(Cause {
                 kind: CauseKind::Unreachable,
                 detail: "verification ended without a result; ask again".to_owned(),

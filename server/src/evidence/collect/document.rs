@@ -7,12 +7,12 @@
 use futures_util::StreamExt as _;
 use futures_util::future::join;
 use futures_util::stream;
-use portcullis_core::evidence::Reason;
+use portcullis_core::evidence::{Cause, CauseKind, Reason};
 use portcullis_core::findings::MAX_REPORT;
 use portcullis_core::referrers::{self, Descriptor};
 use portcullis_core::signature::cosign::{DSSE, is_attestation};
 use portcullis_core::signature::envelope::MAX_ENVELOPE;
-use portcullis_core::signature::{self, Examination, NotAsked, Request};
+use portcullis_core::signature::{self, Examination, Request, SignatureError};
 use tokio::time::Instant;
 
 use super::budget::Budget;
@@ -31,6 +31,9 @@ pub(super) struct Looked {
     pub(super) layer: Option<Descriptor>,
     pub(super) signatures: Vec<SeenSignature>,
 }
+
+/// What a report says whose signature was examined, or why that is not good.
+type Examined = Result<Result<Found, Fault>, SignatureError>;
 
 impl Collect {
     /// Looks at one attached artifact. It is believed if one of its signatures is good.
@@ -94,13 +97,13 @@ impl Collect {
         let (report, mut next) =
             join(self.fetcher.whole(q, head, budget, deadline), signatures.next()).await;
         let report = report?;
-        let mut first = None;
+        let (mut first, mut undecided) = (None, None);
         while let Some((mut signature, fetched)) = next {
             if !budget.check() {
                 return Err(Fault::Exhausted);
             }
             let checked = match fetched {
-                Ok(fetched) => self.verify(q, report.clone(), fetched, &mut signature).await,
+                Ok(fetched) => self.verify(q, (&report, &fetched), &mut signature, deadline).await,
                 Err(fault) => Err(fault),
             };
             signature.failure = checked.as_ref().err().map(Failure::of);
@@ -109,9 +112,16 @@ impl Collect {
                 Err(Fault::Rejected(why)) => {
                     first.get_or_insert(why);
                 }
+                // Another one may be good without question.
+                Err(Fault::Undecided(cause)) => {
+                    undecided.get_or_insert(cause);
+                }
                 verified_or_lost => return verified_or_lost,
             }
             next = signatures.next().await;
+        }
+        if let Some(cause) = undecided {
+            return Err(Fault::Undecided(cause));
         }
         // There was at least one signature, hence a reason.
         Err(first.map_or_else(unsigned, Fault::Rejected))
@@ -136,17 +146,39 @@ impl Collect {
         (seen, fetched)
     }
 
-    /// Verification and parsing can take long for a large report, so they run where blocking is
-    /// allowed.
+    /// Verifies a signature on a report and reads that. What must be asked first is asked.
     async fn verify(
         &self,
         q: &Question,
-        report: Fetch,
-        signature: Fetch,
+        (report, signature): (&Fetch, &Fetch),
         seen: &mut SeenSignature,
+        deadline: Instant,
     ) -> Result<Found, Fault> {
-        let question = q.clone();
-        let now = self.clock.now();
+        let mut examined = self.examine(q, (report, signature), seen).await?;
+        if let Err(SignatureError::RevocationPending { questions }) = &examined {
+            self.revocation.ask(questions, deadline).await;
+            examined = self.examine(q, (report, signature), seen).await?;
+        }
+        examined.unwrap_or_else(|error| {
+            let kind = match error {
+                SignatureError::RevocationPending { .. } => CauseKind::Deadline,
+                SignatureError::RevocationUnknown { .. } => CauseKind::Revocation,
+                _ => return Err(rejected(report.digest, error.reason(), &detail(&error))),
+            };
+            Err(Fault::Undecided(Cause { kind, detail: detail(&error) }))
+        })
+    }
+
+    /// Verification and parsing can take long for a large report, so they run where blocking is
+    /// allowed.
+    async fn examine(
+        &self,
+        q: &Question,
+        (report, signature): (&Fetch, &Fetch),
+        seen: &mut SeenSignature,
+    ) -> Result<Examined, Fault> {
+        let (question, report, signature) = (q.clone(), report.clone(), signature.clone());
+        let (revocation, now) = (self.revocation.clone(), self.clock.now());
         let examine = move || {
             let request = Request {
                 scope: question.image.name(),
@@ -155,16 +187,13 @@ impl Collect {
                 signature: signature.as_artifact(),
             };
             let Examination { checks, certificates, envelope, outcome } =
-                signature::examine(&request, &question.trust, &NotAsked, now);
-            let found = outcome
-                .map_err(|error| rejected(report.digest, error.reason(), &detail(&error)))
-                .and_then(|verified| read(&verified));
-            (checks, certificates, envelope, found)
+                signature::examine(&request, &question.trust, &revocation, now);
+            (checks, certificates, envelope, outcome.map(|verified| read(&verified)))
         };
         match tokio::task::spawn_blocking(examine).await {
             Ok((checks, certificates, envelope, found)) => {
                 (seen.checks, seen.certificates, seen.envelope) = (checks, certificates, envelope);
-                found
+                Ok(found)
             }
             Err(error) => {
                 tracing::error!(%error, image = %q.image, "verification was lost");

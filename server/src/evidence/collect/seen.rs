@@ -143,6 +143,7 @@ impl Failure {
             Fault::Rejected(why) | Fault::Unreadable(_, why) => Self::Rejected(why.clone()),
             Fault::Exhausted => Self::TooMuch,
             Fault::Unavailable(error) => unavailable(error),
+            Fault::Undecided(cause) => Self::Unavailable(cause.clone()),
             Fault::Lost => Self::Unavailable(Cause {
                 kind: CauseKind::Unreachable,
                 detail: "the work was lost; ask again".to_owned(),
