@@ -18,6 +18,12 @@ mod verdicts;
 #[path = "it/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "it/hostile.rs"]
+mod hostile;
+#[cfg(test)]
+#[path = "it/flavors.rs"]
+mod flavors;
+#[cfg(test)]
 #[path = "it/distrust.rs"]
 mod distrust;
 #[cfg(test)]

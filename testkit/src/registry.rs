@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::TestkitError;
 
 mod content;
+mod flavor;
 mod auth;
 mod fault;
 mod answer;
@@ -29,6 +30,7 @@ mod serve;
 pub use auth::{Auth, Credentials, Refusal};
 pub use content::Content;
 pub use fault::{Fault, Route};
+pub use flavor::{FLAVORS, Flavor};
 
 /// The most requests that are kept for [`Registry::requests`]; older ones are forgotten.
 pub const MAX_RECORDED: usize = 65_536;
@@ -49,13 +51,17 @@ pub enum Referrers {
     Harbor,
     /// No API, as distribution: 404 in plain text, and the list is under the fallback tag.
     Absent,
+    /// The API without the filter, as Quay: a subject that is not there is 404 `MANIFEST_UNKNOWN`.
+    Quay,
+    /// No API, as GitHub: 303 to a page that is not there.
+    Ghcr,
     /// No API, as GitLab: the fallback tag is read as a digest and answers the subject itself.
     GitLab,
 }
 
 impl Referrers {
     const fn has_api(self) -> bool {
-        matches!(self, Self::Api | Self::Unfiltered | Self::Harbor)
+        matches!(self, Self::Api | Self::Unfiltered | Self::Harbor | Self::Quay)
     }
 }
 
@@ -100,6 +106,7 @@ struct State {
     uploads: push::Uploads,
     referrers: Referrers,
     page_size: Option<usize>,
+    flavor: Flavor,
     access: auth::Access,
     faults: fault::Faults,
     pace: serve::Pace,
@@ -207,6 +214,17 @@ impl Registry {
     /// fallback tag.
     pub fn set_referrers(&self, mode: Referrers) {
         self.shared.state.lock().referrers = mode;
+    }
+
+    /// Answers as this registry does: how it lists what is attached, challenges, gives tokens and
+    /// refuses what has expired. What was pushed before is not moved to or from a fallback tag.
+    pub fn set_flavor(&self, flavor: Flavor) {
+        let mut state = self.shared.state.lock();
+        state.flavor = flavor;
+        state.referrers = flavor.referrers();
+        state.access.flavor = flavor;
+        let is_ecr = flavor == Flavor::Ecr;
+        state.access.refusal = if is_ecr { Refusal::Forbidden } else { Refusal::Unauthorized };
     }
 
     /// Lists at most `size` referrers a page, with a `Link` to the next; 0 is without pages.

@@ -173,6 +173,30 @@ mod tests {
         assert_eq!(begun.recv().await.unwrap(), "past.example");
     }
 
+    /// Finds a name at each of these addresses in turn, as a rebinding name server does, or at all.
+    struct Answers(parking_lot::Mutex<Vec<Vec<SocketAddr>>>);
+
+    impl Resolve for Answers {
+        fn resolve(&self, _: Name) -> Resolving {
+            let next = self.0.lock().remove(0);
+            Box::pin(async move { Ok(Box::new(next.into_iter()) as Addrs) })
+        }
+    }
+
+    #[tokio::test]
+    async fn t039_each_answer_of_a_resolver_is_checked_and_none_inside_is_connected_to() {
+        let (public, inside) = (([8, 8, 8, 8], 0).into(), ([10, 0, 0, 5], 0).into());
+        let answers = vec![vec![public], vec![inside], vec![inside, public]];
+        let inner = Arc::new(Answers(parking_lot::Mutex::new(answers)));
+        let resolver = PublicOnly { inner };
+        let mut found = Vec::new();
+        for _ in 0..3 {
+            let addresses = resolver.resolve("rebinding.example".parse().unwrap()).await;
+            found.push(addresses.map(Iterator::collect::<Vec<_>>).ok());
+        }
+        assert_eq!(found, [Some(vec![public]), None, Some(vec![public])]);
+    }
+
     #[test]
     fn addresses_inside_are_not_public() {
         check(false, "0.0.0.0 0.1.2.3 10.0.0.5 10.255.255.255 127.0.0.1 127.255.255.254");
@@ -198,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_found_however_it_is_written() {
+    fn t036_an_address_is_found_however_it_is_written() {
         let allowed = |url: &str| is_allowed_literal(&url.parse().unwrap());
         for host in [
             "169.254.169.254",

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_is_left_alone_for_as_long_as_it_asks_within_bounds() {
+    async fn t110_a_host_is_left_alone_for_as_long_as_it_asks_within_bounds() {
         check(wait(Some("30")).await, 30);
         check(wait(Some("Wed, 21 Oct 2026 07:28:30 GMT")).await, 30);
         check(wait(Some("299")).await, 299);

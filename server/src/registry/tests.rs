@@ -10,4 +10,5 @@ mod faults;
 mod access;
 mod redirects;
 mod transport;
+mod wire;
 mod pushing;

@@ -63,7 +63,7 @@ async fn reports_are_looked_at_up_to_their_bound_newest_first() {
 }
 
 #[tokio::test]
-async fn signatures_are_checked_up_to_their_bound() {
+async fn t022_signatures_are_checked_up_to_their_bound() {
     let stranger = Authority::new("stranger", NOW).unwrap();
     for (bad, detail) in
         [(MAX_SIGNATURES, "untrusted_signer: "), (MAX_SIGNATURES + 1, "too_many: ")]

@@ -10,8 +10,10 @@ use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, StatusCode};
 use portcullis_core::image::Digest;
+use serde_json::json;
 
 use super::answer::Answer;
+use super::flavor::{Flavor, TokenForm};
 use super::route::Call;
 
 /// The most tokens that live at once; at one more, all before it end.
@@ -72,6 +74,7 @@ pub enum Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Access {
     auth: Auth,
+    pub(super) flavor: Flavor,
     pub(super) refusal: Refusal,
     given: u64,
     tokens: BTreeMap<String, Vec<Scope>>,
@@ -106,7 +109,13 @@ impl Access {
         match &self.auth {
             Auth::Anonymous => None,
             Auth::Basic(expected) => {
-                let challenge = format!("Basic realm=\"{host}\"");
+                let mut challenge = format!("Basic realm=\"{host}\"");
+                if self.flavor == Flavor::Ecr {
+                    challenge = format!(
+                        "Basic realm=\"http://{host}/\",service=\"{}\"",
+                        self.flavor.service(host)
+                    );
+                }
                 match given {
                     Some(given) if given == expected.header() => None,
                     Some(_) => Some(self.refuse(&challenge)),
@@ -128,7 +137,8 @@ impl Access {
         call: Call<'_>,
         given: Option<&str>,
     ) -> Option<Answer> {
-        let mut challenge = format!("Bearer realm=\"http://{host}/token\",service=\"{host}\"");
+        let (path, service) = (self.flavor.token_path(), self.flavor.service(host));
+        let mut challenge = format!("Bearer realm=\"http://{host}{path}\",service=\"{service}\"");
         if let Some(repository) = call.repository() {
             let actions = if action == "push" { "pull,push" } else { "pull" };
             challenge.push_str(&format!(",scope=\"repository:{repository}:{actions}\""));
@@ -153,7 +163,7 @@ impl Access {
         }
     }
 
-    /// Answers a request to the token endpoint, `GET /token?service=…&scope=…`.
+    /// Answers a request to the token endpoint, `GET /token?service=…&scope=…` as it is mostly.
     pub(super) fn token(&mut self, host: &str, query: &str, headers: &HeaderMap) -> Answer {
         let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let may_push = match &self.auth {
@@ -171,7 +181,7 @@ impl Access {
                 _ => {}
             }
         }
-        if service.as_deref() != Some(host) {
+        if service != Some(self.flavor.service(host)) {
             return Answer::error(StatusCode::BAD_REQUEST, "DENIED", "no such service");
         }
         let Some(mut scopes) = scopes.iter().map(|s| Scope::read(s)).collect::<Option<Vec<_>>>()
@@ -188,11 +198,15 @@ impl Access {
         }
         self.given += 1;
         let token = Digest::of(format!("{host} {}", self.given).as_bytes()).hex();
-        let body = serde_json::json!({
-            "token": token,
-            "access_token": token,
-            "expires_in": EXPIRES_IN,
-        });
+        let body = match self.flavor.token_form() {
+            TokenForm::Both => json!({
+                "token": token,
+                "access_token": token,
+                "expires_in": EXPIRES_IN,
+            }),
+            TokenForm::Token => json!({ "token": token }),
+            TokenForm::AccessToken => json!({ "access_token": token }),
+        };
         self.tokens.insert(token, scopes);
         Answer::ok("application/json", body.to_string())
     }

@@ -1,6 +1,6 @@
 //! GET and HEAD in, manifests, blobs and lists of referrers out.
 
-use http::header::{HeaderName, LINK};
+use http::header::{HeaderName, LINK, LOCATION};
 use http::{Method, StatusCode};
 use portcullis_core::image::Digest;
 use portcullis_core::referrers::OCI_INDEX;
@@ -12,6 +12,7 @@ use super::{Referrers, State};
 
 /// Header with the digest of a manifest or blob.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 impl State {
@@ -42,8 +43,8 @@ impl State {
         };
         let found = digest.and_then(|d| Some((d, self.content.manifest(repository, d)?)));
         let Some((digest, Content { media_type, bytes })) = found else {
-            let code =
-                if self.content.has(repository) { "MANIFEST_UNKNOWN" } else { "NAME_UNKNOWN" };
+            let has = self.content.has(repository);
+            let code = if has { self.flavor.manifest_unknown() } else { "NAME_UNKNOWN" };
             return Answer::error(StatusCode::NOT_FOUND, code, "manifest unknown");
         };
         Answer::ok(&media_type, bytes).header(CONTENT_DIGEST, &digest.to_string())
@@ -67,12 +68,19 @@ impl State {
     }
 
     fn attached(&self, repository: &str, digest: &str, query: &str) -> Answer {
+        if self.referrers == Referrers::Ghcr {
+            return Answer::new(StatusCode::SEE_OTHER).header(LOCATION, "/not-there");
+        }
         if !self.referrers.has_api() {
             return no_such_page();
         }
         let Ok(subject) = digest.parse::<Digest>() else {
             return malformed_digest();
         };
+        if self.referrers == Referrers::Quay && self.content.manifest(repository, subject).is_none()
+        {
+            return Answer::error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown");
+        }
         let mut wanted = None;
         let mut skip = 0;
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -82,7 +90,8 @@ impl State {
                 _ => {}
             }
         }
-        let wanted = wanted.filter(|_| self.referrers != Referrers::Unfiltered);
+        let is_filtered = !matches!(self.referrers, Referrers::Unfiltered | Referrers::Quay);
+        let wanted = wanted.filter(|_| is_filtered);
         let mut list: Vec<_> = self
             .content
             .referrers(repository, subject)
@@ -94,7 +103,7 @@ impl State {
             return Answer::ok(OCI_INDEX, "{}");
         }
         let total = list.len();
-        let size = self.page_size.unwrap_or(usize::MAX);
+        let size = self.page_size.filter(|_| self.flavor.has_pages()).unwrap_or(usize::MAX);
         list.drain(..skip.min(total));
         list.truncate(size);
         let next = skip.saturating_add(list.len());
@@ -107,6 +116,9 @@ impl State {
             }
             let path = format!("/v2/{repository}/referrers/{subject}");
             answer = answer.header(LINK, &format!("<{path}?{}>; rel=\"next\"", link.finish()));
+        }
+        if self.referrers == Referrers::Harbor {
+            answer = answer.header(TOTAL, &total.to_string());
         }
         match &wanted {
             Some(wanted) if self.referrers == Referrers::Harbor => {

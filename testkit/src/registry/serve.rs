@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -81,16 +82,22 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or_default();
-    let call = Call::read(path);
-    let pace = {
+    let (call, pace, is_refused) = {
         let mut state = shared.state.lock();
+        let is_token = path == state.flavor.token_path();
+        let call = if is_token { Call::Token } else { Call::read(path) };
         state.record(Recorded {
             method: head.method.to_string(),
             path: head.uri.path_and_query().map_or(path, |p| p.as_str()).to_owned(),
             headers: head.headers.clone(),
         });
-        state.pace
+        let is_refused = state.flavor.refuses_parameters() && has_parameters(&head.headers);
+        (call, state.pace, is_refused)
     };
+    if is_refused {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        return Ok(Answer::error(status, "UNSUPPORTED", "the operation is unsupported").whole());
+    }
     if !pace.round_trip.is_zero() {
         tokio::time::sleep(pace.round_trip).await;
     }
@@ -136,4 +143,9 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
 fn pause_of(size: usize, bandwidth: NonZeroU32) -> Duration {
     let nanos = u64::try_from(size).unwrap_or(u64::MAX).saturating_mul(1_000_000_000);
     Duration::from_nanos(nanos / u64::from(bandwidth.get()))
+}
+
+/// Whether a media type that is accepted has parameters.
+fn has_parameters(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().contains(&b';'))
 }

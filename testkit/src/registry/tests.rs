@@ -8,6 +8,7 @@ use super::*;
 
 mod access;
 mod faults;
+mod flavors;
 mod push;
 
 struct World {

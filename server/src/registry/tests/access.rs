@@ -184,7 +184,7 @@ async fn a_basic_challenge_is_answered_with_the_password_if_there_is_one() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_to_a_token_server_that_is_not_trusted() {
+async fn t036_nothing_is_sent_to_a_token_server_that_is_not_trusted() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = elsewhere.local_addr().unwrap();
     let port = address.port();
@@ -221,7 +221,7 @@ async fn nothing_is_sent_to_a_token_server_that_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn a_trusted_token_server_is_told_the_password() {
+async fn t037_a_trusted_token_server_is_told_the_password() {
     let realm = serve(|_| token("good")).await;
     let authority = realm.authority.clone();
     let server = serve(move |seen| match seen.authorization() {

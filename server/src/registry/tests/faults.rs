@@ -46,7 +46,7 @@ async fn a_closed_port_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_host_that_throttles_is_not_asked_again() {
+async fn t110_a_host_that_throttles_is_not_asked_again() {
     for (status, retry_after) in [(429, Some("30")), (503, Some("30")), (429, None)] {
         let server = serve(move |_| {
             let response = error(status, "TOOMANYREQUESTS");
@@ -124,7 +124,7 @@ impl Resolve for Everywhere {
 }
 
 #[tokio::test]
-async fn an_unlisted_host_is_asked_on_public_addresses_only() {
+async fn t045b_an_unlisted_host_is_asked_on_public_addresses_only() {
     let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = inside.local_addr().unwrap();
     let port = address.port();
@@ -152,7 +152,7 @@ async fn an_unlisted_host_is_asked_on_public_addresses_only() {
 }
 
 #[tokio::test]
-async fn a_listed_host_is_asked_at_its_listed_port_only() {
+async fn t045b_a_listed_host_is_asked_at_its_listed_port_only() {
     let server = serve(|_| manifest()).await;
     let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let registry = client(&[&server]);

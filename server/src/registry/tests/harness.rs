@@ -120,7 +120,7 @@ pub(super) async fn serve_raw(head: &'static [u8], more: &'static [u8]) -> Serve
     Server { authority, log, task }
 }
 
-async fn read_head(stream: &mut TcpStream) -> String {
+pub(super) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::registry::*;
 
 #[test]
-fn a_token_server_is_the_registrys_own_a_listed_one_or_docker_hubs() {
+fn t037_t038_a_token_server_is_the_registrys_own_a_listed_one_or_docker_hubs() {
     let endpoint = Some("registry-1.docker.io:444".to_owned());
     let mirror = HostConfig { endpoint, ..HostConfig::default() };
     let mut hosts = BTreeMap::from([("mirror.example".to_owned(), mirror)]);

@@ -34,7 +34,7 @@ async fn paged(pages: usize, absolute: bool) -> Server {
 }
 
 #[tokio::test]
-async fn the_report_on_page_three_of_four_is_found() {
+async fn t023b_the_report_on_page_three_of_four_is_found() {
     for absolute in [false, true] {
         let server = paged(4, absolute).await;
         let attached = list(&server).await.unwrap();
@@ -47,7 +47,7 @@ async fn the_report_on_page_three_of_four_is_found() {
 }
 
 #[tokio::test]
-async fn pages_are_refused_one_past_their_bound() {
+async fn t023_pages_are_refused_one_past_their_bound() {
     let server = paged(MAX_PAGES, false).await;
     assert_eq!(list(&server).await.unwrap().len(), MAX_PAGES);
     let server = paged(MAX_PAGES + 1, false).await;
@@ -58,7 +58,7 @@ async fn pages_are_refused_one_past_their_bound() {
 }
 
 #[tokio::test]
-async fn descriptors_are_refused_one_past_their_bound_over_all_pages() {
+async fn t021_descriptors_are_refused_one_past_their_bound_over_all_pages() {
     for past in [0, 1] {
         let server = serve(move |seen| {
             if seen.nth == 1 {
@@ -94,7 +94,7 @@ async fn bytes_are_refused_one_past_their_bound_over_all_pages() {
 }
 
 #[tokio::test]
-async fn a_next_link_stays_at_its_origin_and_does_not_come_back() {
+async fn t023_a_next_link_stays_at_its_origin_and_does_not_come_back() {
     let foreign = serve(|_| index(&[])).await;
     let port = foreign.authority.rsplit_once(':').unwrap().1.to_owned();
     for (link, why) in [
@@ -143,7 +143,23 @@ async fn an_empty_list_is_the_registrys_word() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_list_is_not_an_empty_one() {
+async fn t021_a_list_of_a_hundred_thousand_is_cut() {
+    let server = serve(|_| index(&vec![entry("x"); 100_000])).await;
+    let error = list(&server).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooLarge { limit: MAX_MANIFEST, .. }));
+    // In pages that are small enough: after the second, which is one past the bound.
+    let server = serve(|seen| {
+        let page = index(&vec![entry("x"); MAX_DESCRIPTORS]);
+        with_header(page, "link", &format!("<?page={}>; rel=next", seen.nth + 2))
+    })
+    .await;
+    let error = list(&server).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooMany { what: "descriptors", .. }));
+    assert_eq!(server.count().await, 2);
+}
+
+#[tokio::test]
+async fn t114_what_is_not_a_list_is_not_an_empty_one() {
     for (content_type, body) in [
         ("text/html", "<html>log in</html>"),
         ("text/html", ""),
@@ -166,7 +182,7 @@ async fn what_is_not_a_list_is_not_an_empty_one() {
 }
 
 #[tokio::test]
-async fn without_an_api_the_list_is_under_the_fallback_tag() {
+async fn t114_without_an_api_the_list_is_under_the_fallback_tag() {
     let server = serve(|seen| match seen.nth {
         0 => no_route(),
         _ => index(&[entry("report")]),
@@ -191,7 +207,7 @@ async fn an_api_that_redirects_to_404_is_none() {
 }
 
 #[tokio::test]
-async fn without_a_fallback_tag_nothing_is_attached() {
+async fn t114_without_a_fallback_tag_nothing_is_attached() {
     let server = serve(|seen| if seen.nth == 0 { no_route() } else { unknown() }).await;
     assert!(list(&server).await.unwrap().is_empty());
     // GitLab reads the tag as the digest.
@@ -219,7 +235,7 @@ async fn without_a_fallback_tag_nothing_is_attached() {
 }
 
 #[tokio::test]
-async fn a_fallback_tag_that_cannot_be_read_is_not_an_empty_list() {
+async fn t114_a_fallback_tag_that_cannot_be_read_is_not_an_empty_list() {
     for (status, kind) in [
         (401, CauseKind::Denied),
         (403, CauseKind::Denied),

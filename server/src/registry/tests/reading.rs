@@ -50,7 +50,7 @@ async fn four_media_types_without_parameters_are_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_manifest_is_refused() {
+async fn t027_what_is_not_a_manifest_is_refused() {
     for (content_type, body) in [
         ("text/html", "<html>log in</html>"),
         ("application/json", "{}"),
@@ -73,7 +73,7 @@ async fn what_is_not_a_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_registry_can_say_that_an_image_is_not_there() {
+async fn t114_only_a_registry_can_say_that_an_image_is_not_there() {
     let server = serve(|_| unknown()).await;
     let error = client(&[&server]).resolve(&server.image("a:v1"), soon()).await.unwrap_err();
     assert!(error.is_not_found());
@@ -109,7 +109,7 @@ async fn a_manifest_is_refused_one_byte_past_its_bound() {
 }
 
 #[tokio::test]
-async fn an_endless_body_is_cut() {
+async fn t025_an_endless_body_is_cut() {
     const HEADS: [&[u8]; 2] = [
         // Until the connection ends, which it does not.
         b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\n\r\n",
@@ -138,14 +138,14 @@ async fn an_endless_body_is_cut() {
 }
 
 #[tokio::test]
-async fn headers_without_end_are_an_error() {
+async fn t049_headers_without_end_are_an_error() {
     let server = serve_raw(b"HTTP/1.1 200 OK\r\n", b"X-Header: more\r\n").await;
     let error = client(&[&server]).resolve(&server.image("a:v1"), soon()).await.unwrap_err();
     assert_eq!(error.cause().kind, CauseKind::Unreachable);
 }
 
 #[tokio::test]
-async fn a_blob_is_exactly_what_its_descriptor_says() {
+async fn t024_a_blob_is_exactly_what_its_descriptor_says() {
     let server = serve(|_| answer(200, "application/octet-stream", "0123456789")).await;
     let registry = client(&[&server]);
     let image = server.image("a:v1");
@@ -169,7 +169,7 @@ async fn a_blob_is_exactly_what_its_descriptor_says() {
 }
 
 #[tokio::test]
-async fn a_report_of_thirty_mebibytes_passes() {
+async fn t024_a_report_of_thirty_mebibytes_passes() {
     let server = serve(|_| answer(200, "application/octet-stream", vec![7; 30 << 20])).await;
     let descriptor = descriptor(&vec![7; 30 << 20], 30 << 20);
     let blob = client(&[&server])
@@ -180,7 +180,7 @@ async fn a_report_of_thirty_mebibytes_passes() {
 }
 
 #[tokio::test]
-async fn a_host_that_never_answers_ends_with_the_deadline() {
+async fn t048_a_host_that_never_answers_ends_with_the_deadline() {
     let server = serve_raw(b"", b"").await;
     let registry = client(&[&server]);
     let image = server.image("a:v1");
@@ -198,7 +198,7 @@ async fn a_host_that_never_answers_ends_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_host_that_stops_in_the_middle_is_given_up_before_the_deadline() {
+async fn t048_a_host_that_stops_in_the_middle_is_given_up_before_the_deadline() {
     const HALF: &[u8] =
         b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\n\
           Content-Length: 10\r\n\r\nhalf";

@@ -31,7 +31,7 @@ async fn ask(registry: &Registry, server: &Server) -> Result<Bytes, RegistryErro
 }
 
 #[tokio::test]
-async fn the_token_stays_at_its_origin() {
+async fn t042_t043_the_token_stays_at_its_origin() {
     let storage = serve(|_| answer(200, "application/octet-stream", "blob")).await;
     for status in [301, 302, 303, 307, 308] {
         // The same host, another port.
@@ -51,7 +51,7 @@ async fn the_token_stays_at_its_origin() {
 }
 
 #[tokio::test]
-async fn the_token_is_not_taken_up_again_on_the_way_back() {
+async fn t042_the_token_is_not_taken_up_again_on_the_way_back() {
     // Elsewhere leads back to a path that elsewhere has chosen.
     let elsewhere = serve(|seen| {
         let back = seen.line.split_once("?back=").unwrap().1;
@@ -95,7 +95,7 @@ async fn what_is_asked_elsewhere_may_not_challenge() {
 }
 
 #[tokio::test]
-async fn redirections_are_refused_one_past_their_bound() {
+async fn t043_redirections_are_refused_one_past_their_bound() {
     for past in [0, 1] {
         let server = serve(move |seen| {
             if seen.nth == MAX_REDIRECTS + past {
@@ -114,7 +114,7 @@ async fn redirections_are_refused_one_past_their_bound() {
 }
 
 #[tokio::test]
-async fn a_redirection_does_not_lead_inside() {
+async fn t045_a_redirection_does_not_lead_inside() {
     let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = inside.local_addr().unwrap().port();
     for (location, why) in [
@@ -141,7 +141,7 @@ async fn a_redirection_does_not_lead_inside() {
 }
 
 #[tokio::test]
-async fn a_listed_registry_inside_is_led_to_by_listed_ones_only() {
+async fn t045_a_listed_registry_inside_is_led_to_by_listed_ones_only() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let port = closed.port();
     let hosts = [format!("inside.example:{port}"), "other.example".to_owned()]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::evidence::CauseKind;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -24,8 +24,11 @@ struct Secure {
 
 /// A TLS server whose certificate is for `name`, and which answers every request with `head`.
 async fn serve_tls(name: &str, head: String) -> Secure {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).unwrap();
+    serve_tls_as(generate_simple_self_signed([name.to_owned()]).unwrap(), head).await
+}
+
+async fn serve_tls_as(certified: CertifiedKey<KeyPair>, head: String) -> Secure {
+    let CertifiedKey { cert, signing_key } = certified;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder()
         .with_no_client_auth()
@@ -71,7 +74,7 @@ fn trusting(certificate: &str) -> HostConfig {
 }
 
 #[tokio::test]
-async fn a_certificate_is_believed_if_its_authority_and_name_are() {
+async fn t046_a_certificate_is_believed_if_its_authority_and_name_are() {
     let server = serve_tls("localhost", good()).await;
     assert!(ask(&server, trusting(&server.certificate)).await.is_ok());
 
@@ -88,7 +91,21 @@ async fn a_certificate_is_believed_if_its_authority_and_name_are() {
 }
 
 #[tokio::test]
-async fn tls_is_not_left_by_a_redirection() {
+async fn t046_a_certificate_that_has_expired_is_not_believed() {
+    for (year, believed) in [(2030, true), (2020, false)] {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
+        let server = serve_tls_as(CertifiedKey { cert, signing_key }, good()).await;
+        let result = ask(&server, trusting(&server.certificate)).await;
+        assert_eq!(result.is_ok(), believed, "{year}");
+    }
+}
+
+#[tokio::test]
+async fn t042_tls_is_not_left_by_a_redirection() {
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = plain.local_addr().unwrap();
     let head = format!(
@@ -109,7 +126,7 @@ async fn tls_is_not_left_by_a_redirection() {
 }
 
 #[tokio::test]
-async fn a_plain_host_is_not_asked_where_tls_is_wanted() {
+async fn t047_a_plain_host_is_not_asked_where_tls_is_wanted() {
     let server = serve(|_| manifest()).await;
     let mut config = config(&[]);
     config.hosts.insert(server.authority.clone(), HostConfig::default());
