@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::examination::Record;
 use super::{CheckName, Examination, SignatureError, Signer, Trust, Verdict, Verified};
@@ -25,12 +27,16 @@ mod bundle;
 mod key;
 mod entry;
 mod error;
+#[cfg(feature = "keyless")]
+mod keyless;
 
 pub use bundle::{BUNDLE, MAX_LOG_ENTRIES, MAX_TIMESTAMPS};
 pub use dsse::{DSSE, MAX_DSSE_SIGNATURES};
 pub use entry::{CosignEntry, CosignTrust, CosignTrustError, MAX_COSIGN_ENTRIES, MAX_COSIGN_FILE};
 pub use error::CosignError;
 pub use key::KeyError;
+#[cfg(feature = "keyless")]
+pub use keyless::{AuthorityError, KeylessError, MAX_IDENTITY_REGEX};
 
 use bundle::{Bundle, Material};
 use dsse::Envelope;
@@ -97,12 +103,12 @@ pub struct Request<'a> {
 }
 
 /// Verifies that an attestation is about `request.subject` and signed by somebody whom an entry of
-/// `trust` trusts for `request.scope`, and tells of every step.
+/// `trust` trusts for `request.scope`, and tells of every step. `now` is the time of the question.
 #[must_use]
-pub fn examine(request: &Request<'_>, trust: &Trust) -> Examination {
+pub fn examine(request: &Request<'_>, trust: &Trust, now: OffsetDateTime) -> Examination {
     let mut record = Record::default();
     record.put(CheckName::Envelope, Verdict::Passed, Some(request.attestation.predicate_type()));
-    let outcome = verified(request, trust, &mut record);
+    let outcome = verified(request, trust, now, &mut record);
     record.end(outcome.map_err(SignatureError::Cosign))
 }
 
@@ -117,6 +123,7 @@ pub fn unreadable(error: CosignError) -> Examination {
 fn verified(
     request: &Request<'_>,
     trust: &Trust,
+    now: OffsetDateTime,
     record: &mut Record,
 ) -> Result<Verified, CosignError> {
     let attestation = request.attestation;
@@ -130,7 +137,13 @@ fn verified(
     };
     record.step(CheckName::TrustStatement, covered)?;
     // Whose a signature is and whether it is good are one question to a key.
-    let signer = record.step(CheckName::Authenticity, signer(attestation, &entries))?;
+    let signer = signer(attestation, &entries, request.subject, now);
+    let signer = record.step(CheckName::Authenticity, signer)?;
+    record.put(CheckName::Identity, Verdict::Passed, Some(&signer.subject));
+    if let Some(at) = signer.signed_at {
+        let at = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
+        record.put(CheckName::AuthenticTimestamp, Verdict::Passed, Some(&at));
+    }
     Ok(Verified {
         bytes: attestation.envelope.payload().clone(),
         report: request.report,
@@ -144,25 +157,59 @@ fn verified(
 }
 
 /// Who signed it, if one of `entries` trusts them.
-fn signer(attestation: &Attestation, entries: &[&Entry]) -> Result<Signer, CosignError> {
+#[cfg_attr(
+    not(feature = "keyless"),
+    expect(unused_variables, reason = "only certificates need the image and the time")
+)]
+fn signer(
+    attestation: &Attestation,
+    entries: &[&Entry],
+    image: Digest,
+    now: OffsetDateTime,
+) -> Result<Signer, CosignError> {
     let message = attestation.envelope.message();
-    let mut claimed = None;
+    let mut told = None;
     for entry in entries {
-        let Checked::Key(key) = entry.checked();
-        if attestation.envelope.signatures().any(|signature| key.signed(&message, signature)) {
-            return Ok(key_signer(entry, key));
-        }
-        if attestation.material.claims(key) {
-            claimed.get_or_insert(entry);
+        match entry.checked() {
+            Checked::Key(key) => {
+                let mut signatures = attestation.envelope.signatures();
+                if signatures.any(|signature| key.signed(&message, signature)) {
+                    return Ok(key_signer(entry, key));
+                }
+                if attestation.material.claims(key) {
+                    let entry = entry.name().to_owned();
+                    told.get_or_insert(CosignError::Changed { entry });
+                }
+            }
+            #[cfg(feature = "keyless")]
+            Checked::Identity(authority) => {
+                let Material::Certificate(bundle) = &attestation.material else { continue };
+                match authority.verify(bundle, image, now) {
+                    Ok(signed) => return Ok(certificate_signer(entry, &signed)),
+                    Err(source) => {
+                        let (entry, reason) = (entry.name().to_owned(), source.reason());
+                        let source = source.into();
+                        told.get_or_insert(CosignError::Keyless { entry, reason, source });
+                    }
+                }
+            }
         }
     }
-    Err(match claimed {
-        Some(entry) => CosignError::Changed { entry: entry.name().to_owned() },
-        None => {
-            let names: Vec<_> = entries.iter().map(|entry| format!("`{}`", entry.name())).collect();
-            CosignError::UnknownKey { entries: names.join(", ") }
-        }
-    })
+    Err(told.unwrap_or_else(|| {
+        let names: Vec<_> = entries.iter().map(|entry| format!("`{}`", entry.name())).collect();
+        CosignError::Unknown { entries: names.join(", ") }
+    }))
+}
+
+/// The certificate is made for one signature: what is compared is its identity, with its issuer.
+#[cfg(feature = "keyless")]
+fn certificate_signer(entry: &Entry, signed: &keyless::Signed) -> Signer {
+    Signer {
+        subject: format!("{} (issuer {})", signed.identity, signed.issuer),
+        fingerprint: signed.fingerprint.hex(),
+        policy: entry.name().to_owned(),
+        signed_at: Some(signed.at),
+    }
 }
 
 /// A key has no name of its own, and nothing says when it signed.

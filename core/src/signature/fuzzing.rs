@@ -25,7 +25,8 @@ pub fn dsse(bytes: &[u8]) {
 pub fn bundle(bytes: &[u8]) {
     let _ = Attestation::parse(&Bytes::copy_from_slice(bytes), BUNDLE);
     let (name, scopes) = ("fuzz".to_owned(), vec!["*".to_owned()]);
-    let _ = CosignTrust::parse(&[CosignEntry { name, scopes, key: Some(bytes.to_vec()) }]);
+    let key = Some(bytes.to_vec());
+    let _ = CosignTrust::parse(&[CosignEntry { name, scopes, key, ..CosignEntry::default() }]);
 }
 
 /// Reads `bytes` as a trust policy without stores.

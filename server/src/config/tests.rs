@@ -32,7 +32,8 @@ fn everything_can_be_left_out() {
 fn all_fields_are_read() {
     let config = load(
         "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\nrules: [rules]\n\
-         trust: {policy: t.json, store: s, cosign: [{name: n, scopes: ['*'], key: k.pub}]}\n\
+         trust: {policy: t.json, store: s, cosign: [{name: n, scopes: ['*'], key: k.pub},\n\
+         {name: i, scopes: ['*'], identity: a@b.c, issuer: i, trustRoot: r.json, requireLog: false}]}\n\
          registries:\n- {host: index.docker.io, username: me, passwordFile: password}\n\
          - {host: 'localhost:5000', scheme: http, requestsPerSecond: 11, burst: 12,\
          \x20maxConcurrentRequests: 13}\n\
@@ -60,6 +61,9 @@ fn all_fields_are_read() {
     let cosign = config.rules.cosign.first().unwrap();
     assert_eq!((cosign.name.as_str(), cosign.scopes.as_slice()), ("n", &["*".to_owned()][..]));
     assert!(cosign.key.as_ref().unwrap().is_absolute());
+    let certified = config.rules.cosign.get(1).unwrap();
+    assert!(certified.trust_root.as_ref().unwrap().is_absolute());
+    assert_eq!((certified.require_log, certified.require_sct), (Some(false), None));
 }
 
 #[test]

@@ -35,6 +35,12 @@ struct CosignFile {
     name: String,
     scopes: Vec<String>,
     key: Option<PathBuf>,
+    identity: Option<String>,
+    identity_regex: Option<String>,
+    issuer: Option<String>,
+    trust_root: Option<PathBuf>,
+    require_log: Option<bool>,
+    require_sct: Option<bool>,
 }
 
 impl TrustFile {
@@ -55,8 +61,33 @@ impl TrustFile {
         let at = |path: PathBuf| folder.join(path);
         rules.trust_policy = policy.map(at);
         rules.trust_store = store.map(at);
-        let entry =
-            |CosignFile { name, scopes, key }| CosignConfig { name, scopes, key: key.map(at) };
-        rules.cosign = cosign.into_iter().map(entry).collect();
+        rules.cosign = cosign.into_iter().map(|file| file.into_config(folder)).collect();
+    }
+}
+
+impl CosignFile {
+    fn into_config(self, folder: &Path) -> CosignConfig {
+        let Self {
+            name,
+            scopes,
+            key,
+            identity,
+            identity_regex,
+            issuer,
+            trust_root,
+            require_log,
+            require_sct,
+        } = self;
+        CosignConfig {
+            name,
+            scopes,
+            key: key.map(|path| folder.join(path)),
+            identity,
+            identity_regex,
+            issuer,
+            trust_root: trust_root.map(|path| folder.join(path)),
+            require_log,
+            require_sct,
+        }
     }
 }

@@ -134,6 +134,7 @@ fn a_cosign_key_is_taken_over_when_its_file_changes() {
         name: "scanner".to_owned(),
         scopes: vec!["*".to_owned()],
         key: Some(path.clone()),
+        ..CosignConfig::default()
     };
     let config = RulesConfig { cosign: vec![entry], ..RulesConfig::default() };
     let loaded = Rules::load(&config).unwrap();

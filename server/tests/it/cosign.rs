@@ -42,6 +42,7 @@ async fn site(scope: &str) -> (Site, CosignKey) {
         name: "scanner".to_owned(),
         scopes: vec![scope.to_owned()],
         key: Some(site.path("cosign.pub")),
+        ..CosignConfig::default()
     }];
     (site, key)
 }

@@ -3,6 +3,7 @@
 //! Fields as in sigstore_bundle.proto of sigstore/protobuf-specs, in the JSON of protobuf: versions
 //! 0.1, 0.2 and 0.3.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -41,8 +42,8 @@ pub(super) enum Material {
     None,
     /// By which key it is signed, in whatever words.
     Key { hint: String },
-    /// A certificate, which no entry trusts.
-    Certificate,
+    /// A certificate, and the whole bundle to check it with.
+    Certificate(Bytes),
 }
 
 impl Material {
@@ -83,7 +84,7 @@ struct RawTimestamps {
 }
 
 impl Bundle {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, CosignError> {
+    pub(super) fn parse(bytes: &Bytes) -> Result<Self, CosignError> {
         let raw: Raw = json::from_slice(bytes).map_err(CosignError::Malformed)?;
         if !is_bundle(&raw.media_type) {
             return Err(CosignError::MediaType(raw.media_type));
@@ -105,7 +106,7 @@ impl Bundle {
             }
         }
         let material = match (certificate.or(x509_certificate_chain), public_key) {
-            (Some(_), None) => Material::Certificate,
+            (Some(_), None) => Material::Certificate(bytes.clone()),
             (None, Some(RawKey { hint })) => Material::Key { hint },
             _ => return Err(CosignError::Material),
         };

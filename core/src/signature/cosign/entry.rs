@@ -1,15 +1,19 @@
 //! What is configured of cosign's signers in, whom to trust for which repository out.
 
 use std::collections::HashSet;
+#[cfg(feature = "keyless")]
+use std::sync::Arc;
 
 use super::key::{Key, KeyError};
+#[cfg(feature = "keyless")]
+use super::keyless::{Authority, AuthorityError};
 use crate::image::Digest;
 use crate::signature::StatementError;
 use crate::signature::statement::scopes;
 
 /// The most entries: each may cost a signature check for each signature of an attestation.
 pub const MAX_COSIGN_ENTRIES: usize = 32;
-/// The largest key file that is read, in bytes.
+/// The largest key or root file that is read, in bytes.
 pub const MAX_COSIGN_FILE: usize = 1024 * 1024;
 
 /// One entry as it is configured: for some repositories, who signs attestations there.
@@ -21,6 +25,18 @@ pub struct CosignEntry {
     pub scopes: Vec<String>,
     /// A public key in PEM.
     pub key: Option<Vec<u8>>,
+    /// Instead of a key: the identity in a certificate, whole.
+    pub identity: Option<String>,
+    /// Or a pattern of identities, from `^` to `$`.
+    pub identity_regex: Option<String>,
+    /// Who vouches for the identity.
+    pub issuer: Option<String>,
+    /// The authorities and logs that are trusted, as sigstore's `trusted_root.json`.
+    pub trust_root: Option<Vec<u8>>,
+    /// Whether a transparency log must have the signature; it must unless this is `false`.
+    pub require_log: Option<bool>,
+    /// Whether a certificate log must have the certificate; it must unless this is `false`.
+    pub require_sct: Option<bool>,
 }
 
 /// Why entries cannot be used.
@@ -50,9 +66,23 @@ pub enum CosignTrustError {
         #[source]
         source: Box<StatementError>,
     },
-    /// Neither a key nor an identity.
-    #[error("cosign entry `{0}` has no `key`")]
-    NoSigner(String),
+    /// Neither a key nor an identity, or both.
+    #[error("cosign entry `{0}` needs a `key`, or an identity with `issuer` and `trustRoot`")]
+    Signer(String),
+    /// What is said of certificates cannot be used.
+    #[cfg(feature = "keyless")]
+    #[error("cosign entry `{name}` cannot trust certificates")]
+    Authority {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: AuthorityError,
+    },
+    /// This build trusts no certificates.
+    #[cfg(not(feature = "keyless"))]
+    #[error("cosign entry `{0}` trusts certificates, which needs a build with feature `keyless`")]
+    NoKeyless(String),
     /// A file larger than [`MAX_COSIGN_FILE`].
     #[error(
         "the {what} of cosign entry `{name}` is {length} bytes long, more than the \
@@ -90,6 +120,8 @@ pub(super) struct Entry {
     name: String,
     scopes: Vec<String>,
     checked: Checked,
+    /// Of all that was configured.
+    revision: Digest,
 }
 
 /// Who signs.
@@ -97,6 +129,9 @@ pub(super) struct Entry {
 pub(super) enum Checked {
     /// Whoever has this key.
     Key(Key),
+    /// Whoever has this identity.
+    #[cfg(feature = "keyless")]
+    Identity(Arc<Authority>),
 }
 
 impl CosignTrust {
@@ -151,24 +186,42 @@ impl CosignTrust {
 
     /// Digest of everything here that could change an answer.
     pub(in crate::signature) fn revision(&self) -> Digest {
+        let each = self.entries.iter().flat_map(|entry| *entry.revision.as_bytes());
+        Digest::of(&each.collect::<Vec<_>>())
+    }
+}
+
+impl CosignEntry {
+    fn revision(&self) -> Digest {
+        let Self {
+            name,
+            scopes,
+            key,
+            identity,
+            identity_regex,
+            issuer,
+            trust_root,
+            require_log,
+            require_sct,
+        } = self;
         let mut all = Vec::new();
-        let mut add = |bytes: &[u8]| {
-            // Length-prefixed, so that no two different inputs are written alike.
-            all.extend_from_slice(&bytes.len().to_be_bytes());
-            all.extend_from_slice(bytes);
+        // Length-prefixed, so that no two different inputs are written alike.
+        let mut add = |bytes: Option<&[u8]>| {
+            all.extend_from_slice(&bytes.map_or(u64::MAX, |b| b.len() as u64).to_be_bytes());
+            all.extend_from_slice(bytes.unwrap_or_default());
         };
-        for entry in &self.entries {
-            add(entry.name.as_bytes());
-            add(&entry.scopes.len().to_be_bytes());
-            for scope in &entry.scopes {
-                add(scope.as_bytes());
-            }
-            match &entry.checked {
-                Checked::Key(key) => {
-                    add(b"key");
-                    add(key.fingerprint().as_bytes());
-                }
-            }
+        add(Some(name.as_bytes()));
+        add(Some(&scopes.len().to_be_bytes()));
+        for scope in scopes {
+            add(Some(scope.as_bytes()));
+        }
+        add(key.as_deref());
+        for text in [identity, identity_regex, issuer] {
+            add(text.as_deref().map(str::as_bytes));
+        }
+        add(trust_root.as_deref());
+        for flag in [require_log, require_sct] {
+            add(flag.map(|flag| [u8::from(flag)]).as_ref().map(<[u8; 1]>::as_slice));
         }
         Digest::of(&all)
     }
@@ -183,14 +236,24 @@ impl Entry {
         let mut warn = |text: String| warnings.push(format!("cosign entry `{}`: {text}", raw.name));
         let scopes = scopes(raw.scopes.clone(), &mut warn)
             .map_err(|source| CosignTrustError::Scope { name: name(), source: Box::new(source) })?;
-        let pem = raw.key.as_deref().ok_or_else(|| CosignTrustError::NoSigner(name()))?;
-        if pem.len() > MAX_COSIGN_FILE {
-            let length = pem.len();
-            return Err(CosignTrustError::TooLarge { name: name(), what: "key", length });
+        for (what, file) in [("key", &raw.key), ("trustRoot", &raw.trust_root)] {
+            if let Some(length) = file.as_ref().map(Vec::len).filter(|l| *l > MAX_COSIGN_FILE) {
+                return Err(CosignTrustError::TooLarge { name: name(), what, length });
+            }
         }
-        let key =
-            Key::from_pem(pem).map_err(|source| CosignTrustError::Key { name: name(), source })?;
-        Ok(Self { name: name(), scopes, checked: Checked::Key(key) })
+        let says_who = raw.identity.is_some() || raw.identity_regex.is_some();
+        let says_how = raw.issuer.is_some()
+            || raw.trust_root.is_some()
+            || raw.require_log.is_some()
+            || raw.require_sct.is_some();
+        let checked = match &raw.key {
+            Some(pem) if !says_who && !says_how => Key::from_pem(pem)
+                .map(Checked::Key)
+                .map_err(|source| CosignTrustError::Key { name: name(), source })?,
+            None if says_who => identity(raw)?,
+            _ => return Err(CosignTrustError::Signer(name())),
+        };
+        Ok(Self { name: name(), scopes, checked, revision: raw.revision() })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -200,4 +263,16 @@ impl Entry {
     pub(super) const fn checked(&self) -> &Checked {
         &self.checked
     }
+}
+
+#[cfg(feature = "keyless")]
+fn identity(raw: &CosignEntry) -> Result<Checked, CosignTrustError> {
+    Authority::parse(raw)
+        .map(|authority| Checked::Identity(Arc::new(authority)))
+        .map_err(|source| CosignTrustError::Authority { name: raw.name.clone(), source })
+}
+
+#[cfg(not(feature = "keyless"))]
+fn identity(raw: &CosignEntry) -> Result<Checked, CosignTrustError> {
+    Err(CosignTrustError::NoKeyless(raw.name.clone()))
 }

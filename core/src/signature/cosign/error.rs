@@ -65,14 +65,24 @@ pub enum CosignError {
         /// `registry/repository`.
         scope: String,
     },
-    /// Signed by no trusted key.
+    /// Signed by nobody who is trusted.
     #[error(
-        "no trusted key signed the attestation (tried: {entries}): it was signed with another key, \
-         or changed since"
+        "none of the cosign entries {entries} trusts who signed the attestation: it was signed by \
+         another, or changed since"
     )]
-    UnknownKey {
-        /// The entries whose keys were tried.
+    Unknown {
+        /// The entries that were tried.
         entries: String,
+    },
+    /// The certificate, its log or its signature is not as an entry demands.
+    #[error("cosign entry `{entry}` does not trust the attestation")]
+    Keyless {
+        /// The entry.
+        entry: String,
+        /// The kind of fault.
+        reason: Reason,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It names a trusted key that did not sign this.
     #[error(
@@ -93,6 +103,7 @@ impl CosignError {
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::TooMany { .. } => Reason::TooMany,
             Self::Statement(source) => source.reason(),
+            Self::Keyless { reason, .. } => *reason,
             Self::MediaType(_)
             | Self::Malformed(_)
             | Self::Material
@@ -101,7 +112,7 @@ impl CosignError {
             | Self::PayloadType(_)
             | Self::Encoding { .. } => Reason::Malformed,
             Self::Unsigned => Reason::Unsigned,
-            Self::NoEntry { .. } | Self::UnknownKey { .. } => Reason::UntrustedSigner,
+            Self::NoEntry { .. } | Self::Unknown { .. } => Reason::UntrustedSigner,
             Self::Changed { .. } => Reason::BadSignature,
         }
     }

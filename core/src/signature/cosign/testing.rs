@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::datetime;
 
 use super::{
     Attestation, BUNDLE, CosignEntry, CosignError, CosignTrust, DSSE, Request, SignatureError,
@@ -15,6 +17,7 @@ use crate::image::Digest;
 use crate::referrers::IN_TOTO;
 
 pub(super) const SCOPE: &str = "reg.io/team/app";
+pub(super) const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
 
 pub(super) fn image() -> Digest {
     Digest::of(b"an image")
@@ -62,7 +65,8 @@ pub(super) fn bundle(key: &KeyPair, payload: &[u8]) -> Value {
 
 pub(super) fn entry(name: &str, scope: &str, key: &KeyPair) -> CosignEntry {
     let key = Some(key.public_key_pem().into_bytes());
-    CosignEntry { name: name.to_owned(), scopes: vec![scope.to_owned()], key }
+    let (name, scopes) = (name.to_owned(), vec![scope.to_owned()]);
+    CosignEntry { name, scopes, key, ..CosignEntry::default() }
 }
 
 #[track_caller]
@@ -86,7 +90,7 @@ pub(super) fn check(
 ) -> Result<Verified, CosignError> {
     let report = Digest::of(b"its manifest");
     let examination = match read(document) {
-        Ok(read) => examine(&Request { scope, subject, report, attestation: &read }, trust),
+        Ok(read) => examine(&Request { scope, subject, report, attestation: &read }, trust, NOW),
         Err(error) => unreadable(error),
     };
     let last = examination.checks.last().expect("something was checked");

@@ -100,11 +100,11 @@ fn every_step_is_told() {
     let told = |scope: &str, subject: Digest, document: &Value| -> Vec<_> {
         let (report, attestation) = (image(), &read(document).unwrap());
         let request = Request { scope, subject, report, attestation };
-        let checks = examine(&request, &trusted).checks;
+        let checks = examine(&request, &trusted, super::testing::NOW).checks;
         checks.iter().map(|check| (check.name.as_str(), check.verdict.as_str())).collect()
     };
     let good = bundle(&key, &payload());
-    let all = ["envelope", "signed_target", "trust_statement", "authenticity"];
+    let all = ["envelope", "signed_target", "trust_statement", "authenticity", "identity"];
     assert_eq!(told(SCOPE, image(), &good), all.map(|name| (name, "passed")));
     let failed = |scope, subject, document| *told(scope, subject, document).last().unwrap();
     let other = Digest::of(b"another image");
@@ -346,7 +346,7 @@ fn an_entry_that_cannot_be_used_is_named() {
     assert!(with(|e| e.scopes.clear()).contains("`scanner` has no scopes"));
     assert!(with(|e| e.scopes = vec!["reg.io/a:tag".to_owned()]).contains("`reg.io/a:tag`"));
     assert!(with(|e| e.scopes.push("reg.io/a".to_owned())).contains("`*` cannot be combined"));
-    assert!(with(|e| e.key = None).contains("`scanner` has no `key`"));
+    assert!(with(|e| e.key = None).contains("`scanner` needs a `key`"));
     assert!(with(|e| e.key = Some(b"text".to_vec())).contains("has 0 public keys"));
     assert!(with(|e| e.key = Some(vec![b' '; super::MAX_COSIGN_FILE + 1])).contains("bytes long"));
     let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";

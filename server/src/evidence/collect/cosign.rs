@@ -203,7 +203,7 @@ impl Collect {
         if !budget.check() {
             return Err(Fault::Exhausted);
         }
-        let question = q.clone();
+        let (question, now) = (q.clone(), self.clock.now());
         let examine = move || {
             let request = Request {
                 scope: question.image.name(),
@@ -211,7 +211,8 @@ impl Collect {
                 report: name,
                 attestation: &attestation,
             };
-            let Examination { checks, outcome, .. } = cosign::examine(&request, &question.trust);
+            let Examination { checks, outcome, .. } =
+                cosign::examine(&request, &question.trust, now);
             let found = outcome
                 .map_err(|error| rejected(name, error.reason(), &detail(&error)))
                 .and_then(|verified| read(&verified));
