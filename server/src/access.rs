@@ -1,64 +1,68 @@
-//! A registry host in, the scope of what may be remembered of it out.
+//! An image in, the scope of what may be remembered of it out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::registry::{Credentials, RegistryConfig};
+use portcullis_core::image::Reference;
 
-/// Names whose credential each registry is asked with: part of the key of all that is remembered, so
-/// that what one credential may see is never told to another.
-#[derive(Debug, Clone)]
+use crate::registry::Registry;
+
+/// Names whose credential each image is asked about with: part of the key of all that is remembered,
+/// so that what one credential may see is never told to another.
+#[derive(Clone)]
 pub struct AccessScopes {
-    anonymous: Arc<str>,
-    named: BTreeMap<String, Arc<str>>,
+    registry: Registry,
 }
 
 impl AccessScopes {
-    /// The scopes of the registries of `config`.
+    /// The scopes under which `registry` asks.
     #[must_use]
-    pub fn new(config: &RegistryConfig) -> Self {
-        let named = config.hosts.iter().filter_map(|(host, config)| match &config.credentials {
-            Credentials::Anonymous => None,
-            Credentials::Basic { username, .. } => {
-                Some((host.clone(), Arc::from(format!("basic:{username}"))))
-            }
-        });
-        Self { anonymous: Arc::from("anonymous"), named: named.collect() }
+    pub const fn new(registry: Registry) -> Self {
+        Self { registry }
     }
 
-    /// The scope of `host`.
+    /// The scope of `image`.
     #[must_use]
-    pub fn of(&self, host: &str) -> Arc<str> {
-        Arc::clone(self.named.get(host).unwrap_or(&self.anonymous))
+    pub fn of(&self, image: &Reference) -> Arc<str> {
+        self.registry.identity(image)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{HostConfig, Secret};
+    use crate::registry::{Credentials, HostConfig, HostPattern, RegistryConfig, Secret};
 
     #[test]
     fn each_credential_is_a_scope_of_its_own() {
-        let host = |username: &str| HostConfig {
-            credentials: Credentials::Basic {
-                username: username.to_owned(),
-                password: Secret::new("secret".to_owned()),
-            },
-            ..HostConfig::default()
+        let basic = |username: &str| Credentials::Basic {
+            username: username.to_owned(),
+            password: Secret::new("secret".to_owned()),
         };
+        let host =
+            |username: &str| HostConfig { credentials: basic(username), ..HostConfig::default() };
         let hosts = [
             ("a.io".to_owned(), host("anonymous")),
             ("b.io".to_owned(), host("robot")),
             ("c.io".to_owned(), HostConfig::default()),
         ];
-        let config = RegistryConfig { hosts: hosts.into(), ..RegistryConfig::default() };
-        let scopes = AccessScopes::new(&config);
-        let all = ["a.io", "b.io", "c.io", "unlisted.io"].map(|name| scopes.of(name));
+        let patterns = [("*.d.io", "many"), ("*.io", "all"), ("x.d.io", "one")];
+        let patterns = patterns.map(|(p, user)| (HostPattern::parse(p).unwrap(), basic(user)));
+        let (hosts, patterns) = (hosts.into(), patterns.into());
+        let config = RegistryConfig { hosts, patterns, ..RegistryConfig::default() };
+        let scopes = AccessScopes::new(Registry::new(config).unwrap());
         // A user whose name is `anonymous` is not nobody.
-        assert_eq!(
-            all.map(|scope| scope.to_string()),
-            ["basic:anonymous", "basic:robot", "anonymous", "anonymous"]
-        );
+        for (host, scope) in [
+            ("a.io", "basic:anonymous"),
+            ("b.io", "basic:robot"),
+            ("c.io", "anonymous"),
+            ("e.io", "basic:all"),
+            ("a.io:5000", "anonymous"),
+            ("unlisted.example", "anonymous"),
+            ("y.d.io", "basic:many"),
+            ("x.d.io", "basic:one"),
+            ("x.y.d.io", "anonymous"),
+        ] {
+            assert_eq!(&*scopes.of(&format!("{host}/a:v1").parse().unwrap()), scope, "{host}");
+        }
     }
 }

@@ -96,9 +96,9 @@ impl App {
         let (stop, tasks, searches) =
             (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
         let rules = Arc::new(Rules::load(&config.rules)?);
-        let access = AccessScopes::new(&config.registry);
         let downloads = Downloads::new(&config.registry, &config.revocation.hosts)?;
-        let registry = Registry::new(observed(config.registry, &metrics))?;
+        let registry = Registry::new(observed(config.registry, &metrics, &clock))?;
+        let access = AccessScopes::new(registry.clone());
         let (queue, writer) = event_file(config.events, &metrics)?;
 
         let revocation = Revocation::new(
@@ -256,12 +256,20 @@ impl Observe for Counted {
     fn on_content(&self, hit: bool, kept_bytes: u64) {
         self.metrics.registry_content(if hit { "hit" } else { "miss" }, kept_bytes);
     }
+
+    fn on_credential(&self, kind: &'static str, outcome: &'static str) {
+        self.metrics.credential(kind, outcome);
+    }
 }
 
-fn observed(config: RegistryConfig, metrics: &Arc<Metrics>) -> RegistryConfig {
+fn observed(
+    config: RegistryConfig,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> RegistryConfig {
     let listed = config.hosts.keys().cloned().collect();
     let observer = Arc::new(Counted { listed, metrics: Arc::clone(metrics) });
-    RegistryConfig { observer, ..config }
+    RegistryConfig { observer, clock: Arc::clone(clock), ..config }
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl<S: EvidenceSource> Decider<S> {
 
     /// What is known of an image: of what the reference names and of each platform in it.
     async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
-        let access = self.access.of(image.registry());
+        let access = self.access.of(image);
         let trust = self.rules.trust();
         let question = |digest: Digest| EvidenceQuestion {
             image: image.clone(),

@@ -1,5 +1,6 @@
 //! A configuration file in, checked values out. Unknown fields are errors, with line and column.
 
+mod credentials;
 mod registries;
 mod trust;
 
@@ -13,7 +14,7 @@ use portcullis_core::image::ImageError;
 use portcullis_core::referrers::Profile;
 use serde::Deserialize;
 
-use self::registries::{RegistryFile, UnlistedFile, hosts};
+use self::registries::{Listed, RegistryFile, UnlistedFile, listed};
 use self::trust::TrustFile;
 use crate::evidence::memory::MemoryConfig;
 use crate::registry::{RegistryConfig, Unlisted};
@@ -117,6 +118,15 @@ pub enum ConfigError {
     /// A registry has a user name without a password, or the reverse.
     #[error("registry `{0}` has one of `username` and `passwordFile`: give both or neither")]
     Credentials(String),
+    /// A registry has two ways to say who asks.
+    #[error("registry `{0}` has `credentials` and also `username` or `passwordFile`: keep one")]
+    CredentialsTwice(String),
+    /// A pattern of registry hosts is malformed, or has more than credentials.
+    #[error(
+        "`registries` names the pattern `{0}`: expected a host without a port, of which labels may \
+         hold `*`, with `credentials` and nothing else; list one registry by its name for the rest"
+    )]
+    Pattern(String),
     /// A registry host is listed twice.
     #[error("`registries` names `{0}` twice; keep one entry")]
     HostTwice(String),
@@ -255,7 +265,7 @@ impl File {
         let revocation = trust.revocation();
         trust.add_to(&mut rules_config, folder);
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
-        let hosts = hosts(registries, folder)?;
+        let Listed { hosts, patterns } = listed(registries, folder)?;
         let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
@@ -263,7 +273,13 @@ impl File {
             admin: admin.unwrap_or(defaults.admin),
             rules: rules_config,
             revocation,
-            registry: RegistryConfig { hosts, unlisted, content_bytes, ..defaults.registry },
+            registry: RegistryConfig {
+                hosts,
+                patterns,
+                unlisted,
+                content_bytes,
+                ..defaults.registry
+            },
             profile: defaults.profile,
             memory,
             resolve,

@@ -108,7 +108,7 @@ impl Inspector {
         let manifests = match self.registry.resolve(image, deadline).await {
             Ok(fetched) => match resolve::read(&fetched) {
                 Ok(resolved) => {
-                    let access = self.access.of(image.registry());
+                    let access = self.access.of(image);
                     let (image, digest) = (image.clone(), resolved.digest);
                     let question = Question { image, digest, trust: Arc::clone(&trust), access };
                     self.all(&question, &fetched, &resolved, deadline).await

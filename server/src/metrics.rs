@@ -76,6 +76,7 @@ pub struct Metrics {
     registry_content: Family<OutcomeLabel, Counter>,
     registry_content_kept: Gauge<i64, AtomicI64>,
     revocation_checks: Family<RevocationLabels, Counter>,
+    credentials: Family<OutcomeLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
     kept_entries: Gauge<i64, AtomicI64>,
@@ -109,6 +110,7 @@ impl Metrics {
             registry_content: Family::default(),
             registry_content_kept: Gauge::default(),
             revocation_checks: Family::default(),
+            credentials: Family::default(),
             reloads: Family::default(),
             events_dropped: Counter::default(),
             kept_entries: Gauge::default(),
@@ -127,6 +129,11 @@ impl Metrics {
     /// What is asked of others.
     fn register_requests(&mut self) {
         let r = &mut self.registry;
+        r.register(
+            "credentials",
+            "Times that a credential for registries was renewed, by kind and outcome",
+            self.credentials.clone(),
+        );
         r.register(
             "registry_requests",
             "Requests to registries by host, route and outcome",
@@ -273,6 +280,10 @@ impl Metrics {
 
     pub(crate) fn revocation_check(&self, method: &'static str, outcome: &'static str) {
         self.revocation_checks.get_or_create(&RevocationLabels { method, outcome }).inc();
+    }
+
+    pub(crate) fn credential(&self, what: &'static str, outcome: &'static str) {
+        self.credentials.get_or_create(&OutcomeLabels { what, outcome }).inc();
     }
 
     pub(crate) fn reload(&self, what: &'static str, outcome: &'static str) {

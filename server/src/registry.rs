@@ -3,7 +3,7 @@
 //! ```text
 //! Registry ── referrers, push ─ exchange ─ gate     429 and Retry-After, per origin
 //!     └ content                    ├────── budget   how often and how many at once
-//!       what never changes         ├────── auth     challenges, token servers, tokens
+//!       what never changes         ├────── auth     challenges, token servers, tokens ── credentials
 //!                                  ├────── host     which hosts, redirections ── address
 //!                                  └────── body     bounds, content types, 404
 //! Downloads ── what certificates name, for `revocation`
@@ -20,6 +20,7 @@ mod exchange;
 mod host;
 mod address;
 mod auth;
+mod credentials;
 mod gate;
 mod budget;
 mod body;
@@ -42,9 +43,10 @@ use url::Url;
 
 pub use self::budget::Budget;
 pub use self::config::{
-    Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, Unlisted,
+    Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, SecretSource, Unlisted,
 };
 pub use self::content::MAX_KEPT;
+pub use self::credentials::{CredentialError, DockerConfig, HostPattern, MAX_ENTRIES, MAX_TRIED};
 pub use self::download::{DownloadError, Downloads};
 pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};
@@ -113,6 +115,14 @@ impl Registry {
             observer: config.observer,
         };
         Ok(Self { exchange: Arc::new(exchange), contents, without_api: WithoutApi::new() })
+    }
+
+    /// The name of whom the registry is told that we are when it is asked about `image`. It is part of
+    /// the key of all that is remembered, so that what one credential may see is never told to
+    /// another. It holds no secret.
+    #[must_use]
+    pub fn identity(&self, image: &Reference) -> Arc<str> {
+        self.exchange.hosts.identity(image.registry(), image.repository())
     }
 
     /// The manifest or index that `image` names: by its digest if it has one, else by its tag. The

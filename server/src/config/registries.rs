@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use portcullis_core::image::Reference;
 use serde::Deserialize;
 
+use super::credentials::CredentialsFile;
 use super::{ConfigError, read};
-use crate::registry::{Budget, Credentials, HostConfig, Scheme, Secret, Unlisted};
+use crate::registry::{Budget, Credentials, HostConfig, HostPattern, Scheme, Unlisted};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RegistryFile {
     host: String,
-    #[serde(default)]
-    scheme: SchemeFile,
+    scheme: Option<SchemeFile>,
     endpoint: Option<String>,
+    credentials: Option<CredentialsFile>,
     username: Option<String>,
     password_file: Option<PathBuf>,
     #[serde(default)]
@@ -27,10 +28,9 @@ pub(super) struct RegistryFile {
     max_concurrent_requests: Option<NonZeroU32>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum SchemeFile {
-    #[default]
     Https,
     Http,
 }
@@ -51,19 +51,31 @@ impl From<UnlistedFile> for Unlisted {
     }
 }
 
-pub(super) fn hosts(
-    registries: Vec<RegistryFile>,
-    folder: &Path,
-) -> Result<BTreeMap<String, HostConfig>, ConfigError> {
-    let mut hosts = BTreeMap::new();
+/// Registries by name, and who asks those that match a pattern.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) hosts: BTreeMap<String, HostConfig>,
+    pub(super) patterns: BTreeMap<HostPattern, Credentials>,
+}
+
+pub(super) fn listed(registries: Vec<RegistryFile>, folder: &Path) -> Result<Listed, ConfigError> {
+    let Listed { mut hosts, mut patterns } = Listed::default();
     for registry in registries {
+        if registry.host.contains(['*', '?']) {
+            let host = registry.host.clone();
+            let (pattern, credentials) = registry.into_pattern(folder)?;
+            if patterns.insert(pattern, credentials).is_some() {
+                return Err(ConfigError::HostTwice(host));
+            }
+            continue;
+        }
         let host = canonical(&registry.host)?;
         let config = registry.into_host(folder)?;
         if hosts.insert(host.clone(), config).is_some() {
             return Err(ConfigError::HostTwice(host));
         }
     }
-    Ok(hosts)
+    Ok(Listed { hosts, patterns })
 }
 
 /// The host as image references have it: `index.docker.io` is `docker.io`.
@@ -76,11 +88,38 @@ fn canonical(host: &str) -> Result<String, ConfigError> {
 }
 
 impl RegistryFile {
+    /// A pattern says who asks, and nothing of how: of what it matches the operator knows no more
+    /// than the name.
+    fn into_pattern(self, folder: &Path) -> Result<(HostPattern, Credentials), ConfigError> {
+        let Self {
+            host,
+            scheme: None,
+            endpoint: None,
+            credentials: Some(credentials),
+            username: None,
+            password_file: None,
+            trusted_realm_hosts,
+            ca_file: None,
+            requests_per_second: None,
+            burst: None,
+            max_concurrent_requests: None,
+        } = self
+        else {
+            return Err(ConfigError::Pattern(self.host));
+        };
+        let plain = trusted_realm_hosts.is_empty() && !host.contains(':');
+        match HostPattern::parse(&host).filter(|_| plain) {
+            Some(pattern) => Ok((pattern, credentials.into_credentials(folder)?)),
+            None => Err(ConfigError::Pattern(host)),
+        }
+    }
+
     fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
         let Self {
             host,
             scheme,
             endpoint,
+            credentials,
             username,
             password_file,
             trusted_realm_hosts,
@@ -96,20 +135,20 @@ impl RegistryFile {
             concurrent: max_concurrent_requests.unwrap_or(unsaid.concurrent),
         };
         let read = |path: PathBuf| read(&folder.join(path));
-        let credentials = match (username, password_file) {
-            (None, None) => Credentials::Anonymous,
-            (Some(username), Some(path)) => {
-                let password = String::from_utf8_lossy(&read(path)?).trim_end().to_owned();
-                Credentials::Basic { username, password: Secret::new(password) }
+        let file = match (credentials, username, password_file) {
+            (Some(file), None, None) => file,
+            (None, None, None) => CredentialsFile::Anonymous {},
+            (None, Some(username), Some(password_file)) => {
+                CredentialsFile::Basic { username, password_file }
             }
-            _ => {
-                return Err(ConfigError::Credentials(host));
-            }
+            (None, ..) => return Err(ConfigError::Credentials(host)),
+            (Some(_), ..) => return Err(ConfigError::CredentialsTwice(host)),
         };
+        let credentials = file.into_credentials(folder)?;
         Ok(HostConfig {
             scheme: match scheme {
-                SchemeFile::Https => Scheme::Https,
-                SchemeFile::Http => Scheme::Http,
+                Some(SchemeFile::Https) | None => Scheme::Https,
+                Some(SchemeFile::Http) => Scheme::Http,
             },
             endpoint,
             credentials,

@@ -1,7 +1,7 @@
 //! Configuration files as users write them, and as they mistype them.
 
 use super::*;
-use crate::registry::{Credentials, Scheme};
+use crate::registry::{Credentials, HostPattern, Scheme, SecretSource};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
@@ -46,7 +46,7 @@ fn all_fields_are_read() {
     assert_eq!(config.listen.port(), 1);
     assert!(matches!(
         config.registry.hosts.get("docker.io").unwrap().credentials,
-        Credentials::Basic { .. }
+        Credentials::PasswordFile { .. }
     ));
     let local = config.registry.hosts.get("localhost:5000").unwrap();
     assert_eq!(local.scheme, Scheme::Http);
@@ -79,6 +79,11 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("registries: [{host: 'reg.io/x'}]", &["reg.io/x"]);
     refused("registries: [{host: a.io}, {host: a.io}]", &["a.io", "twice"]);
     refused("registries: [{host: a.io, username: me}]", &["a.io", "passwordFile", "both"]);
+    refused(
+        "registries: [{host: a.io, username: me, passwordFile: password, \
+         credentials: {kind: anonymous}}]",
+        &["a.io", "credentials", "keep one"],
+    );
     refused("registries: [{host: a.io, caFile: none.pem}]", &["none.pem", "failed to read"]);
     refused("traces: {sampleRatio: 2}", &["sampleRatio", "0.0 to 1.0"]);
     refused("log: {format: xml}", &["xml"]);
@@ -105,4 +110,60 @@ fn a_password_file_is_refused_one_byte_past_its_bound() {
     };
     assert!(with(MAX_CONFIG).is_ok());
     assert!(matches!(with(MAX_CONFIG + 1), Err(ConfigError::TooLarge { .. })));
+}
+
+#[test]
+fn every_kind_of_credentials_is_read() {
+    let registry = |host: &str, credentials: &str| {
+        let text = format!("registries:\n- host: '{host}'\n  credentials: {credentials}\n");
+        load(&text).map(|config| config.registry)
+    };
+    let listed = |credentials: &str| {
+        registry("a.io", credentials).unwrap().hosts.get("a.io").unwrap().credentials.clone()
+    };
+    assert!(matches!(listed("{kind: anonymous}"), Credentials::Anonymous));
+    let basic = "{kind: basic, username: me, passwordFile: password}";
+    assert!(matches!(listed(basic), Credentials::PasswordFile { .. }));
+    let token = "{kind: identityToken, tokenFile: password}";
+    assert!(matches!(listed(token), Credentials::IdentityToken(SecretSource::File(_))));
+    let token = "{kind: registryToken, tokenFile: password}";
+    assert!(matches!(listed(token), Credentials::RegistryToken(SecretSource::File(_))));
+    let docker = "{kind: dockerConfig, path: password}";
+    assert!(matches!(listed(docker), Credentials::DockerConfig(_)));
+    for (credentials, words) in [
+        ("{kind: root}", "root"),
+        ("{}", "kind"),
+        ("{kind: basic, username: me}", "passwordFile"),
+        ("{kind: anonymous, username: me}", "username"),
+        ("{kind: dockerConfig, path: none.json}", "none.json"),
+    ] {
+        let text = format!("registries:\n- host: a.io\n  credentials: {credentials}\n");
+        refused(&text, &[words]);
+    }
+}
+
+#[test]
+fn a_pattern_has_credentials_and_nothing_else() {
+    let pattern = |more: &str| format!("registries: [{{host: '*.reg.io', {more}}}]");
+    let basic = "credentials: {kind: basic, username: me, passwordFile: password}";
+    let config = load(&pattern(basic)).unwrap();
+    assert!(config.registry.hosts.is_empty());
+    assert!(config.registry.patterns.contains_key(&HostPattern::parse("*.reg.io").unwrap()));
+    for more in [
+        "scheme: http".to_owned(),
+        "username: me, passwordFile: password".to_owned(),
+        format!("{basic}, scheme: https"),
+        format!("{basic}, endpoint: a.io"),
+        format!("{basic}, caFile: password"),
+        format!("{basic}, trustedRealmHosts: [a.io]"),
+    ] {
+        refused(&pattern(&more), &["*.reg.io", "nothing else"]);
+    }
+    for host in ["*.reg.io:443", "*.reg.io:5000", "*.reg.io/team", "*..io", "a*b.[x].io"] {
+        refused(&format!("registries: [{{host: '{host}', {basic}}}]"), &[host]);
+    }
+    refused(
+        &format!("registries: [{{host: '*.a.io', {basic}}}, {{host: '*.A.io', {basic}}}]"),
+        &["*.A.io", "twice"],
+    );
 }

@@ -18,7 +18,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::body;
-use super::config::{Credentials, Secret};
+use super::config::Secret;
+use super::credentials::{Candidate, Credential};
 use super::error::{Fault, RegistryError};
 use super::exchange::{Exchange, Request};
 use super::host::Host;
@@ -56,8 +57,8 @@ impl fmt::Display for Actions {
 /// What is sent in `Authorization`.
 #[derive(Clone)]
 pub(super) enum Authorization {
-    /// The host's own credentials.
-    Basic,
+    /// A name and a password.
+    Basic(Arc<Credential>),
     /// A token.
     Bearer(Arc<Token>),
 }
@@ -71,20 +72,21 @@ pub(super) struct Token {
 impl Authorization {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Basic, Self::Basic) => true,
+            (Self::Basic(a), Self::Basic(b)) => Arc::ptr_eq(a, b),
             (Self::Bearer(a), Self::Bearer(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
 }
 
-/// A registry's name stands for its credentials, since a configuration has one pair for each. Two
-/// names may share an endpoint, so the endpoint is not the key.
+/// Two registries may share an endpoint, so the endpoint is not the key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) registry: String,
     pub(super) repository: String,
     pub(super) actions: Actions,
+    /// Who asks.
+    pub(super) identity: Arc<str>,
 }
 
 struct Life;
@@ -97,7 +99,7 @@ impl Expiry<Key, Authorization> for Life {
         _: std::time::Instant,
     ) -> Option<Duration> {
         Some(match made {
-            Authorization::Basic => Duration::from_secs_f64(LONGEST_LIFE),
+            Authorization::Basic(_) => Duration::from_secs_f64(LONGEST_LIFE),
             Authorization::Bearer(token) => token.life,
         })
     }
@@ -132,14 +134,21 @@ impl Tokens {
         host: &Host,
         key: &Key,
         challenge: &Challenge,
+        candidate: &Candidate,
         deadline: Instant,
     ) -> Result<Authorization, RegistryError> {
         let answer = async {
-            match challenge {
-                Challenge::Basic => Ok(Authorization::Basic),
-                Challenge::Bearer { realm, service } => {
-                    let token =
-                        fetch(exchange, host, key, realm, service.as_deref(), deadline).await?;
+            let credential = candidate.get().await;
+            let credential = credential
+                .map_err(|source| RegistryError::Credential { host: host.name.clone(), source })?;
+            match (challenge, credential) {
+                (Challenge::Basic, Some(credential)) if credential.is_pair() => {
+                    Ok(Authorization::Basic(credential))
+                }
+                (Challenge::Basic, _) => Err(denied(host, key, 401)),
+                (Challenge::Bearer { realm, service }, credential) => {
+                    let asked = Asked { realm, service: service.as_deref(), credential, deadline };
+                    let token = fetch(exchange, host, key, asked).await?;
                     Ok(Authorization::Bearer(Arc::new(token)))
                 }
             }
@@ -151,9 +160,10 @@ impl Tokens {
 
 /// How much memory an entry takes, in bytes, with all it points to.
 fn weight(key: &Key, made: &Authorization) -> u32 {
-    let names = size_of::<Key>() + key.registry.len() + key.repository.len();
+    let names = size_of::<Key>() + key.registry.len() + key.repository.len() + key.identity.len();
     let behind = match made {
-        Authorization::Basic => 0,
+        // Of that there is one for all repositories.
+        Authorization::Basic(_) => 0,
         Authorization::Bearer(token) => size_of::<Token>() + token.value.expose().len(),
     };
     let all = ENTRY + names + size_of::<Authorization>() + behind;
@@ -209,47 +219,70 @@ struct TokenAnswer {
     expires_in: Option<f64>,
 }
 
+/// What a token server is asked with.
+struct Asked<'a> {
+    realm: &'a str,
+    service: Option<&'a str>,
+    credential: Option<Arc<Credential>>,
+    deadline: Instant,
+}
+
 async fn fetch(
     exchange: &Exchange,
     host: &Host,
     key: &Key,
-    realm: &str,
-    service: Option<&str>,
-    deadline: Instant,
+    asked: Asked<'_>,
 ) -> Result<Token, RegistryError> {
+    let Asked { realm, service, credential, deadline } = asked;
     let refuse = |fault| RegistryError::protocol(&host.name, fault);
-    let mut url = host.realm(realm).map_err(refuse)?;
+    let url = host.realm(realm).map_err(refuse)?;
     let scope = format!("repository:{}:{}", key.repository, key.actions);
-    if let Some(service) = service {
-        url.query_pairs_mut().append_pair("service", service);
-    }
-    url.query_pairs_mut().append_pair("scope", &scope);
-    let request = Request::get(Route::Token, url, "application/json", deadline);
-    let authorization = match host.credentials {
-        Credentials::Anonymous => None,
-        Credentials::Basic { .. } => Some(Authorization::Basic),
+    let (request, authorization) = match credential.as_deref() {
+        // It is for the registry itself: its token server has nothing to add.
+        Some(Credential::Bearer(token)) => {
+            let life = Duration::from_secs_f64(LONGEST_LIFE);
+            return Ok(Token { value: token.clone(), life });
+        }
+        Some(Credential::Identity { token, client }) => {
+            let mut fields = vec![("grant_type", "refresh_token")];
+            fields.extend(service.map(|service| ("service", service)));
+            fields.extend(client.map(|client| ("client_id", client)));
+            fields.extend([("scope", scope.as_str()), ("refresh_token", token.expose())]);
+            (Request::form(url, &fields, deadline), None)
+        }
+        Some(Credential::Basic { .. }) | None => {
+            let mut url = url;
+            if let Some(service) = service {
+                url.query_pairs_mut().append_pair("service", service);
+            }
+            url.query_pairs_mut().append_pair("scope", &scope);
+            let request = Request::get(Route::Token, url, "application/json", deadline);
+            (request, credential.map(Authorization::Basic))
+        }
     };
     let url = request.url.clone();
     let response =
         exchange.send(host, &host.client, &request, &url, authorization.as_ref()).await?;
     match response.status().as_u16() {
         200 => {}
-        status @ (401 | 403) => {
-            return Err(RegistryError::Denied {
-                host: host.name.clone(),
-                repository: key.repository.clone(),
-                status,
-            });
-        }
+        status @ (401 | 403) => return Err(denied(host, key, status)),
+        // How OAuth2 says that the token that was given is not good (RFC 6749, 5.2).
+        400 if request.method == Method::POST => return Err(denied(host, key, 400)),
         status => return Err(refuse(Fault::Status(status))),
     }
     let bytes = body::read(host, response, "token answer", MAX_TOKEN_ANSWER).await?;
     read_token(&bytes).map_err(refuse)
 }
 
+fn denied(host: &Host, key: &Key, status: u16) -> RegistryError {
+    let (host, repository) = (host.name.clone(), key.repository.clone());
+    RegistryError::Denied { host, repository, status }
+}
+
 fn read_token(bytes: &[u8]) -> Result<Token, Fault> {
+    // What the JSON reader says of a fault may repeat a token.
     let answer: TokenAnswer =
-        json::from_slice(bytes).map_err(|e| Fault::TokenDocument(Arc::new(e)))?;
+        json::from_slice(bytes).map_err(|_| Fault::Token("it is not a token document"))?;
     let given = |token: &String| !token.is_empty();
     let value = answer.token.filter(given).or(answer.access_token.filter(given));
     let value = value.ok_or(Fault::Token("it has no token"))?;

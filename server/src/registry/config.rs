@@ -1,13 +1,19 @@
 //! Which registries may be asked, how, and with whose credentials.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::Budget;
-use super::observe::{Observe, Unobserved};
+use portcullis_core::ports::Clock;
 
-/// A password. It has no `Debug` and no `Display`, so that it cannot get into a log or an error.
+use super::budget::Budget;
+use super::credentials::HostPattern;
+use super::observe::{Observe, Unobserved};
+use crate::clock::SystemClock;
+
+/// A password or a token. It has no `Debug` and no `Display`, so that it cannot get into a log or an
+/// error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -36,6 +42,29 @@ pub enum Credentials {
         /// The password.
         password: Secret,
     },
+    /// As [`Self::Basic`], with the password in a file that is read again when it changes.
+    PasswordFile {
+        /// The user name.
+        username: String,
+        /// The file of the password: one line, at most 1 MiB.
+        path: PathBuf,
+    },
+    /// A token that the registry's token server takes in exchange for one of its own, as `docker
+    /// login` keeps it (`identitytoken`).
+    IdentityToken(SecretSource),
+    /// A token for the registry itself (`registrytoken`).
+    RegistryToken(SecretSource),
+    /// A file as Docker's `config.json` or a Kubernetes pull secret, read again when it changes.
+    DockerConfig(PathBuf),
+}
+
+/// Where a secret is.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// Here.
+    Given(Secret),
+    /// In a file that is read again when it changes: one line, at most 1 MiB.
+    File(PathBuf),
 }
 
 /// How a listed registry is spoken to.
@@ -122,6 +151,10 @@ pub struct RegistryConfig {
     /// Listed registries by host and port as image references name them (`docker.io`,
     /// `localhost:5000`). They may have any address.
     pub hosts: BTreeMap<String, HostConfig>,
+    /// Credentials for registries whose host matches a pattern and is not in `hosts`, on the port of
+    /// TLS only. They are asked even where others are not, at public addresses only. Where several
+    /// patterns match, the last one in their order counts, in which `*` is before all letters.
+    pub patterns: BTreeMap<HostPattern, Credentials>,
     /// Whether others may be asked.
     pub unlisted: Unlisted,
     /// How long is waited.
@@ -132,17 +165,21 @@ pub struct RegistryConfig {
     pub user_agent: String,
     /// Is told of every request.
     pub observer: Arc<dyn Observe>,
+    /// Says when a credential ends.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             hosts: BTreeMap::new(),
+            patterns: BTreeMap::new(),
             unlisted: Unlisted::Public,
             patience: Patience::default(),
             content_bytes: DEFAULT_CONTENT_BYTES,
             user_agent: concat!("portcullis/", env!("CARGO_PKG_VERSION")).to_owned(),
             observer: Arc::new(Unobserved),
+            clock: Arc::new(SystemClock),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use portcullis_core::evidence::{Cause, CauseKind, Reason};
 use portcullis_core::image::{Digest, ImageError};
-use portcullis_core::json::JsonError;
 use portcullis_core::referrers::ReferrersError;
 
+use super::credentials::CredentialError;
 use crate::chain::detail;
 
 /// The longest piece of a registry's answer that is repeated in an error, in characters.
@@ -49,6 +49,14 @@ pub enum RegistryError {
         repository: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// There is no credential to answer the host's challenge with. Nothing was sent to it.
+    #[error("there is no credential for `{host}`")]
+    Credential {
+        /// Which host asked who we are.
+        host: String,
+        /// Why there is none.
+        source: CredentialError,
     },
     /// 429, or 503 with `Retry-After`, now or earlier: the host is not asked again before that.
     #[error("`{host}` wants to be left alone for {} s", .retry_after.as_secs())]
@@ -124,6 +132,7 @@ impl RegistryError {
             | Self::Unreachable { .. }
             | Self::Failed { .. } => CauseKind::Unreachable,
             Self::Denied { .. } => CauseKind::Denied,
+            Self::Credential { source, .. } => source.kind(),
             Self::Throttled { .. } | Self::OverBudget { .. } => CauseKind::Throttled,
             Self::NotFound { .. } => CauseKind::NotFound,
             Self::Protocol { .. }
@@ -154,6 +163,7 @@ impl RegistryError {
             | Self::Unreachable { .. }
             | Self::Failed { .. }
             | Self::Denied { .. }
+            | Self::Credential { .. }
             | Self::Throttled { .. }
             | Self::OverBudget { .. }
             | Self::NotFound { .. }
@@ -230,9 +240,6 @@ pub enum Fault {
     /// The token server's answer is not a token.
     #[error("the token server's answer is refused: {0}")]
     Token(&'static str),
-    /// The token server's answer is not readable.
-    #[error("the token server's answer cannot be read")]
-    TokenDocument(#[source] Arc<JsonError>),
     /// The answer to an upload does not say where to go on, or says an origin other than its own.
     #[error("the upload location is refused")]
     Location,
@@ -261,6 +268,14 @@ pub enum RegistryConfigError {
     /// An endpoint or a trusted realm host is not a host with an optional port.
     #[error("`{0}` is not a host with an optional port")]
     Authority(String),
+    /// The credentials of a host cannot be used.
+    #[error("the credentials for `{host}` cannot be used")]
+    Credential {
+        /// The host or the pattern.
+        host: String,
+        /// What is wrong.
+        source: CredentialError,
+    },
     /// What is given as certificate authorities has no certificate in PEM.
     #[error("the certificate authorities of `{0}` have no certificate")]
     NoCertificate(String),

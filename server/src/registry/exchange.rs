@@ -17,7 +17,8 @@ use url::Url;
 use super::address::NoPublicAddress;
 use super::auth::{self, Authorization, Challenge, Key, Tokens};
 use super::budget::{Budget, Budgets, Turn};
-use super::config::{Credentials, Patience};
+use super::config::Patience;
+use super::credentials::{Candidate, Credential};
 use super::error::{Fault, RegistryError};
 use super::gate::{Gate, jitter};
 use super::host::{Host, Hosts};
@@ -60,6 +61,21 @@ impl Request {
         Self { route, method: Method::GET, url, deadline, accept, body: None }
     }
 
+    /// A question to a token server with the fields of a form.
+    pub(super) fn form(url: Url, fields: &[(&str, &str)], deadline: Instant) -> Self {
+        let form =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body = Some((Bytes::from(form), "application/x-www-form-urlencoded".to_owned()));
+        Self {
+            route: Route::Token,
+            method: Method::POST,
+            url,
+            deadline,
+            accept: "application/json",
+            body,
+        }
+    }
+
     /// A part of a push, with `body` and its media type.
     pub(super) const fn push(
         method: Method,
@@ -72,21 +88,51 @@ impl Request {
 }
 
 impl Exchange {
-    /// Asks `request` about `repository`, with a token where one is wanted. A token that is refused
-    /// is renewed once (ECR says so with 403). The response may still have any status but 401, 403,
-    /// 429, 5xx and a redirection.
+    /// Asks `request` about `repository`, as everybody who may have access to it in turn. The
+    /// response may have any status but 401, 403, 429, 5xx and a redirection.
     pub(super) async fn ask(
         &self,
         host: &Host,
         repository: &str,
         request: &Request,
     ) -> Result<Response, RegistryError> {
-        let key = Key {
-            registry: host.name.clone(),
-            repository: repository.to_owned(),
-            actions: auth::actions(&request.method),
-        };
-        let mut authorization = self.tokens.find(&key).await;
+        let candidates = host.provider.candidates(&host.name, repository).await;
+        let candidates = candidates
+            .map_err(|source| RegistryError::Credential { host: host.name.clone(), source })?;
+        let mut known = Vec::new();
+        let mut unknown = Vec::new();
+        for candidate in candidates {
+            let key = Key {
+                registry: host.name.clone(),
+                repository: repository.to_owned(),
+                actions: auth::actions(&request.method),
+                identity: Arc::clone(&candidate.identity),
+            };
+            // Who was let in before is asked as first.
+            let ranked =
+                if self.tokens.find(&key).await.is_some() { &mut known } else { &mut unknown };
+            ranked.push((key, candidate));
+        }
+        let mut last = None;
+        for (key, candidate) in known.into_iter().chain(unknown) {
+            match self.ask_as(host, request, &key, &candidate).await {
+                Err(denied @ RegistryError::Denied { .. }) => last = Some(denied),
+                answered => return answered,
+            }
+        }
+        Err(last.unwrap_or_else(|| denied(host, repository, StatusCode::UNAUTHORIZED)))
+    }
+
+    /// Asks `request` as one candidate, with a token where one is wanted. A token that is refused is
+    /// renewed once (ECR says so with 403), and so is the credential behind it.
+    async fn ask_as(
+        &self,
+        host: &Host,
+        request: &Request,
+        key: &Key,
+        candidate: &Candidate,
+    ) -> Result<Response, RegistryError> {
+        let mut authorization = self.tokens.find(key).await;
         let mut fresh = false;
         loop {
             let response = self.follow(host, request, authorization.as_ref()).await?;
@@ -94,14 +140,10 @@ impl Exchange {
             if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                 return Ok(response);
             }
-            let denied = || RegistryError::Denied {
-                host: host.name.clone(),
-                repository: repository.to_owned(),
-                status: status.as_u16(),
-            };
+            let denied = || denied(host, &key.repository, status);
             let refused = authorization.take();
             if let Some(refused) = &refused {
-                self.tokens.forget(&key, refused).await;
+                self.tokens.forget(key, refused).await;
             }
             // Only the registry itself may challenge; where it redirects to may not.
             if fresh || !host.is_origin_of(response.url()) {
@@ -110,14 +152,13 @@ impl Exchange {
             let challenge = Challenge::parse(response.headers())
                 .map_err(|fault| RegistryError::protocol(&host.name, fault))?;
             match challenge {
-                Some(Challenge::Basic) if matches!(host.credentials, Credentials::Anonymous) => {
-                    return Err(denied());
-                }
                 Some(challenge) => {
                     // The token's request has a turn of its own: whoever kept this one would wait
                     // for himself where all turns are taken.
                     drop(response);
-                    let answer = self.tokens.answer(self, host, &key, &challenge, request.deadline);
+                    let deadline = request.deadline;
+                    let answer =
+                        self.tokens.answer(self, host, key, &challenge, candidate, deadline);
                     authorization = Some(answer.await?);
                     fresh = true;
                 }
@@ -185,7 +226,7 @@ impl Exchange {
                 http.request.resend_count = tries - 1,
                 http.response.status_code = tracing::field::Empty,
             );
-            let sent = build(host, client, request, url, authorization).send();
+            let sent = build(client, request, url, authorization).send();
             let sent = sent.instrument(span.clone()).await;
             if let Ok(response) = &sent {
                 span.record("http.response.status_code", response.status().as_u16());
@@ -285,7 +326,6 @@ fn is_throttled(response: &Response) -> bool {
 }
 
 fn build(
-    host: &Host,
     client: &Client,
     request: &Request,
     url: &Url,
@@ -296,12 +336,23 @@ fn build(
     if let Some((bytes, media_type)) = &request.body {
         builder = builder.header(CONTENT_TYPE, media_type).body(bytes.clone());
     }
-    match (authorization, &host.credentials) {
-        (Some(Authorization::Bearer(token)), _) => builder.bearer_auth(token.value.expose()),
-        (Some(Authorization::Basic), Credentials::Basic { username, password }) => {
-            builder.basic_auth(username, Some(password.expose()))
-        }
-        (Some(Authorization::Basic), Credentials::Anonymous) | (None, _) => builder,
+    match authorization {
+        None => builder,
+        Some(Authorization::Bearer(token)) => builder.bearer_auth(token.value.expose()),
+        Some(Authorization::Basic(credential)) => match &**credential {
+            Credential::Basic { username, password } => {
+                builder.basic_auth(username, Some(password.expose()))
+            }
+            Credential::Identity { .. } | Credential::Bearer(_) => builder,
+        },
+    }
+}
+
+fn denied(host: &Host, repository: &str, status: StatusCode) -> RegistryError {
+    RegistryError::Denied {
+        host: host.name.clone(),
+        repository: repository.to_owned(),
+        status: status.as_u16(),
     }
 }
 

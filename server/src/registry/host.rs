@@ -12,6 +12,7 @@ use url::{Host as UrlHost, Url};
 use super::address::{self, PublicOnly};
 use super::budget::Budget;
 use super::config::{Credentials, HostConfig, RegistryConfig, Scheme, Unlisted};
+use super::credentials::{HostPattern, Provider, Setting};
 use super::error::{Fault, RegistryConfigError, RegistryError, quote};
 
 /// The largest block of HTTP/2 headers that is read, in bytes.
@@ -28,7 +29,7 @@ pub(super) struct Host {
     pub(super) base: Url,
     /// The client that connects to it: whether it may have any address is settled in there.
     pub(super) client: Client,
-    pub(super) credentials: Credentials,
+    pub(super) provider: Arc<Provider>,
     pub(super) budget: Budget,
     standing: Standing,
     trusted_realms: Vec<String>,
@@ -43,6 +44,9 @@ enum Standing {
 /// All registries that may be asked.
 pub(super) struct Hosts {
     listed: BTreeMap<String, Arc<Host>>,
+    /// Who asks the registries that match.
+    patterns: Vec<(HostPattern, Arc<Provider>)>,
+    nobody: Arc<Provider>,
     unlisted: Unlisted,
     public: Client,
 }
@@ -64,6 +68,13 @@ impl Hosts {
             .dns_resolver(Arc::clone(resolver))
             .build()
             .map_err(|e| failed("listed registries", e))?;
+        let setting =
+            Setting { clock: Arc::clone(&config.clock), observer: Arc::clone(&config.observer) };
+        let provider = |host: &str, credentials: &Credentials| {
+            Provider::new(credentials, &setting)
+                .map(Arc::new)
+                .map_err(|source| RegistryConfigError::Credential { host: host.to_owned(), source })
+        };
         for (key, settings) in &config.hosts {
             let client = match settings.ca.as_slice() {
                 [] => plain.clone(),
@@ -73,12 +84,19 @@ impl Hosts {
                     .build()
                     .map_err(|e| failed(key, e))?,
             };
-            let host = listed_host(key, settings, client)?;
+            let provider = provider(key, &settings.credentials)?;
+            let host = listed_host(key, settings, client, provider)?;
             if listed.insert(host.name.clone(), Arc::new(host)).is_some() {
                 return Err(RegistryConfigError::Twice(key.clone()));
             }
         }
-        Ok(Self { listed, unlisted: config.unlisted, public })
+        let patterns = config
+            .patterns
+            .iter()
+            .map(|(pattern, who)| Ok((pattern.clone(), provider(pattern.text(), who)?)))
+            .collect::<Result<_, _>>()?;
+        let nobody = Arc::new(Provider::nobody());
+        Ok(Self { listed, patterns, nobody, unlisted: config.unlisted, public })
     }
 
     /// The registry with this name, if it may be asked.
@@ -86,7 +104,8 @@ impl Hosts {
         if let Some(host) = self.listed.get(registry) {
             return Ok(Arc::clone(host));
         }
-        if self.unlisted == Unlisted::Refused {
+        let provider = self.pattern(registry);
+        if provider.is_none() && self.unlisted == Unlisted::Refused {
             return Err(RegistryError::NotConfigured(registry.to_owned()));
         }
         let not_public = || RegistryError::NotPublic(registry.to_owned());
@@ -98,11 +117,23 @@ impl Hosts {
             name: registry.to_owned(),
             base,
             client: self.public.clone(),
-            credentials: Credentials::Anonymous,
+            provider: Arc::clone(provider.unwrap_or(&self.nobody)),
             budget: Budget::default(),
             standing: Standing::Unlisted,
             trusted_realms: Vec::new(),
         }))
+    }
+
+    /// The name of whom a registry is told that we are.
+    pub(super) fn identity(&self, registry: &str, repository: &str) -> Arc<str> {
+        let listed = self.listed.get(registry).map(|host| &host.provider);
+        let provider = listed.or_else(|| self.pattern(registry)).unwrap_or(&self.nobody);
+        provider.identity(registry, repository)
+    }
+
+    fn pattern(&self, registry: &str) -> Option<&Arc<Provider>> {
+        let mut patterns = self.patterns.iter().rev();
+        patterns.find(|(pattern, _)| pattern.matches(registry)).map(|(_, provider)| provider)
     }
 
     /// The client for a URL that `host` redirects to from `from`.
@@ -186,6 +217,7 @@ fn listed_host(
     key: &str,
     settings: &HostConfig,
     client: Client,
+    provider: Arc<Provider>,
 ) -> Result<Host, RegistryConfigError> {
     // A reference in this registry is parsed, so that the key is what references will say.
     let reference: Reference = format!("{key}/x/x")
@@ -213,7 +245,7 @@ fn listed_host(
         name,
         base,
         client,
-        credentials: settings.credentials.clone(),
+        provider,
         budget: settings.budget,
         standing: Standing::Listed,
         trusted_realms,

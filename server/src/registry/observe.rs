@@ -56,6 +56,9 @@ pub trait Observe: Send + Sync {
     /// Content that never changes was wanted, and was there or not; all that is kept now takes
     /// `kept_bytes`.
     fn on_content(&self, hit: bool, kept_bytes: u64);
+
+    /// A credential of this kind was renewed, or could not be: `renewed` or `failed`.
+    fn on_credential(&self, _kind: &'static str, _outcome: &'static str) {}
 }
 
 /// Counts nothing.

@@ -8,6 +8,7 @@ mod sparing;
 mod blame;
 mod faults;
 mod access;
+mod credentials;
 mod redirects;
 mod transport;
 mod wire;
