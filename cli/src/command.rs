@@ -12,8 +12,10 @@ use crate::args::{Args, Command};
 pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod environment;
 pub(crate) mod evidence;
 pub(crate) mod explain;
+mod login;
 pub(crate) mod rules;
 pub(crate) mod serve;
 

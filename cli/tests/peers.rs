@@ -14,6 +14,12 @@ use std::path::Path;
 #[path = "peers/host.rs"]
 mod host;
 #[cfg(test)]
+#[path = "peers/guarded.rs"]
+mod guarded;
+#[cfg(test)]
+#[path = "peers/moto.rs"]
+mod moto;
+#[cfg(test)]
 #[path = "peers/notary.rs"]
 mod notary;
 
@@ -30,6 +36,16 @@ fn a_registry_without_the_referrers_api() {
 #[test]
 fn a_registry_with_the_referrers_api() {
     story(Peer::Olareg);
+}
+
+#[test]
+fn a_registry_with_passwords() {
+    guarded::story();
+}
+
+#[test]
+fn moto_as_the_token_services_of_aws() {
+    moto::story();
 }
 
 /// zot is a peer where it is installed; the module of it cannot be had everywhere.

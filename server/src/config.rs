@@ -1,6 +1,7 @@
 //! A configuration file in, checked values out. Unknown fields are errors, with line and column.
 
 mod credentials;
+mod environment;
 mod registries;
 mod trust;
 
@@ -14,10 +15,13 @@ use portcullis_core::image::ImageError;
 use portcullis_core::referrers::Profile;
 use serde::Deserialize;
 
+pub use self::environment::Environment;
+
+use self::credentials::Place;
 use self::registries::{Listed, RegistryFile, UnlistedFile, listed};
 use self::trust::TrustFile;
 use crate::evidence::memory::MemoryConfig;
-use crate::registry::{RegistryConfig, Unlisted};
+use crate::registry::{CredentialError, RegistryConfig, Unlisted};
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
@@ -121,6 +125,22 @@ pub enum ConfigError {
     /// A registry has two ways to say who asks.
     #[error("registry `{0}` has `credentials` and also `username` or `passwordFile`: keep one")]
     CredentialsTwice(String),
+    /// What a cloud's credentials need is not said.
+    #[error("credentials of kind `{kind}` need {what}")]
+    Missing {
+        /// Which.
+        kind: &'static str,
+        /// What.
+        what: &'static str,
+    },
+    /// A cloud's credentials cannot be used.
+    #[error("credentials of kind `{kind}` cannot be used")]
+    Cloud {
+        /// Which.
+        kind: &'static str,
+        /// Why.
+        source: CredentialError,
+    },
     /// A pattern of registry hosts is malformed, or has more than credentials.
     #[error(
         "`registries` names the pattern `{0}`: expected a host without a port, of which labels may \
@@ -147,11 +167,20 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the YAML file `path`. Relative paths in it start at its folder.
+    /// As [`Self::read`], where no cloud says anything.
     ///
     /// # Errors
     /// When the file cannot be read, or something in it cannot be used; the error names it.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        Self::read(path, &Environment::default())
+    }
+
+    /// Reads the YAML file `path`. Relative paths in it start at its folder. What it does not say of
+    /// credentials of a cloud is what the cloud says in `environment`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something in it cannot be used; the error names it.
+    pub fn read(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let bytes = read(path)?;
         let options = serde_saphyr::options! { with_snippet: false };
         let file: File =
@@ -159,7 +188,7 @@ impl Config {
                 ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
             })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        file.into_config(folder)
+        file.into_config(Place { folder, environment })
     }
 }
 
@@ -233,7 +262,8 @@ fn span(text: &str) -> Option<Duration> {
 }
 
 impl File {
-    fn into_config(self, folder: &Path) -> Result<Config, ConfigError> {
+    fn into_config(self, place: Place<'_>) -> Result<Config, ConfigError> {
+        let folder = place.folder;
         let Self {
             listen,
             admin,
@@ -265,7 +295,7 @@ impl File {
         let revocation = trust.revocation();
         trust.add_to(&mut rules_config, folder);
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
-        let Listed { hosts, patterns } = listed(registries, folder)?;
+        let Listed { hosts, patterns } = listed(registries, place)?;
         let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {

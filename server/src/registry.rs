@@ -46,7 +46,10 @@ pub use self::config::{
     Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, SecretSource, Unlisted,
 };
 pub use self::content::MAX_KEPT;
-pub use self::credentials::{CredentialError, DockerConfig, HostPattern, MAX_ENTRIES, MAX_TRIED};
+pub use self::credentials::{
+    AcrConfig, AwsIdentity, CredentialError, DockerConfig, EcrConfig, GarConfig, HostPattern,
+    MAX_ENTRIES, MAX_TRIED,
+};
 pub use self::download::{DownloadError, Downloads};
 pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};

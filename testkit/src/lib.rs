@@ -24,6 +24,7 @@ pub mod report;
 pub mod attach;
 pub mod cosign;
 pub mod tamper;
+pub mod cloud;
 pub mod samples;
 #[cfg(test)]
 mod verification;

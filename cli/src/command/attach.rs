@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::args::{self, Output};
-use crate::command::read;
+use crate::command::{login, read};
 use crate::render;
 
 /// The largest key or certificate file that is read, in bytes.
@@ -68,6 +68,10 @@ pub(crate) struct Args {
     /// Read the password for the registry from standard input.
     #[arg(long, requires = "username")]
     password_stdin: bool,
+    /// The folder of Docker's `config.json`, whose credentials are used where `--username` is not given:
+    /// by default `.docker` of the home folder.
+    #[arg(long, env = "DOCKER_CONFIG", value_name = "FOLDER")]
+    docker_config: Option<PathBuf>,
     /// How the result is written.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -133,7 +137,7 @@ fn registry(image: &Reference, args: &Args) -> anyhow::Result<Registry> {
             let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
             Credentials::Basic { username: username.clone(), password }
         }
-        None => Credentials::Anonymous,
+        None => login::credentials(image, args.docker_config.as_deref())?,
     };
     let scheme = if args.plain_http { Scheme::Http } else { Scheme::Https };
     let host = HostConfig { scheme, credentials, ..HostConfig::default() };

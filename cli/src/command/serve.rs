@@ -11,16 +11,20 @@ use portcullis_server::config::Config;
 use portcullis_server::telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::command::environment::Cloud;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The configuration, a YAML file: see docs/configuration.md.
     #[arg(long, env = "PORTCULLIS_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    cloud: Cloud,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { config } = args;
-    let config = Config::from_file(&config)?;
+    let Args { config, cloud } = args;
+    let config = Config::read(&config, &cloud.into())?;
     let telemetry = Telemetry::begin(&config.telemetry)?;
     // Before the service starts, so that no signal is missed.
     let (mut terminate, mut interrupt) = signals()?;

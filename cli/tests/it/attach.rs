@@ -1,6 +1,9 @@
 //! `portcullis attach`: a report at the image, or nothing at all.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use portcullis_core::findings::Severity;
 use portcullis_testkit::image;
@@ -8,7 +11,7 @@ use portcullis_testkit::registry::{Auth, Credentials};
 use portcullis_testkit::report::TrivyReport;
 use time::OffsetDateTime;
 
-use super::command::{Ran, run};
+use super::command::{Ran, run, run_with_programs};
 use super::world::World;
 
 const REPOSITORY: &str = "it/app";
@@ -45,6 +48,26 @@ impl Desk {
         let (report, key, chain) = (path(&self.report), path(&self.key), path(&self.chain));
         let files = ["--report", &report, "--key", &key, "--cert-chain", &chain];
         run(&[&["attach", &self.image, "--plain-http"], files.as_slice(), more].concat())
+    }
+
+    /// As [`Desk::attach`], with this `config.json` of Docker's, whose program `docker-credential-it`
+    /// is this script.
+    #[track_caller]
+    fn attach_with_docker(&self, config: &serde_json::Value, helper: &str) -> Ran {
+        let config = self.world.write("config.json", config.to_string());
+        let folder = config.parent().unwrap();
+        // Copied by another process: a file that this one has open for writing cannot be run, also not
+        // while another test starts a process that still has it.
+        let text = self.world.write("helper", format!("#!/bin/sh\n{helper}\n"));
+        let program = folder.join("docker-credential-it");
+        assert!(Command::new("cp").args([&text, &program]).status().unwrap().success());
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = |path: &PathBuf| path.to_str().unwrap().to_owned();
+        let (report, key, chain) = (path(&self.report), path(&self.key), path(&self.chain));
+        let files = ["--report", &report, "--key", &key, "--cert-chain", &chain];
+        let docker = ["--docker-config", folder.to_str().unwrap()];
+        let first = ["attach", self.image.as_str(), "--plain-http"];
+        run_with_programs(folder, &[first.as_slice(), &files, &docker].concat())
     }
 
     /// It fails, says all of `words`, and pushes nothing.
@@ -185,4 +208,57 @@ fn a_registry_that_lets_only_read_is_named() {
     desk.attach(&[]).complains_of(&["failed to push the config", "denies access to", REPOSITORY]);
     let subject = desk.world.registry.tagged(REPOSITORY, "v1").unwrap();
     assert_eq!(desk.world.registry.referrers(REPOSITORY, subject), []);
+}
+
+#[test]
+fn what_docker_login_keeps_is_used() {
+    let desk = Desk::new();
+    let credentials = Credentials { username: "u".to_owned(), password: "p".to_owned() };
+    desk.world.registry.set_auth(Auth::Bearer(credentials));
+    let host = desk.world.registry.host().to_owned();
+    // `u:p`, and `x:y` for somebody else's repositories.
+    let config = serde_json::json!({"auths": {
+        &host: {"auth": "dTpw"},
+        format!("{host}/other"): {"auth": "eDp5"},
+    }});
+    desk.attach_with_docker(&config, "exit 1").ends_with(0);
+}
+
+#[test]
+fn a_credential_helper_is_asked_for_the_registry_by_name() {
+    let desk = Desk::new();
+    let credentials = Credentials { username: "u".to_owned(), password: "p".to_owned() };
+    desk.world.registry.set_auth(Auth::Basic(credentials));
+    let host = desk.world.registry.host().to_owned();
+    let helper = format!(
+        "read -r host; [ \"$1 $host\" = \"get {host}\" ] || exit 3\n\
+         printf '{{\"ServerURL\":\"{host}\",\"Username\":\"u\",\"Secret\":\"p\"}}'"
+    );
+    for config in [
+        serde_json::json!({"credHelpers": {&host: "it"}}),
+        serde_json::json!({"auths": {&host: {}}, "credsStore": "it"}),
+    ] {
+        desk.attach_with_docker(&config, &helper).ends_with(0);
+    }
+    // One that has nothing leaves what the file says.
+    let config = serde_json::json!({"auths": {&host: {"auth": "dTpw"}}, "credsStore": "it"});
+    let nothing = "echo 'credentials not found in native keychain'; exit 1";
+    desk.attach_with_docker(&config, nothing).ends_with(0);
+}
+
+#[test]
+fn a_credential_helper_that_fails_is_named_and_not_repeated() {
+    let desk = Desk::new();
+    let config = serde_json::json!({"credsStore": "it"});
+    for helper in
+        ["echo canary; echo canary >&2; exit 2", "echo canary", "while :; do echo canary; done"]
+    {
+        let ran = desk.attach_with_docker(&config, helper);
+        ran.complains_of(&["docker-credential-it"]);
+        assert!(!ran.stderr.contains("canary"), "{ran:?}");
+    }
+    for name in ["../it", "it it", "none"] {
+        let config = serde_json::json!({ "credsStore": name });
+        desk.attach_with_docker(&config, "").complains_of(&[name]);
+    }
 }

@@ -1,6 +1,7 @@
 //! Arguments in, what the command said and its exit status out.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub(crate) struct Ran {
 pub(crate) fn portcullis<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.env_remove("PORTCULLIS_SERVER").env_remove("PORTCULLIS_CONFIG");
+    // Where nobody keeps a password.
+    command.env("DOCKER_CONFIG", "/nonexistent");
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -25,6 +28,12 @@ pub(crate) fn portcullis<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
 #[track_caller]
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ran {
     Ran::of(portcullis(arguments).output().unwrap())
+}
+
+/// Runs the command to its end, where programs are looked for in `folder` alone.
+#[track_caller]
+pub(crate) fn run_with_programs<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Ran {
+    Ran::of(portcullis(arguments).env("PATH", folder).output().unwrap())
 }
 
 impl Ran {

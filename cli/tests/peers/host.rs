@@ -31,16 +31,20 @@ impl Peer {
 /// Whether all `programs` are installed. Says loudly what is not, and fails where peers are required:
 /// all but zot, whose module cannot be had everywhere.
 pub(crate) fn all_there(programs: &[&str], peer: Peer) -> bool {
+    are_there(programs, peer.program(), peer != Peer::Zot)
+}
+
+/// As [`all_there`], for another story.
+pub(crate) fn are_there(programs: &[&str], story: &str, can_be_required: bool) -> bool {
     let missing: Vec<_> = programs.iter().filter(|p| !installed(p)).collect();
     if missing.is_empty() {
         return true;
     }
     // Not by `eprintln!`, which the test harness keeps to itself.
-    let skipped =
-        format!("SKIPPED: the story with {}: {missing:?} not installed\n", peer.program());
+    let skipped = format!("SKIPPED: the story with {story}: {missing:?} not installed\n");
     std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     let required = std::env::var_os("PORTCULLIS_PEERS").is_some_and(|v| v == "required");
-    assert!(!required || peer == Peer::Zot, "{missing:?} are required and not installed");
+    assert!(!required || !can_be_required, "{missing:?} are required and not installed");
     false
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use portcullis_core::image::Reference;
 use serde::Deserialize;
 
-use super::credentials::CredentialsFile;
+use super::credentials::{CredentialsFile, Place};
 use super::{ConfigError, read};
 use crate::registry::{Budget, Credentials, HostConfig, HostPattern, Scheme, Unlisted};
 
@@ -58,19 +58,22 @@ pub(super) struct Listed {
     pub(super) patterns: BTreeMap<HostPattern, Credentials>,
 }
 
-pub(super) fn listed(registries: Vec<RegistryFile>, folder: &Path) -> Result<Listed, ConfigError> {
+pub(super) fn listed(
+    registries: Vec<RegistryFile>,
+    place: Place<'_>,
+) -> Result<Listed, ConfigError> {
     let Listed { mut hosts, mut patterns } = Listed::default();
     for registry in registries {
         if registry.host.contains(['*', '?']) {
             let host = registry.host.clone();
-            let (pattern, credentials) = registry.into_pattern(folder)?;
+            let (pattern, credentials) = registry.into_pattern(place)?;
             if patterns.insert(pattern, credentials).is_some() {
                 return Err(ConfigError::HostTwice(host));
             }
             continue;
         }
         let host = canonical(&registry.host)?;
-        let config = registry.into_host(folder)?;
+        let config = registry.into_host(place)?;
         if hosts.insert(host.clone(), config).is_some() {
             return Err(ConfigError::HostTwice(host));
         }
@@ -90,7 +93,7 @@ fn canonical(host: &str) -> Result<String, ConfigError> {
 impl RegistryFile {
     /// A pattern says who asks, and nothing of how: of what it matches the operator knows no more
     /// than the name.
-    fn into_pattern(self, folder: &Path) -> Result<(HostPattern, Credentials), ConfigError> {
+    fn into_pattern(self, place: Place<'_>) -> Result<(HostPattern, Credentials), ConfigError> {
         let Self {
             host,
             scheme: None,
@@ -109,12 +112,12 @@ impl RegistryFile {
         };
         let plain = trusted_realm_hosts.is_empty() && !host.contains(':');
         match HostPattern::parse(&host).filter(|_| plain) {
-            Some(pattern) => Ok((pattern, credentials.into_credentials(folder)?)),
+            Some(pattern) => Ok((pattern, credentials.into_credentials(place)?)),
             None => Err(ConfigError::Pattern(host)),
         }
     }
 
-    fn into_host(self, folder: &Path) -> Result<HostConfig, ConfigError> {
+    fn into_host(self, place: Place<'_>) -> Result<HostConfig, ConfigError> {
         let Self {
             host,
             scheme,
@@ -134,7 +137,7 @@ impl RegistryFile {
             burst: burst.unwrap_or(unsaid.burst),
             concurrent: max_concurrent_requests.unwrap_or(unsaid.concurrent),
         };
-        let read = |path: PathBuf| read(&folder.join(path));
+        let read = |path: PathBuf| read(&place.folder.join(path));
         let file = match (credentials, username, password_file) {
             (Some(file), None, None) => file,
             (None, None, None) => CredentialsFile::Anonymous {},
@@ -144,7 +147,7 @@ impl RegistryFile {
             (None, ..) => return Err(ConfigError::Credentials(host)),
             (Some(_), ..) => return Err(ConfigError::CredentialsTwice(host)),
         };
-        let credentials = file.into_credentials(folder)?;
+        let credentials = file.into_credentials(place)?;
         Ok(HostConfig {
             scheme: match scheme {
                 Some(SchemeFile::Https) | None => Scheme::Https,

@@ -1,5 +1,7 @@
 //! Configuration files as users write them, and as they mistype them.
 
+mod clouds;
+
 use super::*;
 use crate::registry::{Credentials, HostPattern, Scheme, SecretSource};
 

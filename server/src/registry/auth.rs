@@ -138,17 +138,30 @@ impl Tokens {
         deadline: Instant,
     ) -> Result<Authorization, RegistryError> {
         let answer = async {
-            let credential = candidate.get().await;
-            let credential = credential
-                .map_err(|source| RegistryError::Credential { host: host.name.clone(), source })?;
+            let get = async || {
+                let credential = candidate.get(host).await;
+                let failed = |source| RegistryError::Credential { host: host.name.clone(), source };
+                credential.map_err(failed)
+            };
+            let credential = get().await?;
             match (challenge, credential) {
                 (Challenge::Basic, Some(credential)) if credential.is_pair() => {
                     Ok(Authorization::Basic(credential))
                 }
                 (Challenge::Basic, _) => Err(denied(host, key, 401)),
                 (Challenge::Bearer { realm, service }, credential) => {
-                    let asked = Asked { realm, service: service.as_deref(), credential, deadline };
-                    let token = fetch(exchange, host, key, asked).await?;
+                    let service = service.as_deref();
+                    let asked = Asked { realm, service, credential, deadline };
+                    let mut token = fetch(exchange, host, key, &asked).await;
+                    // What was made for us may have ended before its time.
+                    if let (Err(RegistryError::Denied { .. }), Some(refused)) =
+                        (&token, &asked.credential)
+                        && candidate.forget(host, refused)
+                    {
+                        let asked = Asked { credential: get().await?, ..asked };
+                        token = fetch(exchange, host, key, &asked).await;
+                    }
+                    let token = token?;
                     Ok(Authorization::Bearer(Arc::new(token)))
                 }
             }
@@ -231,9 +244,10 @@ async fn fetch(
     exchange: &Exchange,
     host: &Host,
     key: &Key,
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
 ) -> Result<Token, RegistryError> {
     let Asked { realm, service, credential, deadline } = asked;
+    let (service, deadline) = (*service, *deadline);
     let refuse = |fault| RegistryError::protocol(&host.name, fault);
     let url = host.realm(realm).map_err(refuse)?;
     let scope = format!("repository:{}:{}", key.repository, key.actions);
@@ -257,7 +271,7 @@ async fn fetch(
             }
             url.query_pairs_mut().append_pair("scope", &scope);
             let request = Request::get(Route::Token, url, "application/json", deadline);
-            (request, credential.map(Authorization::Basic))
+            (request, credential.clone().map(Authorization::Basic))
         }
     };
     let url = request.url.clone();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis_core::ports::Clock;
 
 use super::budget::Budget;
-use super::credentials::HostPattern;
+use super::credentials::{AcrConfig, EcrConfig, GarConfig, HostPattern};
 use super::observe::{Observe, Unobserved};
 use crate::clock::SystemClock;
 
@@ -56,6 +56,12 @@ pub enum Credentials {
     RegistryToken(SecretSource),
     /// A file as Docker's `config.json` or a Kubernetes pull secret, read again when it changes.
     DockerConfig(PathBuf),
+    /// An identity in Azure, for registries of Azure.
+    Acr(AcrConfig),
+    /// An identity in AWS, for registries of AWS.
+    Ecr(EcrConfig),
+    /// An identity in Google Cloud, for registries of Google Cloud.
+    Gar(GarConfig),
 }
 
 /// Where a secret is.

@@ -3,6 +3,7 @@
 //! ```text
 //! Provider ─ Candidate ┬─ given          as it was configured
 //!                      ├─ file ─ docker  what somebody keeps up to date
+//!                      └─ acr, ecr, gar  what a cloud gives to its own ── kept, call
 //! ```
 //!
 //! Nothing is read and nobody is asked before the registry itself has asked who we are.
@@ -12,19 +13,40 @@ mod pattern;
 mod jwt;
 mod file;
 mod docker;
+mod kept;
+mod call;
+mod sigv4;
+mod acr;
+mod aws;
+mod ecr;
+mod gar;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use portcullis_core::ports::Clock;
 
+pub use self::acr::AcrConfig;
+pub use self::aws::AwsIdentity;
 pub use self::docker::{DockerConfig, MAX_ENTRIES, MAX_TRIED};
+pub use self::ecr::EcrConfig;
 pub use self::error::CredentialError;
+pub use self::gar::GarConfig;
 pub use self::pattern::HostPattern;
 
+pub(super) use self::call::Caller;
+
+use self::acr::Acr;
+use self::ecr::Ecr;
 use self::file::{Line, Watched};
+use self::gar::Gar;
 use super::config::{Credentials, Secret, SecretSource};
+use super::host::Host;
 use super::observe::Observe;
+
+/// The most registries, or regions, for which one provider keeps credentials; at one more it begins
+/// anew. Whoever may name images may name as many as he likes.
+const MAX_PLACES: usize = 1_000;
 
 /// What answers a challenge.
 pub(super) enum Credential {
@@ -74,6 +96,7 @@ impl Credential {
 pub(super) struct Setting {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observer: Arc<dyn Observe>,
+    pub(super) caller: Caller,
 }
 
 /// Says who we are to the registries of one entry of the configuration.
@@ -97,6 +120,9 @@ enum Source {
     Nobody,
     Given(Arc<Credential>),
     File(Arc<Watched<Line>>, Make),
+    Acr(Arc<Acr>),
+    Ecr(Arc<Ecr>),
+    Gar(Arc<Gar>),
 }
 
 /// What a line of a file becomes.
@@ -108,10 +134,16 @@ enum Make {
 }
 
 impl Provider {
+    /// For the registry `name`, or those that match it.
     pub(super) fn new(
+        name: &str,
         credentials: &Credentials,
         setting: &Setting,
     ) -> Result<Self, CredentialError> {
+        let of_cloud = |is_for: fn(&str) -> bool, kind| {
+            let host = || CredentialError::Host { host: name.to_owned(), kind };
+            if is_for(name) { Ok(()) } else { Err(host()) }
+        };
         let file =
             |path: &PathBuf, make| Source::File(Arc::new(watched(path.clone(), setting)), make);
         let token = |source: &SecretSource, make: Make| match (source, make) {
@@ -138,6 +170,18 @@ impl Provider {
             }
             Credentials::RegistryToken(source) => {
                 (named("registry-token", source), token(source, Make::Bearer))
+            }
+            Credentials::Acr(config) => {
+                of_cloud(AcrConfig::is_for, "acr")?;
+                (config.identity(), Source::Acr(Arc::new(Acr::new(config.clone(), setting))))
+            }
+            Credentials::Ecr(config) => {
+                of_cloud(EcrConfig::is_for, "ecr")?;
+                (config.identity(), Source::Ecr(Arc::new(Ecr::new(config.clone(), setting))))
+            }
+            Credentials::Gar(config) => {
+                of_cloud(GarConfig::is_for, "gar")?;
+                (config.identity(), Source::Gar(Arc::new(Gar::new(config.clone(), setting))))
             }
             Credentials::DockerConfig(path) => {
                 let file = watched(path.clone(), setting);
@@ -201,11 +245,17 @@ impl Candidate {
         Self { identity: Arc::from("anonymous"), source: Source::Nobody }
     }
 
-    /// The credential now, if there is anything to say.
-    pub(super) async fn get(&self) -> Result<Option<Arc<Credential>>, CredentialError> {
+    /// The credential for `host` now, if there is anything to say.
+    pub(super) async fn get(
+        &self,
+        host: &Host,
+    ) -> Result<Option<Arc<Credential>>, CredentialError> {
         Ok(match &self.source {
             Source::Nobody => None,
             Source::Given(credential) => Some(Arc::clone(credential)),
+            Source::Acr(acr) => Some(acr.get(host).await?),
+            Source::Ecr(ecr) => Some(ecr.get(host).await?),
+            Source::Gar(gar) => Some(gar.get(host).await?),
             Source::File(file, make) => {
                 let secret = file.read().await?.text.clone();
                 Some(Arc::new(match make {
@@ -218,6 +268,25 @@ impl Candidate {
             }
         })
     }
+
+    /// Gives up a credential that `host` or its token server has refused, and says whether another
+    /// may be had.
+    pub(super) fn forget(&self, host: &Host, refused: &Arc<Credential>) -> bool {
+        match &self.source {
+            Source::Nobody | Source::Given(_) | Source::File(..) => false,
+            Source::Acr(acr) => acr.forget(&host.name, refused),
+            Source::Ecr(ecr) => ecr.forget(&host.name, refused),
+            Source::Gar(gar) => gar.forget(refused),
+        }
+    }
+}
+
+/// Whether a registry is asked where its name says that it is, or on this machine, where tests are: a
+/// credential of a cloud goes to no mirror.
+fn is_at_home(host: &Host) -> bool {
+    let base = &host.base;
+    let named = base.scheme() == "https" && base.port().is_none();
+    (named && base.host_str() == Some(&host.name)) || call::is_loopback(base)
 }
 
 fn watched<T: file::Content>(path: PathBuf, setting: &Setting) -> Watched<T> {

@@ -144,6 +144,9 @@ impl Exchange {
             let refused = authorization.take();
             if let Some(refused) = &refused {
                 self.tokens.forget(key, refused).await;
+                if let Authorization::Basic(credential) = refused {
+                    candidate.forget(host, credential);
+                }
             }
             // Only the registry itself may challenge; where it redirects to may not.
             if fresh || !host.is_origin_of(response.url()) {

@@ -12,7 +12,7 @@ use url::{Host as UrlHost, Url};
 use super::address::{self, PublicOnly};
 use super::budget::Budget;
 use super::config::{Credentials, HostConfig, RegistryConfig, Scheme, Unlisted};
-use super::credentials::{HostPattern, Provider, Setting};
+use super::credentials::{Caller, HostPattern, Provider, Setting};
 use super::error::{Fault, RegistryConfigError, RegistryError, quote};
 
 /// The largest block of HTTP/2 headers that is read, in bytes.
@@ -68,10 +68,16 @@ impl Hosts {
             .dns_resolver(Arc::clone(resolver))
             .build()
             .map_err(|e| failed("listed registries", e))?;
-        let setting =
-            Setting { clock: Arc::clone(&config.clock), observer: Arc::clone(&config.observer) };
+        let direct = builder(config)
+            .no_proxy()
+            .dns_resolver(Arc::clone(resolver))
+            .build()
+            .map_err(|e| failed("token services", e))?;
+        let caller = Caller { client: plain.clone(), direct, backoff: config.patience.backoff };
+        let (clock, observer) = (Arc::clone(&config.clock), Arc::clone(&config.observer));
+        let setting = Setting { clock, observer, caller };
         let provider = |host: &str, credentials: &Credentials| {
-            Provider::new(credentials, &setting)
+            Provider::new(host, credentials, &setting)
                 .map(Arc::new)
                 .map_err(|source| RegistryConfigError::Credential { host: host.to_owned(), source })
         };
