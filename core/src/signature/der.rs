@@ -325,8 +325,8 @@ mod tests {
 
     #[test]
     fn a_tag_is_one_byte() {
-        assert_eq!(Reader::new(&[0x1f, 0x30, 1, 7]).any(), None);
-        assert_eq!(Reader::new(&[0xbf, 0x30, 1, 7]).any(), None);
+        assert_eq!(Reader::new(&[0x1f, 1, 7]).any(), None);
+        assert_eq!(Reader::new(&[0xbf, 1, 7]).any(), None);
     }
 
     #[test]

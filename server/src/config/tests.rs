@@ -35,7 +35,8 @@ fn all_fields_are_read() {
     let config = load(
         "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\nrules: [rules]\n\
          trust: {policy: t.json, store: s, cosign: [{name: n, scopes: ['*'], key: k.pub},\n\
-         {name: i, scopes: ['*'], identity: a@b.c, issuer: i, trustRoot: r.json, requireLog: false}]}\n\
+         {name: i, scopes: ['*'], identity: a@b.c, issuer: i, trustRoot: r.json, requireLog: false}],\
+         \x20revocation: {hosts: [pki:81], ocspTimeout: 6s, crlTimeout: 7s}}\n\
          registries:\n- {host: index.docker.io, username: me, passwordFile: password}\n\
          - {host: 'localhost:5000', scheme: http, requestsPerSecond: 11, burst: 12,\
          \x20maxConcurrentRequests: 13}\n\
@@ -66,6 +67,12 @@ fn all_fields_are_read() {
     let certified = config.rules.cosign.get(1).unwrap();
     assert!(certified.trust_root.as_ref().unwrap().is_absolute());
     assert_eq!((certified.require_log, certified.require_sct), (Some(false), None));
+    let revocation = crate::revocation::RevocationConfig {
+        hosts: ["pki:81".to_owned()].into(),
+        ocsp_timeout: Duration::from_secs(6),
+        crl_timeout: Duration::from_secs(7),
+    };
+    assert_eq!(config.revocation, revocation);
 }
 
 #[test]
@@ -89,6 +96,7 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("registries: [{host: a.io, caFile: none.pem}]", &["none.pem", "failed to read"]);
     refused("traces: {sampleRatio: 2}", &["sampleRatio", "0.0 to 1.0"]);
     refused("log: {format: xml}", &["xml"]);
+    refused("trust: {revocation: {host: a}}", &["host", "line 1"]);
     refused("trust: {cosign: [{name: n, scopes: ['*'], keys: a}]}", &["keys", "line 1"]);
     refused("[", &["not a configuration"]);
 }

@@ -1,8 +1,8 @@
 //! Chains with one rule broken in each.
 
 use rcgen::{
-    BasicConstraints, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints,
 };
 
 use super::super::chain::Chain;
@@ -43,6 +43,31 @@ fn chains_of_one_and_more_are_accepted() {
     accepted(|plan| plan.middle.clear());
     accepted(|plan| plan.middle = vec![issuer("b"), issuer("a")]);
     accepted(|plan| plan.root = None);
+}
+
+#[test]
+fn who_says_that_others_were_revoked_has_the_usage_for_that() {
+    let root = |change: fn(&mut CertificateParams)| {
+        let mut root = issuer("root");
+        change(&mut root);
+        let chain = Plan::with(|plan| plan.root = Some(root)).make().chain;
+        Certificate::parse(&chain[2]).unwrap()
+    };
+    assert!(!root(|_| {}).may_sign_crls());
+    assert!(root(|root| root.key_usages.push(KeyUsagePurpose::CrlSign)).may_sign_crls());
+    let leaf = |purpose, more: Option<CustomExtension>| {
+        let plan = Plan::with(|plan| {
+            plan.leaf.extended_key_usages = vec![purpose];
+            plan.leaf.custom_extensions.extend(more);
+        });
+        Certificate::parse(&plan.make().chain[0]).unwrap()
+    };
+    let ocsp = || ExtendedKeyUsagePurpose::OcspSigning;
+    assert!(leaf(ocsp(), None).may_sign_ocsp());
+    assert!(!leaf(ExtendedKeyUsagePurpose::CodeSigning, None).may_sign_ocsp());
+    // Nor if it says more than is understood.
+    let critical = extension(&[1, 2, 3, 4], true, &[5, 0]);
+    assert!(!leaf(ocsp(), Some(critical)).may_sign_ocsp());
 }
 
 #[test]
