@@ -214,11 +214,15 @@ pub enum Reason {
     TooLarge,
     /// There are more artifacts than the bound.
     TooMany,
+    /// It is signed by somebody trusted, and no profile takes what it is.
+    NoProfile,
+    /// A newer one of the same scanner and signer was accepted before, and is gone.
+    Rollback,
 }
 
 impl Reason {
     /// Each of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Unsigned,
         Self::BadSignature,
         Self::UntrustedSigner,
@@ -226,6 +230,8 @@ impl Reason {
         Self::Malformed,
         Self::TooLarge,
         Self::TooMany,
+        Self::NoProfile,
+        Self::Rollback,
     ];
 
     /// The word for it, as in the contract, metrics and logs.
@@ -239,6 +245,8 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
+            Self::NoProfile => "no_profile",
+            Self::Rollback => "rollback",
         }
     }
 }

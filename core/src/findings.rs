@@ -33,7 +33,7 @@ pub mod vex;
 pub mod statement;
 
 pub(crate) use capped::Capped;
-pub use content::{Content, REPORT_MEDIA_TYPES, VEX_MEDIA_TYPES};
+pub use content::{Content, Format, REPORT_MEDIA_TYPES, Reading, VEX_MEDIA_TYPES};
 pub use epss::Epss;
 pub use error::FindingsError;
 pub(crate) use in_toto::Head as StatementHead;
@@ -79,6 +79,9 @@ pub const VULNS_V0_1: &str = "https://in-toto.io/attestation/vulns/v0.1";
 pub const VULNS_V0_2: &str = "https://in-toto.io/attestation/vulns/v0.2";
 /// Predicate type of cosign's vulnerability attestation.
 pub const COSIGN_VULN_V1: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
+
+/// The predicate types that are read as findings.
+pub(crate) const REPORT_PREDICATES: [&str; 3] = [VULNS_V0_2, VULNS_V0_1, COSIGN_VULN_V1];
 
 /// How bad a finding is. The order is the one in which rules count: `high` and higher is `High`
 /// and `Critical`.
@@ -316,7 +319,7 @@ pub fn parse(report: &Verified) -> Result<Findings, FindingsError> {
 /// # Errors
 /// When the document is of no format that is read, is malformed or past a bound, is about something
 /// else, does not say when the scan finished, or did not cover the image.
-pub fn read(report: &Verified) -> Result<Content, FindingsError> {
+pub fn read(report: &Verified) -> Result<Reading, FindingsError> {
     content::read(&Input::of(report))
 }
 
@@ -340,7 +343,7 @@ impl<'a> Input<'a> {
 }
 
 fn findings(input: &Input<'_>) -> Result<Findings, FindingsError> {
-    match content::read(input)? {
+    match content::read(input)?.content {
         Content::Findings(findings) => Ok(findings),
         Content::Vex(_) => Err(FindingsError::NotAReport("it is a VEX document".to_owned())),
     }

@@ -30,6 +30,7 @@ use crate::findings::Severity;
 use crate::image::Digest;
 
 pub use self::exemption::{BreakGlass, Exemption};
+pub(crate) use self::glob::Glob;
 pub(crate) use self::glob::{ImagePattern, ImagePatterns};
 pub(crate) use self::mismatch::Fit;
 pub use self::mismatch::{MAX_SHOWN, MAX_SHOWN_VALUES, Mismatch};

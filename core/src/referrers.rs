@@ -15,7 +15,10 @@ mod descriptor;
 mod profile;
 
 pub use descriptor::{ANY_PLATFORM, Descriptor, DescriptorPlatform, MAX_PLATFORM_PART};
-pub use profile::{IN_TOTO, Profile, signatures};
+pub use profile::{
+    IN_TOTO, Kind, MAX_PROFILE_LIST, MAX_PROFILE_TEXT, MAX_PROFILES, NotAdmitted, Profile,
+    ProfileError, Profiles, signatures,
+};
 
 use descriptor::{Others, null_is_default, one_reading};
 

@@ -22,6 +22,7 @@ pub mod envelope;
 pub mod revocation;
 pub mod sign;
 mod algorithm;
+mod allowed;
 mod artifact;
 mod certificate;
 mod chain;
@@ -38,6 +39,7 @@ mod store;
 mod trust;
 
 pub use algorithm::Algorithm;
+pub use allowed::{Allowed, AllowedError};
 pub use certificate::{CertificateError, MAX_CERTIFICATE, Rule};
 pub use chain::MAX_CHAIN;
 pub use error::{Demanded, Role, SignatureError};

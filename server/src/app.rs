@@ -101,6 +101,9 @@ impl App {
         let access = AccessScopes::new(registry.clone());
         let (queue, writer) = event_file(config.events, &metrics)?;
 
+        for warning in config.profiles.warnings() {
+            tracing::warn!("{warning}");
+        }
         let revocation = Revocation::new(
             downloads,
             &config.revocation,
@@ -109,7 +112,7 @@ impl App {
             searches.clone(),
         );
         let collect =
-            Collect::new(registry.clone(), config.profile, revocation, Arc::clone(&clock));
+            Collect::new(registry.clone(), config.profiles, revocation, Arc::clone(&clock));
         let collect = Arc::new(collect);
         let inspector = Inspector::new(
             registry.clone(),

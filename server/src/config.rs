@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portcullis_core::image::ImageError;
-use portcullis_core::referrers::Profile;
+use portcullis_core::referrers::Profiles;
 use serde::Deserialize;
 
 pub use self::environment::Environment;
@@ -50,7 +50,7 @@ pub struct Config {
     /// Registries.
     pub registry: RegistryConfig,
     /// Which artifacts count as reports.
-    pub profile: Profile,
+    pub profiles: Profiles,
     /// What is remembered of digests.
     pub memory: MemoryConfig,
     /// What is remembered of references.
@@ -73,7 +73,7 @@ impl Default for Config {
             rules: RulesConfig { interval: Duration::from_secs(2), ..RulesConfig::default() },
             revocation: RevocationConfig::default(),
             registry: RegistryConfig::default(),
-            profile: Profile::default(),
+            profiles: Profiles::default(),
             memory: MemoryConfig::default(),
             resolve: ResolveConfig::default(),
             budget: Duration::from_secs(1),
@@ -204,6 +204,7 @@ struct File {
     #[serde(default)]
     registries: Vec<RegistryFile>,
     unlisted_registries: Option<UnlistedFile>,
+    profiles: Option<Profiles>,
     #[serde(default)]
     cache: CacheFile,
     budget: Option<Span>,
@@ -271,6 +272,7 @@ impl File {
             trust,
             registries,
             unlisted_registries,
+            profiles,
             cache,
             budget,
             max_in_flight,
@@ -310,7 +312,7 @@ impl File {
                 content_bytes,
                 ..defaults.registry
             },
-            profile: defaults.profile,
+            profiles: profiles.unwrap_or(defaults.profiles),
             memory,
             resolve,
             budget: budget.map_or(defaults.budget, |span| span.0),

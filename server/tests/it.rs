@@ -36,6 +36,9 @@ mod revocation;
 #[path = "it/formats.rs"]
 mod formats;
 #[cfg(test)]
+#[path = "it/profiles.rs"]
+mod profiles;
+#[cfg(test)]
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]

@@ -30,6 +30,55 @@ pub const REPORT_MEDIA_TYPES: [&str; 6] = [
 /// Media types of an OpenVEX document as a layer.
 pub const VEX_MEDIA_TYPES: [&str; 2] = ["application/vnd.openvex+json", "application/openvex+json"];
 
+/// What a verified document says, and what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What it says.
+    pub content: Content,
+    /// How it says it.
+    pub format: Format,
+    /// The predicate type that it states, if it is an in-toto statement.
+    pub predicate_type: Option<String>,
+}
+
+/// The formats that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// JSON of Trivy.
+    Trivy,
+    /// JSON of Grype.
+    Grype,
+    /// SARIF of Trivy or Grype.
+    Sarif,
+    /// `CycloneDX` with vulnerabilities.
+    #[serde(rename = "cyclonedx")]
+    CycloneDx,
+    /// cosign's vulnerability predicate, within a statement or alone.
+    CosignVuln,
+    /// The predicate vulns of in-toto.
+    Vulns,
+    /// `OpenVEX`, within a statement or alone.
+    #[serde(rename = "openvex")]
+    OpenVex,
+}
+
+impl Format {
+    /// The word for it, as in configuration and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trivy => "trivy",
+            Self::Grype => "grype",
+            Self::Sarif => "sarif",
+            Self::CycloneDx => "cyclonedx",
+            Self::CosignVuln => "cosign-vuln",
+            Self::Vulns => "vulns",
+            Self::OpenVex => "openvex",
+        }
+    }
+}
+
 /// What a verified document says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
@@ -64,7 +113,7 @@ impl Scan {
 }
 
 /// Reads a layer.
-pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
+pub(super) fn read(input: &Input<'_>) -> Result<Reading, FindingsError> {
     if input.bytes.len() > MAX_REPORT {
         return Err(FindingsError::TooLarge { what: "bytes", limit: MAX_REPORT });
     }
@@ -101,12 +150,12 @@ pub(super) fn scan(document: &RawValue) -> Result<Scan, FindingsError> {
     }
 }
 
-fn read_kind(kind: Kind, raw: &RawValue, input: &Input<'_>) -> Result<Content, FindingsError> {
-    let findings = match kind {
-        Kind::Trivy => trivy::read(raw)?.into_findings(),
-        Kind::Grype => grype::read(raw)?.into_findings(),
-        Kind::CycloneDx => cyclonedx::read(raw)?.into_findings(),
-        Kind::CosignVuln => cosign_vuln::read(raw),
+fn read_kind(kind: Kind, raw: &RawValue, input: &Input<'_>) -> Result<Reading, FindingsError> {
+    let (format, findings) = match kind {
+        Kind::Trivy => (Format::Trivy, trivy::read(raw)?.into_findings()),
+        Kind::Grype => (Format::Grype, grype::read(raw)?.into_findings()),
+        Kind::CycloneDx => (Format::CycloneDx, cyclonedx::read(raw)?.into_findings()),
+        Kind::CosignVuln => (Format::CosignVuln, cosign_vuln::read(raw)),
         Kind::Sarif => {
             let mut scan = sarif::read(raw)?;
             // SARIF has no scan time of its own; the manifest's annotations are signed with it.
@@ -115,19 +164,20 @@ fn read_kind(kind: Kind, raw: &RawValue, input: &Input<'_>) -> Result<Content, F
                 let made = annotation(CREATED).or_else(|| annotation(ARTIFACT_CREATED));
                 scan.finished = made.map_or(scan.finished, |(name, at)| (name, Some(at)));
             }
-            scan.into_findings()
+            (Format::Sarif, scan.into_findings())
         }
         Kind::InToto => return in_toto::read(input),
         Kind::Envelope => return Err(FindingsError::Envelope),
         Kind::OpenVex => return openvex(input),
     };
-    findings.map(Content::Findings)
+    Ok(Reading { content: Content::Findings(findings?), format, predicate_type: None })
 }
 
 /// Reads a VEX document that stands by itself.
-fn openvex(input: &Input<'_>) -> Result<Content, FindingsError> {
+fn openvex(input: &Input<'_>) -> Result<Reading, FindingsError> {
     let read = || openvex::read(document(input.bytes)?, input.subject, openvex::Unnamed::Nothing);
-    read().map(Content::Vex).map_err(|error| FindingsError::Vex(Box::new(error)))
+    let vex = read().map_err(|error| FindingsError::Vex(Box::new(error)))?;
+    Ok(Reading { content: Content::Vex(vex), format: Format::OpenVex, predicate_type: None })
 }
 
 fn unknown() -> FindingsError {

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::capped::Capped;
 use super::{
-    COSIGN_VULN_V1, Content, FindingsError, Input, MAX_DIGESTS, MAX_SUBJECTS, MAX_TEXT, VULNS_V0_1,
-    VULNS_V0_2, bounded, cosign_vuln, document, openvex, vulns,
+    COSIGN_VULN_V1, Content, FindingsError, Format, Input, MAX_DIGESTS, MAX_SUBJECTS, MAX_TEXT,
+    Reading, VULNS_V0_1, VULNS_V0_2, bounded, cosign_vuln, document, openvex, vulns,
 };
 use crate::image::Digest;
 use crate::referrers::PREDICATE_TYPE;
@@ -21,7 +21,7 @@ pub(super) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
 /// `_type` of a statement of version 0.1, which differs in nothing that is read.
 const STATEMENT_V0_1: &str = "https://in-toto.io/Statement/v0.1";
 
-pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
+pub(super) fn read(input: &Input<'_>) -> Result<Reading, FindingsError> {
     let raw: Raw<'_> = document(input.bytes)?;
     let (head, predicate) = raw.split()?;
     let predicate_type = head.predicate_type.as_str();
@@ -35,16 +35,17 @@ pub(super) fn read(input: &Input<'_>) -> Result<Content, FindingsError> {
     }
     head.check_subject(input.subject)?;
     let predicate = predicate.ok_or(FindingsError::Missing("predicate"))?;
-    match predicate_type {
-        VULNS_V0_1 | VULNS_V0_2 => vulns::read(predicate).map(Content::Findings),
-        COSIGN_VULN_V1 => cosign_vuln::read(predicate).map(Content::Findings),
+    let (format, content) = match predicate_type {
+        VULNS_V0_1 | VULNS_V0_2 => (Format::Vulns, vulns::read(predicate).map(Content::Findings)),
+        COSIGN_VULN_V1 => (Format::CosignVuln, cosign_vuln::read(predicate).map(Content::Findings)),
         vex if openvex::is_type(vex) => {
-            openvex::read(predicate, input.subject, openvex::Unnamed::Subject)
-                .map(Content::Vex)
-                .map_err(|error| FindingsError::Vex(Box::new(error)))
+            let vex = openvex::read(predicate, input.subject, openvex::Unnamed::Subject);
+            let vex = vex.map_err(|error| FindingsError::Vex(Box::new(error)));
+            (Format::OpenVex, vex.map(Content::Vex))
         }
-        other => Err(FindingsError::Format(other.to_owned())),
-    }
+        other => return Err(FindingsError::Format(other.to_owned())),
+    };
+    Ok(Reading { content: content?, format, predicate_type: Some(predicate_type.to_owned()) })
 }
 
 /// What a statement says of itself: its predicate's type, and what it is about.

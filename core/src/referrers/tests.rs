@@ -159,7 +159,7 @@ fn reports_are_chosen_by_predicate_and_newest_first() {
         descriptor("application/vnd.trivy.report+json", &json!(null)),
         vulns("2026-03-01T00:00:00Z"),
     ]);
-    let chosen: Vec<_> = Profile::default()
+    let chosen: Vec<_> = Profiles::default()
         .reports(&attached)
         .iter()
         .map(|d| d.annotations.get(CREATED).map(String::as_str))
@@ -172,7 +172,7 @@ fn reports_of_scanners_and_vex_documents_are_told_apart_by_type() {
     let announced = |predicate: &str| descriptor(IN_TOTO, &json!({ PREDICATE_TYPE: predicate }));
     let chosen = |entry: serde_json::Value| {
         let attached = listed(&[entry]);
-        let profile = Profile::default();
+        let profile = Profiles::default();
         (profile.reports(&attached).len(), profile.vex(&attached).len())
     };
     for report in crate::findings::REPORT_MEDIA_TYPES {

@@ -98,6 +98,10 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("log: {format: xml}", &["xml"]);
     refused("trust: {revocation: {host: a}}", &["host", "line 1"]);
     refused("trust: {cosign: [{name: n, scopes: ['*'], keys: a}]}", &["keys", "line 1"]);
+    refused("profiles: []", &["profiles", "empty", "line 1"]);
+    refused("profiles:\n- {name: a, artifactTypes: [b], singers: []}", &["singers", "line 2"]);
+    refused("profiles:\n- {name: a, artifactTypes: [b], formats: [svg]}", &["svg", "line 2"]);
+    refused("profiles:\n- {name: a, artifactTypes: [b], signers: [{}]}", &["anybody", "line 2"]);
     refused("[", &["not a configuration"]);
 }
 

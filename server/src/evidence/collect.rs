@@ -19,7 +19,7 @@ use futures_util::future::join;
 use futures_util::stream::{self, Stream};
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
 use portcullis_core::ports::Clock;
-use portcullis_core::referrers::{Descriptor, Profile};
+use portcullis_core::referrers::{Descriptor, Profiles};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -55,7 +55,7 @@ pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
 /// Finds evidence in a registry.
 pub struct Collect {
     fetcher: Fetcher,
-    profile: Profile,
+    profiles: Arc<Profiles>,
     revocation: Revocation,
     clock: Arc<dyn Clock>,
 }
@@ -78,15 +78,15 @@ enum Fault {
 }
 
 impl Collect {
-    /// Looks in `registry` for artifacts of `profile`. `revocation` knows which signers were revoked.
+    /// Looks in `registry` for artifacts of `profiles`. `revocation` knows which signers were revoked.
     #[must_use]
     pub fn new(
         registry: Registry,
-        profile: Profile,
+        profiles: Profiles,
         revocation: Revocation,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { fetcher: Fetcher::new(registry), profile, revocation, clock }
+        Self { fetcher: Fetcher::new(registry), profiles: Arc::new(profiles), revocation, clock }
     }
 
     /// Looks as [`EvidenceSource::evidence`] does, and tells of all that is attached what became of it:
@@ -106,7 +106,7 @@ impl Collect {
     ) -> Result<Evidence, Fault> {
         let listed = self.listed(q, deadline).await?;
         let attached = &listed.attached;
-        let (reports, vex) = (self.profile.reports(attached), self.profile.vex(attached));
+        let (reports, vex) = (self.profiles.reports(attached), self.profiles.vex(attached));
         let mut selection = Selection::new(self.clock.now());
         let (mut seen_reports, mut seen_vex) = (Vec::new(), Vec::new());
         let looked = join(

@@ -1,6 +1,6 @@
 //! What is attached has the shape that is published, and can be read back.
 
-use portcullis_core::referrers::{self, Document, Manifest};
+use portcullis_core::referrers::{self, Document, Manifest, OCI_MANIFEST};
 use time::macros::datetime;
 
 use super::*;
@@ -54,8 +54,15 @@ async fn a_trivy_report_is_attached_as_it_is() {
     let manifest = manifest(&registry, digest);
     assert_eq!(manifest.artifact_type, TRIVY);
     assert_eq!(manifest.annotations.get(PREDICATE_TYPE), None);
-    let profile = referrers::Profile::default();
-    assert!(profile.artifact_types.contains(&manifest.artifact_type));
+    let attached = referrers::Descriptor {
+        media_type: OCI_MANIFEST.to_owned(),
+        digest,
+        size: 1,
+        artifact_type: Some(manifest.artifact_type),
+        annotations: manifest.annotations,
+        platform: None,
+    };
+    assert_eq!(referrers::Profiles::default().reports(&[attached]).len(), 1);
 }
 
 #[tokio::test]

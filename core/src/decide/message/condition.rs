@@ -137,6 +137,8 @@ const fn of_reason(reason: Reason) -> &'static str {
         Reason::Malformed => "the report cannot be read",
         Reason::TooLarge => "the report is too large",
         Reason::TooMany => "too much is attached to the image",
+        Reason::NoProfile => "no profile takes the report",
+        Reason::Rollback => "the report is older than one that was there before",
     }
 }
 
@@ -159,6 +161,13 @@ const fn cure_of_reason(reason: Reason) -> &'static str {
         }
         Reason::TooLarge => "attach a report within the bounds: with fewer findings or less detail",
         Reason::TooMany => "delete what is attached to the image and no longer needed",
+        Reason::NoProfile => {
+            "attach a report of a kind that the service's `profiles` take, or have this kind added to \
+             them"
+        }
+        Reason::Rollback => {
+            "find out who removed the newer report; scan the image and attach it again, signed"
+        }
     }
 }
 

@@ -89,6 +89,8 @@ fn everything_that_can_be_wrong_with_evidence_has_its_own_reason_and_cure() {
         Reason::Malformed,
         Reason::TooLarge,
         Reason::TooMany,
+        Reason::NoProfile,
+        Reason::Rollback,
     ];
     let rejected = rejected.map(|reason| {
         Evidence::Rejected(Rejection { reason, report: None, detail: "so".to_owned() })

@@ -34,6 +34,7 @@ fn read_content(media_type: &str, document: &Value) -> Result<Content, FindingsE
         subject: format!("sha256:{HEX}").parse().unwrap(),
         annotations: &BTreeMap::new(),
     })
+    .map(|reading| reading.content)
 }
 
 fn read_vex(document: &Value) -> Result<Vex, FindingsError> {

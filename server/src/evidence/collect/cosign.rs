@@ -7,12 +7,13 @@
 //! repository.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures_util::future::join;
 use portcullis_core::findings::MAX_REPORT;
 use portcullis_core::image::{Digest, Reference};
 use portcullis_core::referrers::{
-    self, Descriptor, Document, IN_TOTO, OCI_EMPTY, PREDICATE_TYPE, Profile,
+    self, Descriptor, Document, IN_TOTO, OCI_EMPTY, PREDICATE_TYPE, Profiles,
 };
 use portcullis_core::signature::Examination;
 use portcullis_core::signature::cosign::{self, Attestation, CosignError, DSSE, Request};
@@ -87,13 +88,13 @@ fn announced(listed: &Descriptor) -> Option<Descriptor> {
     Some(statement)
 }
 
-/// Whether a statement of this type is one that `profile` chooses.
-fn is_wanted(profile: &Profile, candidate: &Descriptor, predicate_type: &str) -> bool {
+/// Whether a statement of this type is one that `profiles` choose.
+fn is_wanted(profiles: &Profiles, candidate: &Descriptor, predicate_type: &str) -> bool {
     let mut candidate = candidate.clone();
     candidate.artifact_type = Some(IN_TOTO.to_owned());
     candidate.annotations.insert(PREDICATE_TYPE.to_owned(), predicate_type.to_owned());
     let candidate = [candidate];
-    !profile.reports(&candidate).is_empty() || !profile.vex(&candidate).is_empty()
+    !profiles.reports(&candidate).is_empty() || !profiles.vex(&candidate).is_empty()
 }
 
 impl Collect {
@@ -197,13 +198,14 @@ impl Collect {
                 return Err(rejected);
             }
         };
-        if !is_wanted(&self.profile, candidate, attestation.predicate_type()) {
+        if !is_wanted(&self.profiles, candidate, attestation.predicate_type()) {
             return Ok(Found::Nothing);
         }
         if !budget.check() {
             return Err(Fault::Exhausted);
         }
         let (question, now) = (q.clone(), self.clock.now());
+        let profiles = Arc::clone(&self.profiles);
         let examine = move || {
             let request = Request {
                 scope: question.image.name(),
@@ -215,7 +217,7 @@ impl Collect {
                 cosign::examine(&request, &question.trust, now);
             let found = outcome
                 .map_err(|error| rejected(name, error.reason(), &detail(&error)))
-                .and_then(|verified| read(&verified));
+                .and_then(|verified| read(&verified, &profiles));
             drop(fetched);
             (checks, found)
         };

@@ -4,6 +4,8 @@
 //! first of them comes while its layer does. That is three round trips to the registry, whatever is
 //! attached.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use futures_util::future::join;
 use futures_util::stream;
@@ -179,6 +181,7 @@ impl Collect {
     ) -> Result<Examined, Fault> {
         let (question, report, signature) = (q.clone(), report.clone(), signature.clone());
         let (revocation, now) = (self.revocation.clone(), self.clock.now());
+        let profiles = Arc::clone(&self.profiles);
         let examine = move || {
             let request = Request {
                 scope: question.image.name(),
@@ -188,7 +191,7 @@ impl Collect {
             };
             let Examination { checks, certificates, envelope, outcome } =
                 signature::examine(&request, &question.trust, &revocation, now);
-            (checks, certificates, envelope, outcome.map(|verified| read(&verified)))
+            (checks, certificates, envelope, outcome.map(|verified| read(&verified, &profiles)))
         };
         match tokio::task::spawn_blocking(examine).await {
             Ok((checks, certificates, envelope, found)) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::evidence::{Rejection, Report, Statements};
 use portcullis_core::findings::{self, Content, FindingsError};
-use portcullis_core::referrers::CREATED;
+use portcullis_core::referrers::{CREATED, NotAdmitted, Profiles};
 use portcullis_core::signature::Verified;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,9 +23,18 @@ pub(super) enum Found {
     Nothing,
 }
 
-pub(super) fn read(verified: &Verified) -> Result<Found, Fault> {
+pub(super) fn read(verified: &Verified, profiles: &Profiles) -> Result<Found, Fault> {
     let (digest, signer) = (verified.report(), Arc::clone(verified.signer()));
-    match findings::read(verified) {
+    let not_admitted = |error: NotAdmitted| {
+        let (reason, detail) = (error.reason(), detail(&error));
+        Fault::Rejected(Rejection { reason, report: Some(digest), detail })
+    };
+    profiles.admit_signer(&signer).map_err(not_admitted)?;
+    let reading = findings::read(verified);
+    if let Ok(reading) = &reading {
+        profiles.admit(verified, reading).map_err(not_admitted)?;
+    }
+    match reading.map(|reading| reading.content) {
         Ok(Content::Findings(findings)) => {
             let notices = verified.notices().to_vec();
             Ok(Found::Report(Arc::new(Report { digest, signer, findings, notices })))
