@@ -65,6 +65,7 @@ impl Statements {
 pub struct Reports {
     list: Vec<Arc<Report>>,
     vex: Vec<Arc<Statements>>,
+    valid_until: Option<OffsetDateTime>,
     memo: Memo<Profiles>,
 }
 
@@ -72,7 +73,20 @@ impl Reports {
     /// Reports, and the VEX documents beside them.
     #[must_use]
     pub fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
-        Self { list, vex, memo: Memo::default() }
+        Self { list, vex, valid_until: None, memo: Memo::default() }
+    }
+
+    /// The same, to be verified again from `instant` on.
+    #[must_use]
+    pub fn until(self, instant: Option<OffsetDateTime>) -> Self {
+        Self { valid_until: instant, ..self }
+    }
+
+    /// The first instant at which one of their signatures may be good no longer. Whoever keeps them must
+    /// not use them from then on without verifying them again.
+    #[must_use]
+    pub const fn valid_until(&self) -> Option<OffsetDateTime> {
+        self.valid_until
     }
 
     /// The VEX documents.

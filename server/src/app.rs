@@ -1,7 +1,7 @@
 //! A configuration in, a running service out: the one place where concrete types meet.
 //!
 //! ```text
-//! Recorded( Limited( Decider( Resolver, Memory( Collect( Registry )))))
+//! Recorded( Limited( Decider( Resolver, Memory( Marked( Collect( Registry ))))))
 //! ```
 
 use std::io;
@@ -26,6 +26,7 @@ use crate::check::Decider;
 use crate::config::Config;
 use crate::events::{EventFile, Queue, Recorded};
 use crate::evidence::collect::Collect;
+use crate::evidence::marks::{Kept, Marked};
 use crate::evidence::memory::Memory;
 use crate::grpc::deadline::DeadlineLayer;
 use crate::grpc::evidence::EvidenceAnswers;
@@ -84,6 +85,7 @@ pub struct App {
     tasks: TaskTracker,
     searches: TaskTracker,
     writer: Option<std::thread::JoinHandle<()>>,
+    marks: Arc<Kept>,
 }
 
 impl App {
@@ -121,8 +123,10 @@ impl App {
             Arc::clone(&clock),
             access.clone(),
         );
+        let marks = Arc::new(Kept::start(&config.marks, Arc::clone(&metrics)).await);
+        let marked = Marked::new(collect, marks.clone(), Arc::clone(&clock));
         let memory = Memory::new(
-            collect,
+            marked,
             config.memory,
             Arc::clone(&clock),
             Arc::clone(&metrics),
@@ -161,7 +165,7 @@ impl App {
         tasks.spawn(rules.follow(config.rules, clock, metrics, stop.clone()));
         readiness.set(true);
         tracing::info!(%address, admin = %admin_address, "listening");
-        Ok(Self { address, admin_address, readiness, health, stop, tasks, searches, writer })
+        Ok(Self { address, admin_address, readiness, health, stop, tasks, searches, writer, marks })
     }
 
     /// Where gRPC is served.
@@ -187,6 +191,11 @@ impl App {
         self.searches.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "some connections did not end in time");
+        }
+        let marks = self.marks;
+        let close = tokio::task::spawn_blocking(move || marks.close());
+        if !matches!(tokio::time::timeout(DRAIN, close).await, Ok(Ok(()))) {
+            tracing::error!("the last marks may not have been written");
         }
         let Some(writer) = self.writer else { return };
         // The queue closes when the last answer is given; a stuck disk must not hold up the end.

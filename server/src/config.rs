@@ -20,6 +20,7 @@ pub use self::environment::Environment;
 use self::credentials::Place;
 use self::registries::{Listed, RegistryFile, UnlistedFile, listed};
 use self::trust::TrustFile;
+use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
 use crate::registry::{CredentialError, RegistryConfig, Unlisted};
 use crate::resolve::ResolveConfig;
@@ -29,7 +30,7 @@ use crate::telemetry::{LogFormat, TelemetryConfig};
 
 mod evidence;
 
-use evidence::CacheFile;
+use evidence::{CacheFile, MarksFile};
 
 /// The largest configuration, password or certificate file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
@@ -51,6 +52,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// Which artifacts count as reports.
     pub profiles: Profiles,
+    /// What is remembered of digests whatever else is forgotten.
+    pub marks: MarksConfig,
     /// What is remembered of digests.
     pub memory: MemoryConfig,
     /// What is remembered of references.
@@ -74,6 +77,7 @@ impl Default for Config {
             revocation: RevocationConfig::default(),
             registry: RegistryConfig::default(),
             profiles: Profiles::default(),
+            marks: MarksConfig::default(),
             memory: MemoryConfig::default(),
             resolve: ResolveConfig::default(),
             budget: Duration::from_secs(1),
@@ -205,6 +209,9 @@ struct File {
     registries: Vec<RegistryFile>,
     unlisted_registries: Option<UnlistedFile>,
     profiles: Option<Profiles>,
+    data_dir: Option<PathBuf>,
+    #[serde(default)]
+    marks: MarksFile,
     #[serde(default)]
     cache: CacheFile,
     budget: Option<Span>,
@@ -273,6 +280,8 @@ impl File {
             registries,
             unlisted_registries,
             profiles,
+            data_dir,
+            marks,
             cache,
             budget,
             max_in_flight,
@@ -313,6 +322,7 @@ impl File {
                 ..defaults.registry
             },
             profiles: profiles.unwrap_or(defaults.profiles),
+            marks: marks.into_config(data_dir.map(|path| folder.join(path)))?,
             memory,
             resolve,
             budget: budget.map_or(defaults.budget, |span| span.0),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 pub mod flights;
 pub mod memory;
+pub mod marks;
 pub mod collect;
 mod select;
 

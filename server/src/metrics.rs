@@ -79,6 +79,8 @@ pub struct Metrics {
     credentials: Family<OutcomeLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
+    marks_failed: Counter,
+    marks_forgotten: Counter,
     kept_entries: Gauge<i64, AtomicI64>,
     kept_bytes: Gauge<i64, AtomicI64>,
     flights: Gauge<i64, AtomicI64>,
@@ -113,6 +115,8 @@ impl Metrics {
             credentials: Family::default(),
             reloads: Family::default(),
             events_dropped: Counter::default(),
+            marks_failed: Counter::default(),
+            marks_forgotten: Counter::default(),
             kept_entries: Gauge::default(),
             kept_bytes: Gauge::default(),
             flights: Gauge::default(),
@@ -122,6 +126,7 @@ impl Metrics {
             policy_changed: Gauge::default(),
         };
         metrics.register();
+        metrics.register_marks();
         metrics.register_requests();
         metrics
     }
@@ -223,6 +228,19 @@ impl Metrics {
         );
     }
 
+    fn register_marks(&mut self) {
+        self.registry.register(
+            "marks_failed",
+            "Times that high-water marks could not be read from disk or written to it",
+            self.marks_failed.clone(),
+        );
+        self.registry.register(
+            "marks_forgotten",
+            "High-water marks that made room for others",
+            self.marks_forgotten.clone(),
+        );
+    }
+
     /// The text that Prometheus scrapes.
     ///
     /// # Errors
@@ -292,6 +310,14 @@ impl Metrics {
 
     pub(crate) fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    pub(crate) fn marks_failed(&self) {
+        self.marks_failed.inc();
+    }
+
+    pub(crate) fn mark_forgotten(&self) {
+        self.marks_forgotten.inc();
     }
 
     pub(crate) fn kept(&self, entries: u64, bytes: u64) {

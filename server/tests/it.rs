@@ -39,6 +39,9 @@ mod formats;
 #[path = "it/profiles.rs"]
 mod profiles;
 #[cfg(test)]
+#[path = "it/marks.rs"]
+mod marks;
+#[cfg(test)]
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]

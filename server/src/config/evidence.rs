@@ -1,8 +1,12 @@
 //! The section on evidence of a configuration in, what is remembered and for how long out.
 
+use std::path::PathBuf;
+
+use portcullis_core::image::Reference;
 use serde::Deserialize;
 
-use super::{Config, Span};
+use super::{Config, ConfigError, Span};
+use crate::evidence::marks::{MAX_ENTRIES, MarksConfig};
 use crate::evidence::memory::MemoryConfig;
 use crate::resolve::ResolveConfig;
 
@@ -17,6 +21,42 @@ pub(super) struct CacheFile {
     stale_ttl: Option<Span>,
     tag_ttl: Option<Span>,
     search_timeout: Option<Span>,
+}
+
+/// The section on high-water marks.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MarksFile {
+    max_entries: Option<usize>,
+    #[serde(default)]
+    forget: Vec<Pinned>,
+}
+
+/// An image by its digest.
+struct Pinned(Reference);
+
+impl<'de> Deserialize<'de> for Pinned {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let image: Reference = text.parse().map_err(serde::de::Error::custom)?;
+        if image.digest().is_some() {
+            return Ok(Self(image));
+        }
+        let why = format_args!("`{text}` has no digest: expected `registry/repository@sha256:…`");
+        Err(serde::de::Error::custom(why))
+    }
+}
+
+impl MarksFile {
+    pub(super) fn into_config(self, folder: Option<PathBuf>) -> Result<MarksConfig, ConfigError> {
+        let Self { max_entries, forget } = self;
+        let max_entries = max_entries.unwrap_or(MAX_ENTRIES);
+        if max_entries == 0 {
+            return Err(ConfigError::Range { field: "marks.maxEntries", expected: "at least 1" });
+        }
+        let forget = forget.into_iter().map(|pinned| pinned.0).collect();
+        Ok(MarksConfig { folder, max_entries, forget })
+    }
 }
 
 impl CacheFile {

@@ -98,6 +98,8 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("log: {format: xml}", &["xml"]);
     refused("trust: {revocation: {host: a}}", &["host", "line 1"]);
     refused("trust: {cosign: [{name: n, scopes: ['*'], keys: a}]}", &["keys", "line 1"]);
+    refused("marks: {maxEntries: 0}", &["marks.maxEntries", "at least 1"]);
+    refused("marks: {forget: ['reg.io/a:v1']}", &["reg.io/a:v1", "no digest", "line 1"]);
     refused("profiles: []", &["profiles", "empty", "line 1"]);
     refused("profiles:\n- {name: a, artifactTypes: [b], singers: []}", &["singers", "line 2"]);
     refused("profiles:\n- {name: a, artifactTypes: [b], formats: [svg]}", &["svg", "line 2"]);

@@ -13,6 +13,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use portcullis_core::ports::Clock;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -104,8 +105,11 @@ impl<S: EvidenceSource> Memory<S> {
                 let limit = Instant::now() + config.search_timeout;
                 let found = inner.evidence(&question, limit).await;
                 let now = clock.now();
-                let lifetime = lifetime(&config, &found.evidence);
-                let known = Known { fresh_until: now + lifetime, ..after(before, found) };
+                let fresh_until = now + lifetime(&config, &found.evidence);
+                let known = Known { fresh_until, ..after(before, found) };
+                let fresh_until =
+                    valid_until(&known).map_or(fresh_until, |end| end.min(fresh_until));
+                let known = Known { fresh_until, ..known };
                 // Kept before the flight lands, so that nobody can find neither.
                 kept.insert(key, known.clone()).await;
                 // So that the sizes are those of now.
@@ -155,8 +159,10 @@ impl<S: EvidenceSource> EvidenceSource for Memory<S> {
                 Known { source: Source::Memory, ..known }
             }
             kept => {
-                let oldest = self.clock.now() - self.config.stale_ttl;
-                let before = kept.filter(|known| known.fetched_at > oldest);
+                let now = self.clock.now();
+                let oldest = now - self.config.stale_ttl;
+                let is_valid = |known: &Known| valid_until(known).is_none_or(|end| now < end);
+                let before = kept.filter(|k| k.fetched_at > oldest && is_valid(k));
                 self.search(question, key, before, deadline).await
             }
         };
@@ -195,6 +201,14 @@ fn after(before: Option<Known>, found: Known) -> Known {
             Known { evidence: Arc::new(Evidence::Withheld), ..found }
         }
         _ => found,
+    }
+}
+
+/// Until when what was verified is, whatever the registry says.
+fn valid_until(known: &Known) -> Option<OffsetDateTime> {
+    match &*known.evidence {
+        Evidence::Verified(reports) => reports.valid_until(),
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Selection {
     unreadable: Vec<(Option<OffsetDateTime>, Rejection)>,
     rejected: Vec<Rejection>,
     crowded: Option<String>,
+    valid_until: Option<OffsetDateTime>,
 }
 
 impl Selection {
@@ -29,12 +30,18 @@ impl Selection {
             unreadable: Vec::new(),
             rejected: Vec::new(),
             crowded: None,
+            valid_until: None,
         }
     }
 
     /// A report passed verification.
     pub(super) fn verified(&mut self, report: impl Into<Arc<Report>>) {
         self.verified.push(report.into());
+    }
+
+    /// What passed verification has to be verified again from `instant` on.
+    pub(super) fn valid_until(&mut self, instant: Option<OffsetDateTime>) {
+        self.valid_until = self.valid_until.into_iter().chain(instant).min();
     }
 
     /// A VEX document passed verification.
@@ -96,7 +103,7 @@ impl Selection {
         if !self.verified.is_empty() {
             let reports = newest_of_each(self.verified, self.now);
             let vex = not_taken_back(self.vex, &self.unreadable_vex);
-            return Evidence::Verified(Reports::new(reports, vex));
+            return Evidence::Verified(Reports::new(reports, vex).until(self.valid_until));
         }
         self.rejected.into_iter().next().map_or(Evidence::Missing, Evidence::Rejected)
     }
@@ -104,7 +111,7 @@ impl Selection {
 
 /// What VEX documents say, without what clears and may have been taken back since by one that cannot be
 /// read, of any of these times.
-fn not_taken_back(
+pub(super) fn not_taken_back(
     vex: Vec<Arc<Statements>>,
     unreadable: &[Option<OffsetDateTime>],
 ) -> Vec<Arc<Statements>> {
@@ -217,6 +224,26 @@ mod tests {
             of(vec![report("s", "trivy", -1, "a"), report("s", "trivy", -1, "b")]),
             &["#a", "#b"],
         );
+    }
+
+    #[test]
+    fn t035_reports_of_two_scanners_at_one_time_both_count() {
+        check(
+            of(vec![report("s", "trivy", -1, "a"), report("s", "grype", -1, "b")]),
+            &["#a", "#b"],
+        );
+    }
+
+    #[test]
+    fn what_ends_first_ends_all() {
+        let until = |instants: [Option<i64>; 3]| {
+            let mut selection = of(vec![report("s", "trivy", -1, "a")]);
+            instants.iter().for_each(|instant| selection.valid_until(instant.map(at)));
+            let Evidence::Verified(reports) = selection.evidence() else { panic!("not verified") };
+            reports.valid_until()
+        };
+        assert_eq!(until([None, None, None]), None);
+        assert_eq!(until([Some(2), None, Some(1)]), Some(at(1)));
     }
 
     #[test]

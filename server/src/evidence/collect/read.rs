@@ -15,8 +15,10 @@ use crate::evidence::select::Selection;
 
 /// What a document says whose signature is good.
 pub(super) enum Found {
-    Report(Arc<Report>),
-    Vex(Arc<Statements>),
+    /// With the instant from which on it has to be verified again.
+    Report(Arc<Report>, Option<OffsetDateTime>),
+    /// With the same.
+    Vex(Arc<Statements>, Option<OffsetDateTime>),
     /// A VEX document that cannot be used, made at that time as its signer says.
     UnreadableVex(Option<OffsetDateTime>),
     /// Nothing that counts: it is no report.
@@ -37,9 +39,13 @@ pub(super) fn read(verified: &Verified, profiles: &Profiles) -> Result<Found, Fa
     match reading.map(|reading| reading.content) {
         Ok(Content::Findings(findings)) => {
             let notices = verified.notices().to_vec();
-            Ok(Found::Report(Arc::new(Report { digest, signer, findings, notices })))
+            let report = Arc::new(Report { digest, signer, findings, notices });
+            Ok(Found::Report(report, verified.valid_until()))
         }
-        Ok(Content::Vex(vex)) => Ok(Found::Vex(Arc::new(Statements { digest, signer, vex }))),
+        Ok(Content::Vex(vex)) => {
+            let statements = Arc::new(Statements { digest, signer, vex });
+            Ok(Found::Vex(statements, verified.valid_until()))
+        }
         Err(error @ FindingsError::NotAReport(_)) => {
             tracing::info!(report = %digest, detail = %detail(&error), "signed document not used");
             Ok(Found::Nothing)
@@ -59,8 +65,14 @@ pub(super) fn read(verified: &Verified, profiles: &Profiles) -> Result<Found, Fa
 
 pub(super) fn take(found: Found, selection: &mut Selection) {
     match found {
-        Found::Report(report) => selection.verified(report),
-        Found::Vex(statements) => selection.vex(statements),
+        Found::Report(report, until) => {
+            selection.valid_until(until);
+            selection.verified(report);
+        }
+        Found::Vex(statements, until) => {
+            selection.valid_until(until);
+            selection.vex(statements);
+        }
         Found::UnreadableVex(created) => selection.unreadable_vex(created),
         Found::Nothing => {}
     }

@@ -126,8 +126,8 @@ impl Outcome {
 
     pub(super) fn of(found: &Result<Found, Fault>) -> Self {
         match found {
-            Ok(Found::Report(report)) => Self::Report(Arc::clone(report)),
-            Ok(Found::Vex(statements)) => Self::Vex(Arc::clone(statements)),
+            Ok(Found::Report(report, _)) => Self::Report(Arc::clone(report)),
+            Ok(Found::Vex(statements, _)) => Self::Vex(Arc::clone(statements)),
             Ok(Found::UnreadableVex(_)) => Self::Unreadable(None),
             Ok(Found::Nothing) => Self::NotAReport,
             Err(Fault::Unreadable(_, why)) => Self::Unreadable(Some(why.clone())),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use portcullis_core::evidence::{Reason, Rejection};
+use portcullis_core::evidence::{Reason, Rejection, Reports};
 use portcullis_core::image::Digest;
 use portcullis_core::signature::{StoreFile, StoreKind, Trust};
 use portcullis_testkit::clock::TestClock;
@@ -96,9 +96,22 @@ async fn each_kind_of_evidence_lives_as_long_as_it_may() {
     }
 }
 
+#[tokio::test]
+async fn verified_evidence_is_verified_again_when_a_signature_may_have_ended() {
+    let until = |seconds| Some(NOW + Duration::from_secs(seconds));
+    for (until, seconds) in [(until(299), 299), (until(301), 300), (None, 300)] {
+        let world = world(Evidence::Verified(Reports::default().until(until)));
+        assert_eq!(world.ask(&question()).await, 1);
+        world.clock.advance(Duration::from_millis(seconds * 1_000 - 1));
+        assert_eq!(world.ask(&question()).await, 1);
+        world.clock.advance(Duration::from_millis(1));
+        assert_eq!(world.ask(&question()).await, 2);
+    }
+}
+
 /// The key is taken apart by a pattern, so that a field that is added must be changed here too.
 #[tokio::test]
-async fn a_question_that_differs_in_any_part_of_the_key_is_another() {
+async fn t075_a_question_that_differs_in_any_part_of_the_key_is_another() {
     let Key { access: _, registry: _, repository: _, digest: _, trust: _ } = question().key();
     let authority = Authority::new("it", NOW).unwrap();
     let root = StoreFile {

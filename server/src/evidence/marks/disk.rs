@@ -1,0 +1,163 @@
+//! Changes of marks in, a file that has them out: one thread writes what has come together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Key, Mark};
+use crate::chain::chain;
+use crate::metrics::Metrics;
+
+const MARKS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("marks-1");
+/// The changes that wait for the disk; who has another waits.
+const QUEUE: usize = 1_024;
+/// The most changes that are written at once.
+const BATCH: usize = 256;
+
+/// Why the file of marks cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// It cannot be opened, read or written.
+    #[error("failed to use the file of marks")]
+    Store(#[from] Box<redb::Error>),
+    /// A mark has no JSON form.
+    #[error("failed to write a mark")]
+    Mark(#[source] serde_json::Error),
+    /// Its thread cannot be started, or died.
+    #[error("failed to start the thread that writes marks")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A mark, and when it was raised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) mark: Mark,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) raised_at: OffsetDateTime,
+}
+
+/// One thing to write.
+#[derive(Debug)]
+pub(super) enum Change {
+    Put(Key, Record),
+    Remove(Key),
+}
+
+type Job = (Vec<Change>, oneshot::Sender<()>);
+
+/// The file, and the thread that writes it.
+pub(super) struct Disk {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Disk {
+    /// Opens or makes the file, and reads all of it. A record that cannot be read is passed over, and
+    /// said.
+    pub(super) fn open(
+        path: &Path,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Vec<(Key, Record)>), DiskError> {
+        let (database, records) = read(path)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("marks".to_owned())
+            .spawn(move || run(&database, queue, &metrics))
+            .map_err(DiskError::Thread)?;
+        Ok((Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) }, records))
+    }
+
+    /// Returns when the changes are on disk, or cannot be, which the thread has said then.
+    pub(super) async fn write(&self, changes: Vec<Change>) {
+        let jobs = self.jobs.lock().clone();
+        let (done, written) = oneshot::channel();
+        if let Some(jobs) = jobs
+            && jobs.send((changes, done)).await.is_ok()
+        {
+            // Also an error says that nothing more will come.
+            let _ = written.await;
+        }
+    }
+
+    /// Waits for what is under way, and closes the file.
+    pub(super) fn close(&self) {
+        drop(self.jobs.lock().take());
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that writes marks died");
+        }
+    }
+}
+
+fn run(database: &Database, mut queue: mpsc::Receiver<Job>, metrics: &Metrics) {
+    while let Some(job) = queue.blocking_recv() {
+        let mut batch = vec![job];
+        while batch.len() < BATCH
+            && let Ok(job) = queue.try_recv()
+        {
+            batch.push(job);
+        }
+        if let Err(error) = write(database, batch.iter().flat_map(|(changes, _)| changes)) {
+            metrics.marks_failed();
+            tracing::error!(error = %chain(&error),
+                "marks cannot be written: after a restart older reports are believed again");
+        }
+        for (_, done) in batch {
+            // Who no longer waits needs no word.
+            let _ = done.send(());
+        }
+    }
+}
+
+fn store(error: impl Into<redb::Error>) -> DiskError {
+    DiskError::Store(Box::new(error.into()))
+}
+
+fn write<'a>(
+    database: &Database,
+    changes: impl Iterator<Item = &'a Change>,
+) -> Result<(), DiskError> {
+    let transaction = database.begin_write().map_err(store)?;
+    {
+        let mut table = transaction.open_table(MARKS).map_err(store)?;
+        for change in changes {
+            match change {
+                Change::Put(key, record) => {
+                    let bytes = serde_json::to_vec(record).map_err(DiskError::Mark)?;
+                    table.insert(key.as_bytes(), bytes.as_slice()).map_err(store)?;
+                }
+                Change::Remove(key) => {
+                    table.remove(key.as_bytes()).map_err(store)?;
+                }
+            }
+        }
+    }
+    transaction.commit().map_err(store)
+}
+
+type Opened = (Database, Vec<(Key, Record)>);
+
+fn read(path: &Path) -> Result<Opened, DiskError> {
+    let database = Database::create(path).map_err(store)?;
+    let transaction = database.begin_write().map_err(store)?;
+    transaction.open_table(MARKS).map_err(store)?;
+    // Also shows at once that it can be written.
+    transaction.commit().map_err(store)?;
+    let transaction = database.begin_read().map_err(store)?;
+    let table = transaction.open_table(MARKS).map_err(store)?;
+    let mut records = Vec::new();
+    for entry in table.iter().map_err(store)? {
+        let (key, value) = entry.map_err(store)?;
+        match serde_json::from_slice(value.value()) {
+            Ok(record) => records.push((Key(key.value().into()), record)),
+            Err(error) => tracing::error!(%error, "a mark cannot be read, and is forgotten"),
+        }
+    }
+    Ok((database, records))
+}
