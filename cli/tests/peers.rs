@@ -1,9 +1,9 @@
-//! The command against programs that others wrote: registries, oras, crane and notation.
+//! The command against programs that others wrote: registries, oras, crane, notation and cosign.
 //!
 //! Each registry holds an image; a report is attached by `oras attach` and signed by `notation sign`,
 //! and the command must deny it, with the signer and the CVE. Without its signature, or under another
 //! authority, it must be rejected evidence. And what `portcullis attach` signs, `notation verify` must
-//! accept.
+//! accept. What `cosign attest` of two versions attaches is denied by its key alone.
 //!
 //! Where a program is not installed the tests say so and pass; with `PORTCULLIS_PEERS=required` they
 //! fail. `.ci/tools` installs them.
@@ -20,9 +20,16 @@ mod guarded;
 #[path = "peers/moto.rs"]
 mod moto;
 #[cfg(test)]
+#[path = "peers/service.rs"]
+mod service;
+#[cfg(test)]
 #[path = "peers/notary.rs"]
 mod notary;
+#[cfg(test)]
+#[path = "peers/cosign.rs"]
+mod cosign;
 
+use cosign::{Cosign, Version};
 use host::{Peer, Registry};
 use notary::Notary;
 
@@ -85,7 +92,7 @@ fn signed_by_notation(registry: &Registry, folder: &Path, format: &str) {
     notary.sign(registry, "scanner", format, &format!("{repository}@{report}"));
     let denied = notary.check(registry, "scanner", &image);
     denied.is_denied_for("CVE-2022-37434");
-    denied.names_signer("scanner");
+    denied.names_signer("CN=scanner");
 
     let stranger = notary.check(registry, "stranger", &image);
     stranger.is_rejected("untrusted_signer");
@@ -127,5 +134,60 @@ fn signed_by_us(registry: &Registry, folder: &Path, format: &str) {
     notary.verify("ours", &format!("{repository}@{digest}"));
     let denied = notary.check(registry, "ours", &image);
     denied.is_denied_for("CVE-2022-37434");
-    denied.names_signer("ours");
+    denied.names_signer("CN=ours");
+}
+
+#[test]
+fn cosign_and_a_registry_without_the_referrers_api() {
+    attested(Peer::DockerRegistry);
+}
+
+#[test]
+fn cosign_and_a_registry_with_the_referrers_api() {
+    attested(Peer::Olareg);
+}
+
+/// What cosign attests is believed by its key; under another key, or about another image (CASES T004),
+/// it is not, and the signature of an image is no report.
+#[cfg(test)]
+fn attested(peer: Peer) {
+    if !host::all_there(&["crane", "cosign", "cosign2", peer.program()], peer) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(peer, folder.path());
+    let cosign = Cosign::new(folder.path());
+    for (version, name) in [(Version::Bundle, "bundle"), (Version::Legacy, "legacy")] {
+        let image = format!("{}/team/{name}:v1", registry.host());
+        let repository = image.strip_suffix(":v1").unwrap();
+        let digest = registry.push_image(folder.path(), &image);
+        let pinned = format!("{repository}@{digest}");
+        cosign.sign("scanner", &pinned);
+        cosign.check(&registry, "scanner", &image).has_no_report();
+
+        cosign.attest(version, "scanner", &pinned);
+        let denied = cosign.check(&registry, "scanner", &image);
+        denied.is_denied_for("CVE-2022-37434");
+        denied.names_signer("key:scanner");
+        cosign.check(&registry, "stranger", &image).is_rejected("untrusted_signer");
+    }
+    copied(&registry, &cosign, folder.path());
+}
+
+/// An attestation under the tag of another image.
+#[cfg(test)]
+fn copied(registry: &Registry, cosign: &Cosign, folder: &Path) {
+    let repository = format!("{}/team/legacy", registry.host());
+    let attested = registry.push_image(folder, &format!("{repository}:v1"));
+    let other = registry.push_other_image(folder, &format!("{repository}:v2"));
+    assert_ne!(attested, other);
+    let tag = |digest: &str| format!("{repository}:{}.att", digest.replace(':', "-"));
+    host::run(std::process::Command::new("crane").args([
+        "copy",
+        "--insecure",
+        &tag(&attested),
+        &tag(&other),
+    ]));
+    let answer = cosign.check(registry, "scanner", &format!("{repository}:v2"));
+    answer.is_rejected("wrong_subject");
 }

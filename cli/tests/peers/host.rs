@@ -168,9 +168,18 @@ impl Registry {
 
     /// Pushes an image of one small layer with crane, and gives its digest.
     pub(crate) fn push_image(&self, folder: &Path, image: &str) -> String {
-        let layer = folder.join("layer.tar");
         // An empty tar archive: two blocks of zeros.
-        fs::write(&layer, [0; 1024]).unwrap();
+        self.push(folder, image, &[0; 1024])
+    }
+
+    /// Pushes an image that is not that of [`Registry::push_image`].
+    pub(crate) fn push_other_image(&self, folder: &Path, image: &str) -> String {
+        self.push(folder, image, &[0; 1536])
+    }
+
+    fn push(&self, folder: &Path, image: &str, archive: &[u8]) -> String {
+        let layer = folder.join("layer.tar");
+        fs::write(&layer, archive).unwrap();
         run(Command::new("crane").args(["append", "--insecure", "-t", image, "-f"]).arg(layer));
         run(Command::new("crane").args(["digest", "--insecure", image])).trim().to_owned()
     }

@@ -1,13 +1,13 @@
-//! notation with a folder of its own, and our command with the same trust.
+//! notation with a folder of its own, and the trust that it has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::PORTCULLIS;
-use super::host::{Process, Registry, free_port, run, wait_for};
+use super::host::{Registry, run};
+use super::service::{Answer, ask};
 
 /// A home folder for notation.
 pub(crate) struct Notary {
@@ -68,48 +68,13 @@ impl Notary {
 
     /// Asks a service that has remembered nothing, and trusts `store`, about `image`.
     pub(crate) fn check(&self, registry: &Registry, store: &str, image: &str) -> Answer {
-        let (port, admin) = (free_port(), free_port());
         let policy = self.home.join("trust.json");
         fs::write(&policy, trust_policy(store)).unwrap();
-        fs::write(self.home.join("rules.yaml"), RULES).unwrap();
-        let config = self.home.join("portcullis.yaml");
-        let text = json!({
-            "listen": format!("127.0.0.1:{port}"),
-            "admin": format!("127.0.0.1:{admin}"),
-            "rules": ["rules.yaml"],
-            // notation calls it `truststore`.
-            "trust": {"policy": policy, "store": self.config().join("truststore")},
-            "registries": [{"host": registry.host(), "scheme": "http"}],
-            "log": {"filter": "warn"},
-        });
-        fs::write(&config, text.to_string()).unwrap();
-        let serve = &mut Command::new(PORTCULLIS);
-        let _service =
-            Process::start(serve.arg("serve").arg("--config").arg(&config).stdout(Stdio::null()));
-        wait_for(port);
-        let output = Command::new(PORTCULLIS)
-            .args(["check", image, "--output", "json", "--server"])
-            .arg(format!("http://127.0.0.1:{port}"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let document = serde_json::from_str(&text)
-            .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)));
-        Answer { code: output.status.code(), document }
+        // notation calls it `truststore`.
+        let trust = json!({"policy": policy, "store": self.config().join("truststore")});
+        ask(&self.home, registry, &trust, image)
     }
 }
-
-const RULES: &str = "\
-apiVersion: portcullis.dev/v1
-kind: Policy
-spec:
-  rules:
-  - name: no-critical
-    action: deny
-    maxAllowed: {critical: 0}
-    blockUnscannedImages: true
-    onUnavailable: deny
-";
 
 fn trust_policy(store: &str) -> String {
     json!({
@@ -123,45 +88,4 @@ fn trust_policy(store: &str) -> String {
         }],
     })
     .to_string()
-}
-
-/// What the command answered.
-pub(crate) struct Answer {
-    code: Option<i32>,
-    document: Value,
-}
-
-impl Answer {
-    #[track_caller]
-    fn check(&self) -> &Value {
-        let checks = self.document["checks"].as_array().unwrap();
-        assert_eq!(checks.len(), 1);
-        &checks[0]
-    }
-
-    #[track_caller]
-    pub(crate) fn is_denied_for(&self, id: &str) {
-        let check = self.check();
-        assert_eq!(self.code, Some(2), "{check:#}");
-        assert_eq!(check["action"], "deny");
-        assert_eq!(check["rule"], "no-critical");
-        let finding = &check["violations"][0]["findings"][0];
-        assert_eq!(finding["id"], id, "{check:#}");
-        assert_eq!(check["evidence"]["status"], "verified");
-    }
-
-    #[track_caller]
-    pub(crate) fn names_signer(&self, name: &str) {
-        let signer = &self.check()["evidence"]["subjects"][0]["reports"][0]["signer"];
-        assert!(signer.as_str().unwrap().contains(&format!("CN={name}")), "{signer}");
-    }
-
-    #[track_caller]
-    pub(crate) fn is_rejected(&self, reason: &str) {
-        let check = self.check();
-        assert_eq!(self.code, Some(2), "{check:#}");
-        assert_eq!(check["evidence"]["status"], "rejected", "{check:#}");
-        let detail = check["evidence"]["subjects"][0]["detail"].as_str().unwrap();
-        assert!(detail.starts_with(&format!("{reason}: ")), "{detail}");
-    }
 }
