@@ -27,6 +27,7 @@ use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
 use portcullis_server::registry::{Budget, HostConfig, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
+use portcullis_server::rules::trust::TrustConfig;
 use portcullis_testkit::attach::{attach_report, sign};
 use portcullis_testkit::image::{image, index, platform_image};
 use portcullis_testkit::keys::Authority;
@@ -97,8 +98,10 @@ impl World {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: "127.0.0.1:0".parse().unwrap(),
             rules: RulesConfig {
-                trust_policy: Some(path("trustpolicy.json")),
-                trust_store: Some(path("truststore")),
+                trust: TrustConfig::Files {
+                    policy: path("trustpolicy.json"),
+                    store: Some(path("truststore")),
+                },
                 ..Config::default().rules
             },
             registry: RegistryConfig {

@@ -160,6 +160,9 @@ pub enum ConfigError {
          use 127.0.0.1 and put a TLS proxy before it"
     )]
     NotLoopback(SocketAddr),
+    /// Trust is read from files that do not go together.
+    #[error("`trust` has {0}")]
+    Trust(&'static str),
     /// A number is out of its range.
     #[error("`{field}` is out of range: expected {expected}")]
     Range {
@@ -298,13 +301,7 @@ impl File {
         if max_in_flight == 0 {
             return Err(ConfigError::Range { field: "maxInFlight", expected: "at least 1" });
         }
-        let mut rules_config = RulesConfig {
-            rules: rules.iter().map(|path| folder.join(path)).collect(),
-            interval: defaults.rules.interval,
-            ..RulesConfig::default()
-        };
         let revocation = trust.revocation();
-        trust.add_to(&mut rules_config, folder);
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let Listed { hosts, patterns } = listed(registries, place)?;
         let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
@@ -312,7 +309,12 @@ impl File {
         Ok(Config {
             listen,
             admin: admin.unwrap_or(defaults.admin),
-            rules: rules_config,
+            rules: RulesConfig {
+                rules: rules.iter().map(|path| folder.join(path)).collect(),
+                cosign: trust.cosign(folder),
+                trust: trust.into_config(folder)?,
+                interval: defaults.rules.interval,
+            },
             revocation,
             registry: RegistryConfig {
                 hosts,

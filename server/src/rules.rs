@@ -4,6 +4,7 @@
 //! `portcullis_reloads_total`.
 
 mod cosign;
+pub mod trust;
 mod upkeep;
 
 use std::fs;
@@ -16,11 +17,12 @@ use arc_swap::ArcSwap;
 use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy, PolicyErrors, Source};
 use portcullis_core::ports::Clock;
-use portcullis_core::signature::cosign::{CosignEntry, CosignTrust, CosignTrustError};
-use portcullis_core::signature::{StoreFile, StoreKind, Trust, TrustError};
+use portcullis_core::signature::cosign::CosignTrustError;
+use portcullis_core::signature::{Trust, TrustError};
 use tokio_util::sync::CancellationToken;
 
 pub use self::cosign::CosignConfig;
+use self::trust::{TrustConfig, TrustFiles};
 use self::upkeep::Upkeep;
 use crate::chain::chain;
 use crate::metrics::Metrics;
@@ -35,11 +37,8 @@ pub const MAX_FILES: usize = 1_000;
 pub struct RulesConfig {
     /// Rule files, or folders with `.yaml` and `.yml` files. None: the default rule.
     pub rules: Vec<PathBuf>,
-    /// `trustpolicy.json` as the notation tool has it. None: nobody is trusted.
-    pub trust_policy: Option<PathBuf>,
-    /// The folder that has `x509/{ca,signingAuthority,tsa}/<store>/`, as the notation tool's
-    /// `trust-store`.
-    pub trust_store: Option<PathBuf>,
+    /// Whose Notary Project signatures are trusted.
+    pub trust: TrustConfig,
     /// Who signs cosign attestations.
     pub cosign: Vec<CosignConfig>,
     /// How often the files are looked at.
@@ -81,6 +80,18 @@ pub enum RulesError {
     #[error("`{}` is not UTF-8 text", path.display())]
     Encoding {
         /// Which.
+        path: PathBuf,
+    },
+    /// A configuration folder of notation without a trust policy.
+    #[error("`{}` has neither `trustpolicy.oci.json` nor `trustpolicy.json`", path.display())]
+    NoTrustPolicy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A configuration folder of notation with two trust stores.
+    #[error("`{}` has both `truststore` and `trust-store`: keep one of them", path.display())]
+    TwoTrustStores {
+        /// The folder.
         path: PathBuf,
     },
     /// The rules have faults.
@@ -217,6 +228,7 @@ impl Rules {
                 self.trust.store(Arc::new(trust));
                 metrics.reload("trust", "ok");
                 tracing::info!(revision = %self.trust().revision(), "trust is in force");
+                self.warn_of_trust();
             }
             Err(error) => {
                 metrics.reload("trust", "failed");
@@ -235,6 +247,10 @@ impl Rules {
             rules = policy.rules().len(),
             "policy is in force"
         );
+        self.warn_of_trust();
+    }
+
+    fn warn_of_trust(&self) {
         for warning in self.trust().warnings() {
             tracing::warn!("{warning}");
         }
@@ -281,78 +297,6 @@ pub fn rule_sources(paths: &[PathBuf]) -> Result<Vec<Source>, RulesError> {
         }
     }
     Ok(sources)
-}
-
-/// A trust policy and its stores, as read.
-struct TrustFiles {
-    path: Option<PathBuf>,
-    policy: Vec<u8>,
-    stores: Vec<StoreFile>,
-    cosign: Vec<CosignEntry>,
-}
-
-impl TrustFiles {
-    fn read(config: &RulesConfig) -> Result<Self, RulesError> {
-        let cosign = cosign::entries(&config.cosign)?;
-        let Some(path) = &config.trust_policy else {
-            return Ok(Self { path: None, policy: Vec::new(), stores: Vec::new(), cosign });
-        };
-        let stores = match &config.trust_store {
-            Some(folder) => store_files(folder)?,
-            None => Vec::new(),
-        };
-        Ok(Self { path: Some(path.clone()), policy: read(path)?, stores, cosign })
-    }
-
-    fn parse(&self) -> Result<Trust, RulesError> {
-        let trust = match &self.path {
-            Some(path) => Trust::parse(&self.policy, &self.stores)
-                .map_err(|source| RulesError::Trust { path: path.clone(), source })?,
-            None => Trust::nobody(),
-        };
-        Ok(trust.with_cosign(CosignTrust::parse(&self.cosign)?))
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let mut all = Digest::of(&self.policy).as_bytes().to_vec();
-        for file in &self.stores {
-            let name = format!("{:?}/{}/{}", file.kind, file.store, file.file);
-            all.extend(Digest::of(name.as_bytes()).as_bytes());
-            all.extend(Digest::of(&file.bytes).as_bytes());
-        }
-        all.extend(cosign::fingerprint(&self.cosign));
-        all
-    }
-}
-
-fn store_files(folder: &Path) -> Result<Vec<StoreFile>, RulesError> {
-    const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "der"];
-    let kinds = [
-        (StoreKind::Ca, "ca"),
-        (StoreKind::SigningAuthority, "signingAuthority"),
-        (StoreKind::Tsa, "tsa"),
-    ];
-    let mut found = Vec::new();
-    for (kind, name) in kinds {
-        let kind_folder = folder.join("x509").join(name);
-        if !kind_folder.is_dir() {
-            continue;
-        }
-        for store in files(&kind_folder)?.into_iter().filter(|p| p.is_dir()) {
-            for path in files(&store)? {
-                let known = path.extension().is_some_and(|e| EXTENSIONS.iter().any(|k| e == *k));
-                if known && path.is_file() {
-                    found.push(StoreFile {
-                        kind,
-                        store: file_name(&store),
-                        file: file_name(&path),
-                        bytes: read(&path)?,
-                    });
-                }
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn file_name(path: &Path) -> String {

@@ -16,6 +16,7 @@ use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
 use portcullis_server::registry::{HostConfig, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
+use portcullis_server::rules::trust::TrustConfig;
 use portcullis_server::telemetry::{Telemetry, TelemetryConfig};
 use portcullis_testkit::keys::Authority;
 use portcullis_testkit::registry::Registry;
@@ -136,8 +137,7 @@ impl Folder {
         write(&self.0.join("registry"), registry.host())?;
         Ok(RulesConfig {
             rules: vec![rules],
-            trust_policy: Some(trust_policy),
-            trust_store: Some(trust_store),
+            trust: TrustConfig::Files { policy: trust_policy, store: Some(trust_store) },
             interval: Duration::from_secs(1),
             ..RulesConfig::default()
         })

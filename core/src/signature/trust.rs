@@ -170,6 +170,13 @@ impl Trust {
         &self.warnings
     }
 
+    /// The same, with more for the operator to know: what was found beside the files.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
     /// The statement for a repository, with what it demands.
     ///
     /// # Errors

@@ -1,19 +1,21 @@
-//! The `trust` section of the configuration in, where trust is read from out.
+//! The section on trust of a configuration in, where trust is read from out.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Span;
+use super::{ConfigError, Span};
 use crate::revocation::RevocationConfig;
-use crate::rules::{CosignConfig, RulesConfig};
+use crate::rules::CosignConfig;
+use crate::rules::trust::TrustConfig;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TrustFile {
     policy: Option<PathBuf>,
     store: Option<PathBuf>,
+    notation: Option<PathBuf>,
     #[serde(default)]
     cosign: Vec<CosignFile>,
     #[serde(default)]
@@ -29,7 +31,7 @@ struct RevocationFile {
     crl_timeout: Option<Span>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CosignFile {
     name: String,
@@ -55,13 +57,29 @@ impl TrustFile {
         }
     }
 
-    /// Says in `rules` where trust is read from. Relative paths start at `folder`.
-    pub(super) fn add_to(self, rules: &mut RulesConfig, folder: &Path) {
-        let Self { policy, store, cosign, revocation: _ } = self;
-        let at = |path: PathBuf| folder.join(path);
-        rules.trust_policy = policy.map(at);
-        rules.trust_store = store.map(at);
-        rules.cosign = cosign.into_iter().map(|file| file.into_config(folder)).collect();
+    /// Who signs cosign attestations. Relative paths start at `folder`.
+    pub(super) fn cosign(&self, folder: &Path) -> Vec<CosignConfig> {
+        self.cosign.iter().cloned().map(|file| file.into_config(folder)).collect()
+    }
+
+    /// Where Notary Project trust is read from. Relative paths start at `folder`.
+    pub(super) fn into_config(self, folder: &Path) -> Result<TrustConfig, ConfigError> {
+        let Self { policy, store, notation, cosign: _, revocation: _ } = self;
+        match (notation, policy, store) {
+            (None, None, None) => Ok(TrustConfig::Nobody),
+            (None, Some(policy), store) => Ok(TrustConfig::Files {
+                policy: folder.join(policy),
+                store: store.map(|path| folder.join(path)),
+            }),
+            (Some(notation), None, None) => Ok(TrustConfig::Notation(folder.join(notation))),
+            (None, None, Some(_)) => {
+                Err(ConfigError::Trust("a `store` without a `policy`: nobody would be trusted"))
+            }
+            (Some(_), _, _) => Err(ConfigError::Trust(
+                "`notation`, which has a policy and stores of its own, beside `policy` or `store`: \
+                 keep one or the other",
+            )),
+        }
     }
 }
 
@@ -89,5 +107,39 @@ impl CosignFile {
             require_log,
             require_sct,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<TrustConfig, ConfigError> {
+        let file: TrustFile = serde_saphyr::from_str(text).unwrap();
+        file.into_config(Path::new("/etc"))
+    }
+
+    #[test]
+    fn trust_is_read_from_files_or_from_a_folder_of_notation() {
+        let files = |store: Option<&str>| TrustConfig::Files {
+            policy: "/etc/t.json".into(),
+            store: store.map(PathBuf::from),
+        };
+        assert_eq!(config("{}").unwrap(), TrustConfig::Nobody);
+        assert_eq!(config("{policy: t.json}").unwrap(), files(None));
+        assert_eq!(config("{policy: t.json, store: s}").unwrap(), files(Some("/etc/s")));
+        let notation = TrustConfig::Notation("/etc/notation".into());
+        assert_eq!(config("{notation: notation}").unwrap(), notation);
+    }
+
+    #[test]
+    fn files_that_do_not_go_together_are_refused_with_the_cure() {
+        let refused = |text, words: &str| {
+            let error = config(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        };
+        refused("{store: s}", "`trust` has a `store` without a `policy`");
+        refused("{notation: n, policy: t.json}", "keep one");
+        refused("{notation: n, store: s}", "keep one");
     }
 }

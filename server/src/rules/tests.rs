@@ -4,7 +4,6 @@ use std::fs::File;
 
 use portcullis_testkit::clock::TestClock;
 use portcullis_testkit::cosign::CosignKey;
-use portcullis_testkit::keys::Authority;
 use time::macros::datetime;
 
 use super::*;
@@ -86,18 +85,6 @@ fn what_is_not_there_or_not_text_is_refused() {
     fs::create_dir(&empty).unwrap();
     assert_eq!(names(&Rules::load(&config(&[])).unwrap()), ["default"]);
     assert!(matches!(Rules::load(&config(&[empty])).err(), Some(RulesError::Policy(_))));
-}
-
-#[test]
-fn a_trust_store_is_read_by_kind_and_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new("it", datetime!(2026-08-01 12:00 UTC)).unwrap();
-    for path in ["ca/it/root.pem", "ca/it/readme.txt", "ca/.hidden/root.pem", "tsa/clock/t.crt"] {
-        write(folder.path(), &format!("x509/{path}"), authority.root_pem());
-    }
-    let found = store_files(folder.path()).unwrap();
-    let found: Vec<_> = found.iter().map(|f| (f.kind, &*f.store, &*f.file)).collect();
-    assert_eq!(found, [(StoreKind::Ca, "it", "root.pem"), (StoreKind::Tsa, "clock", "t.crt")]);
 }
 
 #[test]

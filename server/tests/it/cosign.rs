@@ -8,6 +8,7 @@ use portcullis_core::image::Digest;
 use portcullis_core::referrers::{OCI_EMPTY, OCI_MANIFEST};
 use portcullis_core::signature::cosign::BUNDLE;
 use portcullis_server::rules::CosignConfig;
+use portcullis_server::rules::trust::TrustConfig;
 use portcullis_testkit::attach::{Artifact, attach};
 use portcullis_testkit::cosign::{CosignKey, attach_bundle, attach_envelope, attach_legacy};
 use portcullis_testkit::registry::{Fault, Route};
@@ -37,7 +38,7 @@ async fn site(scope: &str) -> (Site, CosignKey) {
     let mut site = Site::new().await;
     let key = CosignKey::generate().unwrap();
     fs::write(site.path("cosign.pub"), key.public_pem()).unwrap();
-    site.config.rules.trust_policy = None;
+    site.config.rules.trust = TrustConfig::Nobody;
     site.config.rules.cosign = vec![CosignConfig {
         name: "scanner".to_owned(),
         scopes: vec![scope.to_owned()],

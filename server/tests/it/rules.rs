@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_core::findings::Severity;
 use portcullis_server::app::{App, AppError};
+use portcullis_server::rules::trust::TrustConfig;
 use portcullis_testkit::keys::Authority;
 
 use crate::world::*;
@@ -101,7 +102,7 @@ async fn without_any_file_high_findings_are_audited_and_nobody_is_trusted() {
 
     let mut site = Site::new().await;
     site.config.rules.rules.clear();
-    site.config.rules.trust_policy = None;
+    site.config.rules.trust = TrustConfig::Nobody;
     let world = site.start().await;
     let decision = world.decide(&world.scanned("app", &clean()).name).await;
     assert_evidence(&decision, Rejected, "untrusted_signer: ");

@@ -16,6 +16,7 @@ use portcullis_server::app::App;
 use portcullis_server::config::Config;
 use portcullis_server::registry::{HostConfig, Patience, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
+use portcullis_server::rules::trust::TrustConfig;
 use portcullis_testkit::attach::{attach_report, sign};
 use portcullis_testkit::clock::TestClock;
 use portcullis_testkit::image::image;
@@ -93,8 +94,10 @@ impl Site {
             admin: "127.0.0.1:0".parse().unwrap(),
             rules: RulesConfig {
                 rules: vec![folder.path().join("rules.yaml")],
-                trust_policy: Some(folder.path().join("trustpolicy.json")),
-                trust_store: Some(folder.path().join("truststore")),
+                trust: TrustConfig::Files {
+                    policy: folder.path().join("trustpolicy.json"),
+                    store: Some(folder.path().join("truststore")),
+                },
                 interval: Duration::from_millis(10),
                 ..RulesConfig::default()
             },
