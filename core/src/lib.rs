@@ -30,6 +30,6 @@ pub mod ports;
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::signature::fuzzing::{
-        bundle, certificate, crl, dsse, envelope, ocsp, trust_policy,
+        bundle, certificate, crl, dsse, envelope, ocsp, timestamp, trust_policy,
     };
 }

@@ -6,9 +6,8 @@
 //!
 //! Stricter than the reference implementation on purpose: authenticity is enforced at every
 //! level, level `skip` verifies nothing and so yields nothing, and critical certificate
-//! extensions that are not processed are refused. RFC 3161 tokens are not read: where a trust
-//! policy demands them, the signature is refused with the cure in the message. Whether certificates
-//! were revoked is the caller's to find out.
+//! extensions that are not processed are refused. Whether certificates were revoked is the caller's
+//! to find out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +35,7 @@ mod jws;
 mod question;
 mod statement;
 mod store;
+mod timestamp;
 mod trust;
 
 pub use algorithm::Algorithm;
@@ -43,11 +43,14 @@ pub use allowed::{Allowed, AllowedError};
 pub use certificate::{CertificateError, MAX_CERTIFICATE, Rule};
 pub use chain::MAX_CHAIN;
 pub use error::{Demanded, Role, SignatureError};
-pub use examination::{CertificateFacts, Check, CheckName, EnvelopeFacts, Examination, Verdict};
+pub use examination::{
+    CertificateFacts, Check, CheckName, EnvelopeFacts, Examination, TimestampFacts, Verdict,
+};
 pub use identity::{IdentityError, MAX_NAME, MAX_NAME_PARTS};
 pub use question::{NotAsked, RevocationQuestion, RevocationStatus, Revocations};
 pub use statement::{MAX_IDENTITIES, StatementError};
 pub use store::{MAX_STORE_CERTIFICATES, MAX_STORE_FILE, StoreError, StoreFile, StoreKind};
+pub use timestamp::{MAX_TIMESTAMP, MAX_TIMESTAMP_CERTIFICATES, TimestampError};
 pub use trust::{MAX_TRUST_POLICY, Trust, TrustError};
 
 use artifact::TargetArtifact;

@@ -25,6 +25,18 @@ pub enum TestkitError {
     /// A time is out of the range that times have.
     #[error("the validity of a certificate is out of range")]
     Validity,
+    /// A certificate or an envelope of our own cannot be read.
+    #[error("failed to read a certificate or an envelope")]
+    Parse,
+    /// An envelope could not be read or written as CBOR.
+    #[error("failed to read or write an envelope")]
+    Cbor(#[from] coset::CoseError),
+    /// A key cannot be used.
+    #[error("failed to use a key")]
+    Key(#[from] aws_lc_rs::error::KeyRejected),
+    /// The primitive failed.
+    #[error("failed to sign")]
+    Primitive(#[from] aws_lc_rs::error::Unspecified),
     /// A reference, digest or platform was malformed.
     #[error("failed to name an image")]
     Image(#[from] ImageError),

@@ -10,7 +10,7 @@ use rcgen::string::PrintableString;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, CustomExtension,
     DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SignatureAlgorithm, SigningKey as _,
+    RsaKeySize, SignatureAlgorithm, SigningKey as _,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -33,17 +33,32 @@ pub enum KeyKind {
     P521,
     /// RSA of 2048 bits, which signs as PS256.
     Rsa2048,
+    /// RSA of 3072 bits, which signs as PS384.
+    Rsa3072,
+    /// RSA of 4096 bits, which signs as PS512.
+    Rsa4096,
 }
 
 impl KeyKind {
-    fn generate(self) -> Result<KeyPair, TestkitError> {
-        let algorithm: &'static SignatureAlgorithm = match self {
-            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Self::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
-            Self::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
-        };
-        Ok(KeyPair::generate_for(algorithm)?)
+    /// Each of them.
+    pub const ALL: [Self; 6] =
+        [Self::P256, Self::P384, Self::P521, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+
+    /// A new key of this kind.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn generate(self) -> Result<KeyPair, TestkitError> {
+        let on = |curve: &'static SignatureAlgorithm| KeyPair::generate_for(curve);
+        let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
+        Ok(match self {
+            Self::P256 => on(&rcgen::PKCS_ECDSA_P256_SHA256),
+            Self::P384 => on(&rcgen::PKCS_ECDSA_P384_SHA384),
+            Self::P521 => on(&rcgen::PKCS_ECDSA_P521_SHA512),
+            Self::Rsa2048 => rsa(RsaKeySize::_2048),
+            Self::Rsa3072 => rsa(RsaKeySize::_3072),
+            Self::Rsa4096 => rsa(RsaKeySize::_4096),
+        }?)
     }
 }
 
@@ -251,7 +266,10 @@ impl Authority {
     }
 }
 
-fn subject(organization: &str, common_name: &str) -> Result<DistinguishedName, TestkitError> {
+pub(crate) fn subject(
+    organization: &str,
+    common_name: &str,
+) -> Result<DistinguishedName, TestkitError> {
     let mut subject = DistinguishedName::new();
     // RFC 5280 has the country as a PrintableString of two letters.
     subject
@@ -262,7 +280,9 @@ fn subject(organization: &str, common_name: &str) -> Result<DistinguishedName, T
     Ok(subject)
 }
 
-fn validity(now: OffsetDateTime) -> Result<(OffsetDateTime, OffsetDateTime), TestkitError> {
+pub(crate) fn validity(
+    now: OffsetDateTime,
+) -> Result<(OffsetDateTime, OffsetDateTime), TestkitError> {
     let from = now.checked_sub(Duration::days(1)).ok_or(TestkitError::Validity)?;
     let until = now.checked_add(Duration::days(365)).ok_or(TestkitError::Validity)?;
     Ok((from, until))

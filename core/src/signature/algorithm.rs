@@ -187,6 +187,32 @@ pub(super) enum Hash {
     Sha512,
 }
 
+impl Hash {
+    /// Reads the `AlgorithmIdentifier` of a hash, with or without a `NULL` (RFC 5754, section 2).
+    pub(super) fn parse(identifier: &[u8]) -> Option<Self> {
+        const NULL: &[u8] = &[5, 0];
+        let mut fields = Reader::only(identifier, SEQUENCE)?;
+        let hash = match fields.take(OID)? {
+            [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 1] => Self::Sha256,
+            [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 2] => Self::Sha384,
+            [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 3] => Self::Sha512,
+            _ => return None,
+        };
+        let has_null = fields.any().is_none_or(|parameters| parameters.all == NULL);
+        (has_null && fields.is_empty()).then_some(hash)
+    }
+
+    pub(super) fn digest(self, message: &[u8]) -> aws_lc_rs::digest::Digest {
+        use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
+        let algorithm = match self {
+            Self::Sha256 => &SHA256,
+            Self::Sha384 => &SHA384,
+            Self::Sha512 => &SHA512,
+        };
+        digest(algorithm, message)
+    }
+}
+
 impl Issuance {
     /// Reads an `AlgorithmIdentifier`, as strictly as DER is: x509-parser takes other tags.
     pub(super) fn parse(identifier: &[u8]) -> Self {
@@ -195,6 +221,14 @@ impl Issuance {
             Ok((&[], identifier)) if is_strict.is_some() => Self::of(&identifier),
             _ => Self::Unsupported,
         }
+    }
+
+    /// Reads the algorithm of a CMS signer, which may name the kind of key alone (RFC 3370, section
+    /// 3.2): then the hash is that of the digest.
+    pub(super) fn of_cms(identifier: &[u8], digest: Hash) -> Self {
+        const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+        let id = Reader::only(identifier, SEQUENCE).and_then(|mut fields| fields.take(OID));
+        if id == Some(RSA) { Self::RsaPkcs1(digest) } else { Self::parse(identifier) }
     }
 
     pub(super) fn of(identifier: &AlgorithmIdentifier<'_>) -> Self {

@@ -140,6 +140,14 @@ pub enum Rule {
     /// A leaf that is a CA.
     #[error("a signing certificate must not be a CA")]
     LeafIsCa,
+    /// Key usage missing.
+    #[error("a key usage extension is needed")]
+    NoKeyUsage,
+    /// A timestamping certificate that may do more, or does not say that it may do that.
+    #[error(
+        "a timestamping certificate needs a critical extended key usage that is `timeStamping` alone"
+    )]
+    TimestampPurpose,
     /// Its key is of no supported type and size.
     #[error("its key is none of RSA 2048, 3072 or 4096 and P-256, P-384 or P-521")]
     Key,
@@ -292,18 +300,18 @@ impl Certificate {
             && issuer.key.verify_issued(self.issuance, &self.signed, &self.signature).is_ok()
     }
 
+    /// Whether it is the one that this issuer (DER) gave this serial number.
+    pub(super) fn is_issued_as(&self, issuer: &[u8], serial: &[u8]) -> bool {
+        self.raw_issuer == issuer && self.serial == hexadecimal(serial)
+    }
+
     /// The rules for the certificate that signs.
     pub(super) fn check_leaf(&self) -> Result<(), Rule> {
-        const DIGITAL_SIGNATURE: u16 = 1;
-        const CONTENT_COMMITMENT: u16 = 1 << 1;
         self.check_readable()?;
         if self.extensions.ca {
             return Err(Rule::LeafIsCa);
         }
-        let usage = self.extensions.key_usage.ok_or(Rule::KeyUsage)?;
-        if usage & !CONTENT_COMMITMENT != DIGITAL_SIGNATURE {
-            return Err(Rule::LeafKeyUsage);
-        }
+        check_signing_usage(self.extensions.key_usage.ok_or(Rule::KeyUsage)?)?;
         if let Some(purpose) = self.extensions.forbidden_purpose {
             return Err(Rule::ExtendedKeyUsage(purpose));
         }
@@ -312,6 +320,10 @@ impl Certificate {
 
     /// The rules for the others. `below` is the number of issuers between this one and the leaf.
     pub(super) fn check_issuer(&self, below: usize) -> Result<(), Rule> {
+        self.check_authority(below, self.extensions.key_usage.ok_or(Rule::KeyUsage))
+    }
+
+    fn check_authority(&self, below: usize, usage: Result<u16, Rule>) -> Result<(), Rule> {
         const KEY_CERT_SIGN: u16 = 1 << 5;
         self.check_readable()?;
         if !self.extensions.ca || !self.extensions.basic_constraints_critical {
@@ -322,11 +334,29 @@ impl Certificate {
         {
             return Err(Rule::PathLength { limit, count: below });
         }
-        let usage = self.extensions.key_usage.ok_or(Rule::KeyUsage)?;
-        if usage & KEY_CERT_SIGN == 0 {
+        if usage? & KEY_CERT_SIGN == 0 {
             return Err(Rule::KeyCertSign);
         }
         Ok(())
+    }
+
+    /// The rules for the certificate that signs timestamps (RFC 3161, section 2.3). Unlike others
+    /// its key usage need not be critical, as in the reference implementation.
+    pub(super) fn check_timestamper(&self) -> Result<(), Rule> {
+        self.check_readable()?;
+        if self.extensions.ca {
+            return Err(Rule::LeafIsCa);
+        }
+        check_signing_usage(self.extensions.any_key_usage.ok_or(Rule::NoKeyUsage)?)?;
+        if !self.extensions.timestamps_only {
+            return Err(Rule::TimestampPurpose);
+        }
+        self.key.algorithm().map(drop).ok_or(Rule::Key)
+    }
+
+    /// The rules for the others of its chain, as [`Certificate::check_issuer`].
+    pub(super) fn check_timestamp_issuer(&self, below: usize) -> Result<(), Rule> {
+        self.check_authority(below, self.extensions.any_key_usage.ok_or(Rule::NoKeyUsage))
     }
 
     fn check_readable(&self) -> Result<(), Rule> {
@@ -338,6 +368,13 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Certificate").field(&self.subject).finish()
     }
+}
+
+/// The rule for the key usage of whatever signs something other than certificates.
+const fn check_signing_usage(usage: u16) -> Result<(), Rule> {
+    const DIGITAL_SIGNATURE: u16 = 1;
+    const CONTENT_COMMITMENT: u16 = 1 << 1;
+    if usage & !CONTENT_COMMITMENT == DIGITAL_SIGNATURE { Ok(()) } else { Err(Rule::LeafKeyUsage) }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

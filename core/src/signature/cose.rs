@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::algorithm::Algorithm;
 use super::envelope::{
     AGENT, AUTHENTIC_SIGNING_TIME, EXPIRY, EnvelopeError, Headers, PAYLOAD, PLUGIN,
-    PLUGIN_MIN_VERSION, Parts, SCHEME, SIGNING_TIME, since_1970,
+    PLUGIN_MIN_VERSION, Parts, SCHEME, SIGNING_TIME, TIMESTAMP, since_1970,
 };
 
 /// Label of the certificate chain (RFC 9360, section 2).
@@ -27,9 +27,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
     check_separate(&protected.header, unprotected)?;
     let headers = headers(&protected.header)?;
     let chain = chain(unprotected)?;
+    let timestamp = timestamp(unprotected)?;
     let signed = message.tbs_data(&[]);
     let payload = message.payload.ok_or_else(|| header("payload", "is detached"))?;
-    Ok(Parts { payload, signed, signature: message.signature, chain, headers })
+    Ok(Parts { payload, signed, signature: message.signature, chain, timestamp, headers })
 }
 
 /// RFC 9052, section 3: a label is protected or it is not; and what decides is protected.
@@ -122,6 +123,14 @@ fn chain(unprotected: &Header) -> Result<Vec<Vec<u8>>, EnvelopeError> {
             chain.iter().map(|der| der.as_bytes().cloned().ok_or_else(problem)).collect()
         }
         _ => Err(problem()),
+    }
+}
+
+fn timestamp(unprotected: &Header) -> Result<Option<Vec<u8>>, EnvelopeError> {
+    match find(unprotected, &Label::Text(TIMESTAMP.to_owned())) {
+        None => Ok(None),
+        Some(Value::Bytes(token)) => Ok(Some(token.clone())),
+        Some(_) => Err(header(TIMESTAMP, "is not a byte string")),
     }
 }
 

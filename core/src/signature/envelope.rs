@@ -32,6 +32,7 @@ pub(super) const AUTHENTIC_SIGNING_TIME: &str = "io.cncf.notary.authenticSigning
 pub(super) const EXPIRY: &str = "io.cncf.notary.expiry";
 pub(super) const PLUGIN: &str = "io.cncf.notary.verificationPlugin";
 pub(super) const PLUGIN_MIN_VERSION: &str = "io.cncf.notary.verificationPluginMinVersion";
+pub(super) const TIMESTAMP: &str = "io.cncf.notary.timestampSignature";
 pub(super) const AGENT: &str = "io.cncf.notary.signingAgent";
 
 /// Why an envelope is not a good signature of its payload.
@@ -141,6 +142,8 @@ pub struct Envelope {
     signing_time: OffsetDateTime,
     expiry: Option<OffsetDateTime>,
     chain: Chain,
+    signature: Vec<u8>,
+    timestamp: Option<Vec<u8>>,
 }
 
 impl Envelope {
@@ -183,7 +186,8 @@ impl Envelope {
             Err(EnvelopeError::AlgorithmMismatch { stated: algorithm.name() })
         };
         record.step(CheckName::Integrity, signed)?;
-        Ok(Self { payload: parts.payload, scheme, signing_time, expiry, chain })
+        let Parts { payload, signature, timestamp, .. } = parts;
+        Ok(Self { payload, scheme, signing_time, expiry, chain, signature, timestamp })
     }
 
     /// The signed payload.
@@ -216,6 +220,16 @@ impl Envelope {
         self.chain.leaf().subject()
     }
 
+    /// The signature itself.
+    pub(super) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The RFC 3161 token, if there is one. It is not covered by the signature.
+    pub(super) fn timestamp(&self) -> Option<&[u8]> {
+        self.timestamp.as_deref()
+    }
+
     pub(super) const fn chain(&self) -> &Chain {
         &self.chain
     }
@@ -236,6 +250,8 @@ pub(super) struct Parts {
     pub(super) signature: Vec<u8>,
     /// DER, leaf first.
     pub(super) chain: Vec<Vec<u8>>,
+    /// The RFC 3161 token.
+    pub(super) timestamp: Option<Vec<u8>>,
     pub(super) headers: Headers,
 }
 

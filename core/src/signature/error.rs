@@ -4,6 +4,7 @@ use super::cosign::CosignError;
 use super::envelope::EnvelopeError;
 use super::identity::IdentityError;
 use super::question::RevocationQuestion;
+use super::timestamp::TimestampError;
 use crate::evidence::Reason;
 use crate::findings::MAX_REPORT;
 use crate::image::Digest;
@@ -182,13 +183,11 @@ pub enum SignatureError {
         /// Now, or the authority's signing time.
         at: time::OffsetDateTime,
     },
-    /// The trust policy demands an RFC 3161 token.
+    /// The trust policy demands an RFC 3161 timestamp, and it is not good.
     #[error(
-        "the trust policy demands an RFC 3161 timestamp, which cannot be verified yet: remove the \
-         `tsa` store from the statement, or set `\"verifyTimestamp\": \"afterCertExpiry\"` and sign \
-         again before the certificate expires"
+        "the trust policy demands an RFC 3161 timestamp, and that of the signature is not good"
     )]
-    Timestamp,
+    Timestamp(#[from] TimestampError),
     /// A certificate was revoked.
     #[error("certificate `{subject}` was revoked at {}{}", written(.at), because(.reason))]
     Revoked {
@@ -203,14 +202,16 @@ pub enum SignatureError {
     /// answer may be another one later.
     #[error(
         "it is not known whether certificate `{subject}` was revoked ({detail}): set \
-         `\"override\": {{\"revocation\": \"log\"}}` or `\"skip\"` in the statement if that is no \
-         reason to refuse"
+         `\"override\": {{\"{check}\": \"log\"}}` in the statement if that is no reason to refuse"
     )]
     RevocationUnknown {
         /// Subject of the certificate.
         subject: String,
         /// Why not.
         detail: String,
+        /// The check of the trust policy that it belongs to: `revocation`, or `authenticTimestamp`
+        /// for a certificate of a timestamping authority.
+        check: &'static str,
     },
     /// It was not asked yet whether certificates were revoked; everything else has passed.
     #[error("it was not asked yet whether the certificates of the signature were revoked")]
@@ -269,7 +270,7 @@ impl SignatureError {
             | Self::Payload(_)
             | Self::Expired { .. }
             | Self::NotValid { .. }
-            | Self::Timestamp
+            | Self::Timestamp(_)
             | Self::Revoked { .. }
             | Self::RevocationUnknown { .. }
             | Self::RevocationPending { .. } => Reason::BadSignature,
@@ -282,7 +283,7 @@ impl SignatureError {
     }
 }
 
-fn written(at: &time::OffsetDateTime) -> String {
+pub(super) fn written(at: &time::OffsetDateTime) -> String {
     at.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::Verified;
 use super::algorithm::Algorithm;
@@ -27,6 +27,9 @@ pub struct Examination {
     /// What the envelope says of itself, as soon as it could be read. It is a claim until the
     /// checks have passed.
     pub envelope: Option<EnvelopeFacts>,
+    /// What the timestamp says, as soon as it could be read: only where the trust policy demands
+    /// one. It is a claim until the check has passed.
+    pub timestamp: Option<TimestampFacts>,
     /// The verified report, or why there is none.
     pub outcome: Result<Verified, SignatureError>,
 }
@@ -157,6 +160,18 @@ pub struct EnvelopeFacts {
     pub expiry: Option<OffsetDateTime>,
 }
 
+/// What a timestamp says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimestampFacts {
+    /// When it was made.
+    pub at: OffsetDateTime,
+    /// How far the true time may be from that, in either direction.
+    pub accuracy: Duration,
+    /// The chain of the authority, leaf first, once it is trusted; before that all certificates of
+    /// the token in its own order.
+    pub certificates: Vec<CertificateFacts>,
+}
+
 /// What a certificate says, and whether a trust store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
@@ -199,6 +214,7 @@ pub(super) struct Record {
     pub(super) checks: Vec<Check>,
     pub(super) certificates: Vec<CertificateFacts>,
     pub(super) envelope: Option<EnvelopeFacts>,
+    pub(super) timestamp: Option<TimestampFacts>,
 }
 
 impl Record {
@@ -222,12 +238,12 @@ impl Record {
     }
 
     pub(super) fn end(self, outcome: Result<Verified, SignatureError>) -> Examination {
-        let Self { checks, certificates, envelope } = self;
-        Examination { checks, certificates, envelope, outcome }
+        let Self { checks, certificates, envelope, timestamp } = self;
+        Examination { checks, certificates, envelope, timestamp, outcome }
     }
 }
 
-/// An error and all that is behind it.
+/// An error and all that is behind it, in one bounded line for people.
 pub(super) fn explained(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -236,5 +252,5 @@ pub(super) fn explained(error: &dyn Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    text
+    printable(&text, MAX_DETAIL)
 }

@@ -7,6 +7,7 @@ use super::cosign::{Attestation, BUNDLE, CosignEntry, CosignTrust, DSSE};
 use super::envelope::{COSE, Envelope, JOSE};
 use super::identity::Identity;
 use super::revocation;
+use super::timestamp;
 use super::{StoreFile, StoreKind, Trust};
 
 /// Opens `bytes` as both kinds of envelope.
@@ -27,6 +28,11 @@ pub fn bundle(bytes: &[u8]) {
     let (name, scopes) = ("fuzz".to_owned(), vec!["*".to_owned()]);
     let key = Some(bytes.to_vec());
     let _ = CosignTrust::parse(&[CosignEntry { name, scopes, key, ..CosignEntry::default() }]);
+}
+
+/// Reads `bytes` as a timestamp token, with all that is in it.
+pub fn timestamp(bytes: &[u8]) {
+    let _ = timestamp::read(bytes);
 }
 
 /// Reads `bytes` as a trust policy without stores.

@@ -2,12 +2,14 @@
 
 use time::{Duration, OffsetDateTime};
 
+use super::certificate::Certificate;
 use super::envelope::{Envelope, Scheme};
-use super::error::{Demanded, SignatureError};
-use super::examination::{CheckName, Record, Verdict, explained};
+use super::error::{Demanded, SignatureError, written};
+use super::examination::{CheckName, Record, TimestampFacts, Verdict, explained};
 use super::question::{self, Revocations};
 use super::statement::{Action, Demands, Statement, Tokens};
 use super::store::StoreKind;
+use super::timestamp::{self, TimestampError};
 
 /// What is left to say of an envelope that is trusted.
 #[derive(Debug, Default)]
@@ -33,28 +35,34 @@ pub(super) fn judge(
     check_authenticity(envelope, statement, demands, record)?;
     let mut judge = Judge { judgement: Judgement::default(), pending: Vec::new(), record };
     judge.settle(CheckName::Expiry, demands.expiry, || check_expiry(envelope, now))?;
-    if demands.expiry == Action::Enforce {
-        judge.until(envelope.expiry());
-    }
-    judge.settle(CheckName::AuthenticTimestamp, demands.timestamp, || {
-        check_time(envelope, demands.tokens, now)
-    })?;
-    if demands.timestamp == Action::Enforce && envelope.scheme() == Scheme::X509 {
-        let ends = envelope.chain().certificates().map(|c| c.not_after() + Duration::SECOND);
-        judge.until(ends.min());
-    }
+    let mut facts = None;
+    let timed = judge.settle(CheckName::AuthenticTimestamp, demands.timestamp, || {
+        check_time(envelope, demands, revocations, now, &mut facts)
+    });
+    judge.record.timestamp = facts;
+    timed?;
     judge.settle(CheckName::Revocation, demands.revocation, || {
         let signed_at = match envelope.scheme() {
             Scheme::X509 => None,
             Scheme::SigningAuthority => Some(envelope.signing_time()),
         };
-        question::check(envelope.chain().certificates(), revocations, signed_at)
+        let chain = envelope.chain().certificates();
+        question::check(chain, revocations, signed_at, "revocation")?;
+        Ok(Holds::default())
     })?;
     if judge.pending.is_empty() {
         Ok(judge.judgement)
     } else {
         Err(SignatureError::RevocationPending { questions: judge.pending })
     }
+}
+
+/// What there is to say of a check that passes.
+#[derive(Debug, Default)]
+struct Holds {
+    detail: Option<String>,
+    /// The first instant at which it could come out otherwise.
+    until: Option<OffsetDateTime>,
 }
 
 struct Judge<'a> {
@@ -69,30 +77,32 @@ impl Judge<'_> {
         &mut self,
         name: CheckName,
         action: Action,
-        check: impl FnOnce() -> Result<(), SignatureError>,
+        check: impl FnOnce() -> Result<Holds, SignatureError>,
     ) -> Result<(), SignatureError> {
         if action == Action::Skip {
             self.record.put(name, Verdict::Skipped, Some("the trust policy says so"));
             return Ok(());
         }
         match (check(), action) {
-            (Ok(()), _) => self.record.put(name, Verdict::Passed, None),
+            (Ok(Holds { detail, until }), action) => {
+                self.record.put(name, Verdict::Passed, detail.as_deref());
+                if action == Action::Enforce {
+                    let known = self.judgement.valid_until;
+                    self.judgement.valid_until = known.into_iter().chain(until).min();
+                }
+            }
             (Err(SignatureError::RevocationPending { questions }), _) => {
                 self.record.put(name, Verdict::Pending, None);
                 self.pending.extend(questions);
             }
             (Err(error), Action::Enforce) => return self.record.step(name, Err(error)),
             (Err(error), Action::Log | Action::Skip) => {
-                self.record.put(name, Verdict::Logged, Some(&explained(&error)));
-                self.judgement.notices.push(error.to_string());
+                let why = explained(&error);
+                self.record.put(name, Verdict::Logged, Some(&why));
+                self.judgement.notices.push(why);
             }
         }
         Ok(())
-    }
-
-    fn until(&mut self, end: Option<OffsetDateTime>) {
-        let known = self.judgement.valid_until;
-        self.judgement.valid_until = known.into_iter().chain(end).min();
     }
 }
 
@@ -139,37 +149,49 @@ fn check_authenticity(
     record.step(CheckName::Identity, trusted)
 }
 
-fn check_expiry(envelope: &Envelope, now: OffsetDateTime) -> Result<(), SignatureError> {
+fn check_expiry(envelope: &Envelope, now: OffsetDateTime) -> Result<Holds, SignatureError> {
     match envelope.expiry() {
         Some(at) if at <= now => Err(SignatureError::Expired { at }),
-        Some(_) | None => Ok(()),
+        until => Ok(Holds { detail: None, until }),
     }
 }
 
 /// That every certificate was valid when it was used, as far as somebody trusted says when.
 fn check_time(
     envelope: &Envelope,
-    tokens: Tokens,
+    demands: &Demands,
+    revocations: &dyn Revocations,
     now: OffsetDateTime,
-) -> Result<(), SignatureError> {
-    let mut chain = envelope.chain().certificates();
-    let at = match envelope.scheme() {
-        Scheme::SigningAuthority => envelope.signing_time(),
-        Scheme::X509 => {
-            let demanded = match tokens {
-                Tokens::Never => false,
-                Tokens::Always => true,
-                Tokens::AfterCertificateExpiry => {
-                    envelope.chain().certificates().any(|c| c.is_expired_at(now))
-                }
-            };
-            if demanded {
-                return Err(SignatureError::Timestamp);
-            }
-            now
-        }
+    facts: &mut Option<TimestampFacts>,
+) -> Result<Holds, SignatureError> {
+    if envelope.scheme() == Scheme::SigningAuthority {
+        return check_valid(envelope, envelope.signing_time()).map(|()| Holds::default());
+    }
+    let chain = || envelope.chain().certificates();
+    let demanded = match demands.tokens {
+        Tokens::Never => false,
+        Tokens::Always => true,
+        Tokens::AfterCertificateExpiry => chain().any(|c| c.is_expired_at(now)),
     };
-    match chain.find(|certificate| !certificate.is_valid_at(at)) {
+    if !demanded {
+        check_valid(envelope, now)?;
+        let until = chain().map(|c| c.not_after() + Duration::SECOND).min();
+        return Ok(Holds { detail: None, until });
+    }
+    let token = envelope.timestamp().ok_or(TimestampError::Absent)?;
+    let stamped = timestamp::verify(token, envelope.signature(), demands.timestampers(), facts)?;
+    stamped.check_covers(envelope.chain())?;
+    let authority = stamped.chain();
+    // Whatever the statement says of revocation, which is about the signing chain, as in the
+    // reference implementation.
+    question::check(authority.iter(), revocations, None, "authenticTimestamp")?;
+    let by = authority.first().map_or("", Certificate::subject);
+    let detail = format!("stamped at {} by `{by}`", written(&stamped.at()));
+    Ok(Holds { detail: Some(detail), until: None })
+}
+
+fn check_valid(envelope: &Envelope, at: OffsetDateTime) -> Result<(), SignatureError> {
+    match envelope.chain().certificates().find(|certificate| !certificate.is_valid_at(at)) {
         Some(bad) => Err(SignatureError::NotValid { subject: bad.subject().to_owned(), at }),
         None => Ok(()),
     }

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::algorithm::Algorithm;
 use super::envelope::{
     AGENT, AUTHENTIC_SIGNING_TIME, EXPIRY, EnvelopeError, Headers, PAYLOAD, PLUGIN,
-    PLUGIN_MIN_VERSION, Parts, SCHEME, SIGNING_TIME, since_1970,
+    PLUGIN_MIN_VERSION, Parts, SCHEME, SIGNING_TIME, TIMESTAMP, since_1970,
 };
 use crate::json;
 
@@ -43,6 +43,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Parts, EnvelopeError> {
         signed: format!("{signed_protected}.{signed_payload}").into_bytes(),
         signature,
         chain: chain(unprotected)?,
+        timestamp: timestamp(unprotected)?,
         headers: headers(&protected)?,
     })
 }
@@ -99,6 +100,13 @@ fn chain(unprotected: &Map<String, Value>) -> Result<Vec<Vec<u8>>, EnvelopeError
             .map_err(|source| EnvelopeError::Base64 { part: "certificate chain", source })
     };
     chain.iter().map(certificate).collect()
+}
+
+fn timestamp(unprotected: &Map<String, Value>) -> Result<Option<Vec<u8>>, EnvelopeError> {
+    let decode = |text: String| {
+        STANDARD.decode(text).map_err(|source| EnvelopeError::Base64 { part: "timestamp", source })
+    };
+    optional_text(unprotected, TIMESTAMP)?.map(decode).transpose()
 }
 
 fn decode(part: &'static str, text: &str) -> Result<Vec<u8>, EnvelopeError> {

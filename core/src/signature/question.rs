@@ -80,7 +80,8 @@ impl RevocationQuestion {
 }
 
 /// That no certificate of `chain` (leaf first, root last) was revoked. One that names nobody to
-/// ask cannot be. `signed_at` is when the chain was used, if somebody trusted says so.
+/// ask cannot be. `signed_at` is when the chain was used, if somebody trusted says so, and `name`
+/// that of the check in a trust policy.
 ///
 /// # Errors
 /// [`SignatureError::Revoked`] before [`SignatureError::RevocationPending`], and that before
@@ -89,6 +90,7 @@ pub(super) fn check<'a>(
     chain: impl Iterator<Item = &'a Certificate> + Clone,
     revocations: &dyn Revocations,
     signed_at: Option<OffsetDateTime>,
+    name: &'static str,
 ) -> Result<(), SignatureError> {
     let (mut pending, mut unknown) = (Vec::new(), None);
     for (certificate, issuer) in chain.clone().zip(chain.skip(1)) {
@@ -109,6 +111,7 @@ pub(super) fn check<'a>(
                 unknown.get_or_insert_with(|| SignatureError::RevocationUnknown {
                     subject: subject(),
                     detail,
+                    check: name,
                 });
             }
             RevocationStatus::Pending => pending.push(question),

@@ -1,109 +1,21 @@
 //! One statement of a trust policy in, what it demands of a signature out.
 
+mod error;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+pub use self::error::StatementError;
+use super::certificate::Certificate;
 use super::envelope::Scheme;
 use super::identity::{Identity, IdentityError};
-use super::store::{StoreError, StoreKind, Stores, checked_name};
-use crate::image::{ImageError, Reference};
+use super::store::{StoreKind, Stores, checked_name};
+use crate::image::Reference;
 
 /// The most identities that one statement may list: they are compared pair by pair.
 pub const MAX_IDENTITIES: usize = 256;
-
-/// Why a statement of a trust policy is wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum StatementError {
-    /// No scope.
-    #[error("it has no `registryScopes`")]
-    NoScope,
-    /// `*` with others.
-    #[error("registry scope `*` cannot be combined with others")]
-    WildcardScope,
-    /// Not a repository.
-    #[error("registry scope `{0}` is not `registry/repository` without scheme, tag or `*`")]
-    Scope(String),
-    /// Not a repository, in detail.
-    #[error("registry scope `{scope}` is not a repository")]
-    Repository {
-        /// The scope.
-        scope: String,
-        /// Why.
-        #[source]
-        source: ImageError,
-    },
-    /// The level is none.
-    #[error("level `{0}` is none of `strict`, `permissive`, `audit` and `skip`")]
-    Level(String),
-    /// `skip` with overrides.
-    #[error("level `skip` cannot have overrides")]
-    SkipOverride,
-    /// `skip` with stores or identities.
-    #[error("level `skip` cannot have trust stores or identities")]
-    SkipStores,
-    /// An override of something unknown.
-    #[error(
-        "override `{0}` is none of `authenticity`, `authenticTimestamp`, `expiry`, `revocation`"
-    )]
-    Override(String),
-    /// An override that is not possible.
-    #[error("`{check}` cannot be overridden with `{action}`")]
-    Action {
-        /// What is to be overridden.
-        check: String,
-        /// With what.
-        action: String,
-    },
-    /// `verifyTimestamp` is none.
-    #[error("verifyTimestamp `{0}` is neither `always` nor `afterCertExpiry`")]
-    VerifyTimestamp(String),
-    /// Stores or identities missing.
-    #[error("it needs both `trustStores` and `trustedIdentities`")]
-    Incomplete,
-    /// Not `kind:name`.
-    #[error("trust store `{0}` is not `kind:name`")]
-    Store(String),
-    /// No kind or no name of a store.
-    #[error("trust store `{reference}` cannot be named")]
-    StoreName {
-        /// What was written.
-        reference: String,
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
-    /// The store is not there.
-    #[error(
-        "trust store `{0}` has no certificate: put its certificates where stores are read from"
-    )]
-    NoStore(String),
-    /// `*` with others.
-    #[error("trusted identity `*` cannot be combined with others")]
-    WildcardIdentity,
-    /// More identities than [`MAX_IDENTITIES`].
-    #[error("it has {count} trusted identities, more than the {MAX_IDENTITIES} allowed")]
-    TooManyIdentities {
-        /// How many.
-        count: usize,
-    },
-    /// Not `prefix:value`.
-    #[error("trusted identity `{0}` is neither `*` nor `x509.subject: …`")]
-    Identity(String),
-    /// Not a distinguished name that can be compared.
-    #[error("trusted identity `{identity}` cannot be compared")]
-    Name {
-        /// What was written.
-        identity: String,
-        /// Why.
-        #[source]
-        source: IdentityError,
-    },
-    /// One identity is part of another.
-    #[error("trusted identities `{0}` and `{1}` overlap")]
-    Overlap(String, String),
-}
 
 /// Fields that notation ignores, and that are worth a warning.
 pub(super) type Unknown = BTreeMap<String, IgnoredAny>;
@@ -158,12 +70,34 @@ pub(super) struct Demands {
     pub(super) tokens: Tokens,
     issuers: Anchors,
     authorities: Anchors,
+    timestampers: Vec<Anchor>,
     /// `None` is `*`: whoever the trusted issuers vouch for.
     identities: Option<Vec<Identity>>,
 }
 
 /// Certificates (DER) that are trusted, each with the store that has it, such as `ca:acme`.
 pub(super) type Anchors = BTreeMap<Vec<u8>, String>;
+
+/// A root that is trusted to vouch for timestamping authorities.
+#[derive(Debug, Clone)]
+pub(super) struct Anchor {
+    pub(super) certificate: Certificate,
+    /// The store that has it, such as `tsa:acme`.
+    pub(super) store: String,
+}
+
+impl Anchor {
+    pub(super) fn read(der: &[u8], store: &str) -> Result<Self, StatementError> {
+        let certificate = Certificate::parse(der)
+            .map_err(|source| StatementError::Certificate(store.to_owned(), source))?;
+        let store = store.to_owned();
+        if !certificate.is_signed_by(&certificate) {
+            let subject = certificate.subject().to_owned();
+            return Err(StatementError::NotRoot { store, subject });
+        }
+        Ok(Self { certificate, store })
+    }
+}
 
 /// What happens when a check fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,14 +161,6 @@ impl Statement {
             return Err(StatementError::Incomplete);
         }
         demands.add_stores(&lists.0, stores)?;
-        if demands.tokens == Tokens::Always {
-            warn(
-                "it demands RFC 3161 timestamps, which cannot be verified yet: no signature \
-                 fulfils it until its `tsa` store is removed or `verifyTimestamp` is \
-                 `afterCertExpiry`"
-                    .to_owned(),
-            );
-        }
         demands.identities = identities(&lists.1, &mut warn)?;
         Ok(Self { name, scopes, demands: Some(demands) })
     }
@@ -257,6 +183,7 @@ impl Demands {
             tokens,
             issuers: Anchors::new(),
             authorities: Anchors::new(),
+            timestampers: Vec::new(),
             identities: None,
         })
     }
@@ -283,7 +210,6 @@ impl Demands {
     }
 
     fn add_stores(&mut self, names: &[String], stores: &Stores) -> Result<(), StatementError> {
-        let mut has_tsa = false;
         for reference in names {
             let (kind, name) = reference
                 .split_once(':')
@@ -297,10 +223,14 @@ impl Demands {
             match kind {
                 StoreKind::Ca => self.issuers.extend(anchors),
                 StoreKind::SigningAuthority => self.authorities.extend(anchors),
-                StoreKind::Tsa => has_tsa = true,
+                StoreKind::Tsa => {
+                    for der in certificates {
+                        self.timestampers.push(Anchor::read(der, reference)?);
+                    }
+                }
             }
         }
-        if !has_tsa {
+        if self.timestampers.is_empty() {
             self.tokens = Tokens::Never;
         }
         Ok(())
@@ -313,6 +243,11 @@ impl Demands {
             Scheme::X509 => &self.issuers,
             Scheme::SigningAuthority => &self.authorities,
         }
+    }
+
+    /// The roots that are trusted to vouch for timestamping authorities.
+    pub(super) fn timestampers(&self) -> &[Anchor] {
+        &self.timestampers
     }
 
     /// Whether the subject is one of the trusted identities.

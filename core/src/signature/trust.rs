@@ -18,7 +18,7 @@ use crate::json::{self, JsonError};
 pub const MAX_TRUST_POLICY: usize = 1024 * 1024;
 
 /// Raised whenever these rules change so that a signature could be judged differently.
-const RULES: &[u8] = b"portcullis notary rules 1";
+const RULES: &[u8] = b"portcullis notary rules 2";
 
 /// Why a document is not a trust policy.
 #[derive(Debug, thiserror::Error)]

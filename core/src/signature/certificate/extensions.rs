@@ -17,8 +17,12 @@ pub(super) struct Extensions {
     pub(super) path_length: Option<u32>,
     /// RFC 5280 bits, bit 0 is `digitalSignature`. `None` without a critical extension.
     pub(super) key_usage: Option<u16>,
+    /// The same, critical or not.
+    pub(super) any_key_usage: Option<u16>,
     pub(super) forbidden_purpose: Option<&'static str>,
     pub(super) ocsp_signing: bool,
+    /// A critical extended key usage that is `timeStamping` and nothing else.
+    pub(super) timestamps_only: bool,
     pub(super) revocation: Sources,
 }
 
@@ -55,6 +59,7 @@ impl Extensions {
             }
             ParsedExtension::KeyUsage(usage) => {
                 self.key_usage = extension.critical.then_some(usage.flags);
+                self.any_key_usage = Some(usage.flags);
                 return Ok(());
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {
@@ -67,6 +72,14 @@ impl Extensions {
                     (usage.ocsp_signing, "OCSPSigning"),
                 ];
                 self.ocsp_signing = usage.ocsp_signing;
+                let others = usage.any
+                    || usage.server_auth
+                    || usage.client_auth
+                    || usage.code_signing
+                    || usage.email_protection
+                    || usage.ocsp_signing
+                    || !usage.other.is_empty();
+                self.timestamps_only = extension.critical && usage.time_stamping && !others;
                 self.forbidden_purpose =
                     forbidden.into_iter().find(|(has, _)| *has).map(|(_, name)| name);
                 return Ok(());

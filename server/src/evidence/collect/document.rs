@@ -189,7 +189,7 @@ impl Collect {
                 report: report.as_artifact(),
                 signature: signature.as_artifact(),
             };
-            let Examination { checks, certificates, envelope, outcome } =
+            let Examination { checks, certificates, envelope, outcome, timestamp: _ } =
                 signature::examine(&request, &question.trust, &revocation, now);
             (checks, certificates, envelope, outcome.map(|verified| read(&verified, &profiles)))
         };
