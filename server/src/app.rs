@@ -279,7 +279,7 @@ fn observed(
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
 ) -> RegistryConfig {
-    let listed = config.hosts.keys().cloned().collect();
+    let listed = Registry::names(&config).into_iter().collect();
     let observer = Arc::new(Counted { listed, metrics: Arc::clone(metrics) });
     RegistryConfig { observer, clock: Arc::clone(clock), ..config }
 }

@@ -18,11 +18,11 @@ use serde::Deserialize;
 pub use self::environment::Environment;
 
 use self::credentials::Place;
-use self::registries::{Listed, RegistryFile, UnlistedFile, listed};
+use self::registries::{Listed, ProxyFile, RegistryFile, UnlistedFile, authorities, listed};
 use self::trust::TrustFile;
 use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
-use crate::registry::{CredentialError, RegistryConfig, Unlisted};
+use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
@@ -151,6 +151,9 @@ pub enum ConfigError {
          hold `*`, with `credentials` and nothing else; list one registry by its name for the rest"
     )]
     Pattern(String),
+    /// The proxy or the authorities of all registries cannot be used.
+    #[error("`proxy` or `registryCaFile` cannot be used")]
+    Way(#[source] RegistryConfigError),
     /// A registry host is listed twice.
     #[error("`registries` names `{0}` twice; keep one entry")]
     HostTwice(String),
@@ -211,6 +214,8 @@ struct File {
     #[serde(default)]
     registries: Vec<RegistryFile>,
     unlisted_registries: Option<UnlistedFile>,
+    proxy: Option<ProxyFile>,
+    registry_ca_file: Option<PathBuf>,
     profiles: Option<Profiles>,
     data_dir: Option<PathBuf>,
     #[serde(default)]
@@ -282,6 +287,8 @@ impl File {
             trust,
             registries,
             unlisted_registries,
+            proxy,
+            registry_ca_file,
             profiles,
             data_dir,
             marks,
@@ -304,6 +311,9 @@ impl File {
         let revocation = trust.revocation();
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let Listed { hosts, patterns } = listed(registries, place)?;
+        let proxy = proxy.map(|proxy| proxy.into_proxy(folder)).transpose()?;
+        let authorities =
+            registry_ca_file.map(|path| authorities(&folder.join(path))).transpose()?;
         let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
@@ -321,6 +331,8 @@ impl File {
                 patterns,
                 unlisted,
                 content_bytes,
+                proxy,
+                authorities: authorities.unwrap_or_default(),
                 ..defaults.registry
             },
             profiles: profiles.unwrap_or(defaults.profiles),

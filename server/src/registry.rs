@@ -14,6 +14,7 @@
 //! digest in a header, not a length, not where to send a password.
 
 mod config;
+mod proxy;
 mod error;
 mod observe;
 mod exchange;
@@ -24,14 +25,16 @@ mod credentials;
 mod gate;
 mod budget;
 mod body;
+mod blob;
 mod content;
+mod mirrors;
 mod referrers;
 mod push;
 mod download;
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use portcullis_core::image::{Digest, Reference};
 use portcullis_core::referrers::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
@@ -43,7 +46,8 @@ use url::Url;
 
 pub use self::budget::Budget;
 pub use self::config::{
-    Credentials, HostConfig, Patience, RegistryConfig, Scheme, Secret, SecretSource, Unlisted,
+    Credentials, HostConfig, MirrorConfig, Patience, RegistryConfig, Scheme, Secret, SecretSource,
+    Unlisted,
 };
 pub use self::content::MAX_KEPT;
 pub use self::credentials::{
@@ -53,6 +57,7 @@ pub use self::credentials::{
 pub use self::download::{DownloadError, Downloads};
 pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};
+pub use self::proxy::{Authorities, Proxy};
 pub use self::push::{Listing, Pushed, Target};
 
 use self::auth::Tokens;
@@ -61,6 +66,7 @@ use self::content::{Content, Contents, Kind};
 use self::exchange::{Exchange, Request};
 use self::gate::Gate;
 use self::host::{Host, Hosts};
+use self::mirrors::{Asking, Resting};
 use self::referrers::WithoutApi;
 
 /// The four kinds of manifest, for `Accept`. Without parameters: ECR refuses a `;`.
@@ -93,6 +99,7 @@ pub struct Registry {
     exchange: Arc<Exchange>,
     contents: Contents,
     without_api: WithoutApi,
+    resting: Resting,
 }
 
 impl Registry {
@@ -117,7 +124,18 @@ impl Registry {
             patience: config.patience,
             observer: config.observer,
         };
-        Ok(Self { exchange: Arc::new(exchange), contents, without_api: WithoutApi::new() })
+        Ok(Self {
+            exchange: Arc::new(exchange),
+            contents,
+            without_api: WithoutApi::new(),
+            resting: Resting::new(),
+        })
+    }
+
+    /// The names that the hosts of `config` have in errors and with an observer, mirrors among them.
+    #[must_use]
+    pub fn names(config: &RegistryConfig) -> Vec<String> {
+        host::names(config)
     }
 
     /// The name of whom the registry is told that we are when it is asked about `image`. It is part of
@@ -139,11 +157,17 @@ impl Registry {
         deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
         let work = async {
-            let host = self.exchange.hosts.find(image.registry())?;
-            let fetched = match (image.digest(), image.tag()) {
-                (Some(digest), _) => self.by_digest(&host, image, digest, deadline).await?,
-                (None, tag) => self.by_tag(&host, image, tag.unwrap_or("latest"), deadline).await?,
+            let ask = |host: Arc<Host>| -> Asking<'_, Fetched> {
+                Box::pin(async move {
+                    match (image.digest(), image.tag()) {
+                        (Some(digest), _) => self.by_digest(&host, image, digest, deadline).await,
+                        (None, tag) => {
+                            self.by_tag(&host, image, tag.unwrap_or("latest"), deadline).await
+                        }
+                    }
+                })
             };
+            let fetched = self.resting.first(self.places(image)?, deadline, ask).await?;
             self.contents.keep(key(image, Kind::Manifest, fetched.digest), &fetched).await;
             Ok(fetched)
         };
@@ -162,9 +186,11 @@ impl Registry {
         deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
         let fetch = async {
-            let host = self.exchange.hosts.find(image.registry())?;
+            let ask = |host: Arc<Host>| -> Asking<'_, Fetched> {
+                Box::pin(async move { self.by_digest(&host, image, digest, deadline).await })
+            };
             let Fetched { bytes, media_type, .. } =
-                self.by_digest(&host, image, digest, deadline).await?;
+                self.resting.first(self.places(image)?, deadline, ask).await?;
             Ok(Content { bytes, media_type })
         };
         let work = self.contents.get(key(image, Kind::Manifest, digest), fetch);
@@ -189,7 +215,12 @@ impl Registry {
         let Some(size) = size else {
             return Err(RegistryError::TooLarge { what: "blob", limit });
         };
-        let fetch = self.fetch_blob(image, descriptor, limit, deadline);
+        let ask = |host: Arc<Host>| -> Asking<'_, Bytes> {
+            Box::pin(
+                async move { self.fetch_blob(&host, image, descriptor, limit, deadline).await },
+            )
+        };
+        let fetch = async { self.resting.first(self.places(image)?, deadline, ask).await };
         if size > MAX_KEPT {
             return within(deadline, fetch).await;
         }
@@ -216,10 +247,19 @@ impl Registry {
         deadline: Instant,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let work = async {
-            let host = self.exchange.hosts.find(image.registry())?;
-            referrers::list(self, &host, image, digest, deadline).await
+            let ask = |host: Arc<Host>| -> Asking<'_, Vec<Descriptor>> {
+                Box::pin(async move { referrers::list(self, &host, image, digest, deadline).await })
+            };
+            self.resting.list(self.places(image)?, deadline, ask).await
         };
         within(deadline, work).await
+    }
+
+    /// The registry of `image`, and its mirrors.
+    fn places(&self, image: &Reference) -> Result<(Arc<Host>, &[Arc<Host>]), RegistryError> {
+        let host = self.exchange.hosts.find(image.registry())?;
+        let mirrors = self.exchange.hosts.mirrors(&host);
+        Ok((host, mirrors))
     }
 
     /// The manifest with this digest. What has the digest and is not declared to be a manifest was
@@ -293,56 +333,6 @@ impl Registry {
             status => Err(RegistryError::protocol(&host.name, Fault::Status(status))),
         }
     }
-
-    async fn fetch_blob(
-        &self,
-        image: &Reference,
-        descriptor: &Descriptor,
-        limit: usize,
-        deadline: Instant,
-    ) -> Result<Bytes, RegistryError> {
-        let declared = descriptor.size;
-        let host = self.exchange.hosts.find(image.registry())?;
-        let url = url(&host, image, &format!("blobs/{}", descriptor.digest))?;
-        let request = Request::get(Route::Blob, url, "*/*", deadline);
-        let response = self.exchange.ask(&host, image.repository(), &request).await?;
-        match response.status().as_u16() {
-            200 => {}
-            404 => {
-                let what = format!("blob `{}` in `{}`", descriptor.digest, image.repository());
-                return Err(body::not_found(&host, response, what).await);
-            }
-            status => return Err(RegistryError::protocol(&host.name, Fault::Status(status))),
-        }
-        let wrong = |fault| RegistryError::protocol(&host.name, fault);
-        // Hashed as it comes: no long stretch of work at the end, and grown as it comes, since the
-        // size is only a claim. What is longer is hashed too: if it has the digest, the claim is the
-        // pusher's lie.
-        let is_html = body::is_html(response.headers());
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        let mut bytes = BytesMut::new();
-        body::each(&host, response, |chunk| {
-            if chunk.len() > limit.saturating_sub(bytes.len()) {
-                if is_html {
-                    return Err(wrong(Fault::Size { declared }));
-                }
-                return Err(RegistryError::TooLarge { what: "blob", limit });
-            }
-            hash.update(chunk);
-            bytes.extend_from_slice(chunk);
-            Ok(())
-        })
-        .await?;
-        let hash = hash.finish();
-        if hash.as_ref() != descriptor.digest.as_bytes() {
-            let received = Digest::of(&bytes);
-            return Err(wrong(Fault::Digest { asked: descriptor.digest, received }));
-        }
-        if u64::try_from(bytes.len()) != Ok(declared) {
-            return Err(RegistryError::malformed(&host.name, Fault::Size { declared }));
-        }
-        Ok(bytes.freeze())
-    }
 }
 
 fn key(image: &Reference, kind: Kind, digest: Digest) -> content::Key {
@@ -353,7 +343,13 @@ fn key(image: &Reference, kind: Kind, digest: Digest) -> content::Key {
 /// `/v2/<repository>/<rest>` at the registry. What a [`Reference`] lets through needs no escaping.
 fn url(host: &Host, image: &Reference, rest: &str) -> Result<Url, RegistryError> {
     let path = format!("/v2/{}/{rest}", image.repository());
-    host.base.join(&path).map_err(|_| RegistryError::NotConfigured(host.name.clone()))
+    let joined = host.base.join(&path);
+    let mut url = joined.map_err(|_| RegistryError::NotConfigured(host.name.clone()))?;
+    // How containerd tells a mirror of several registries which one is meant.
+    if let Some(registry) = &host.mirror_of {
+        url.query_pairs_mut().append_pair("ns", registry);
+    }
+    Ok(url)
 }
 
 async fn within<T>(

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use portcullis_core::image::Reference;
 use serde::Deserialize;
 
 use super::credentials::{CredentialsFile, Place};
 use super::{ConfigError, read};
-use crate::registry::{Budget, Credentials, HostConfig, HostPattern, Scheme, Unlisted};
+use crate::registry::{
+    Authorities, Budget, Credentials, HostConfig, HostPattern, MirrorConfig, Proxy, Scheme, Secret,
+    Unlisted,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -26,6 +29,8 @@ pub(super) struct RegistryFile {
     requests_per_second: Option<NonZeroU32>,
     burst: Option<NonZeroU32>,
     max_concurrent_requests: Option<NonZeroU32>,
+    #[serde(default)]
+    mirrors: Vec<MirrorFile>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +95,15 @@ fn canonical(host: &str) -> Result<String, ConfigError> {
     if image.repository() == "a/b" { Ok(image.registry().to_owned()) } else { Err(malformed(None)) }
 }
 
+impl From<SchemeFile> for Scheme {
+    fn from(file: SchemeFile) -> Self {
+        match file {
+            SchemeFile::Https => Self::Https,
+            SchemeFile::Http => Self::Http,
+        }
+    }
+}
+
 impl RegistryFile {
     /// A pattern says who asks, and nothing of how: of what it matches the operator knows no more
     /// than the name.
@@ -106,11 +120,12 @@ impl RegistryFile {
             requests_per_second: None,
             burst: None,
             max_concurrent_requests: None,
+            mirrors,
         } = self
         else {
             return Err(ConfigError::Pattern(self.host));
         };
-        let plain = trusted_realm_hosts.is_empty() && !host.contains(':');
+        let plain = trusted_realm_hosts.is_empty() && mirrors.is_empty() && !host.contains(':');
         match HostPattern::parse(&host).filter(|_| plain) {
             Some(pattern) => Ok((pattern, credentials.into_credentials(place)?)),
             None => Err(ConfigError::Pattern(host)),
@@ -130,6 +145,7 @@ impl RegistryFile {
             requests_per_second,
             burst,
             max_concurrent_requests,
+            mirrors,
         } = self;
         let unsaid = Budget::default();
         let budget = Budget {
@@ -149,15 +165,83 @@ impl RegistryFile {
         };
         let credentials = file.into_credentials(place)?;
         Ok(HostConfig {
-            scheme: match scheme {
-                Some(SchemeFile::Https) | None => Scheme::Https,
-                Some(SchemeFile::Http) => Scheme::Http,
-            },
+            scheme: scheme.map_or(Scheme::Https, Scheme::from),
             endpoint,
             credentials,
             trusted_realm_hosts,
             ca: ca_file.map(read).transpose()?.into_iter().collect(),
             budget,
+            mirrors: mirrors
+                .into_iter()
+                .map(|mirror| mirror.into_mirror(place))
+                .collect::<Result<_, _>>()?,
         })
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MirrorFile {
+    endpoint: String,
+    scheme: Option<SchemeFile>,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    #[serde(default)]
+    trusted_realm_hosts: Vec<String>,
+    ca_file: Option<PathBuf>,
+}
+
+impl MirrorFile {
+    fn into_mirror(self, place: Place<'_>) -> Result<MirrorConfig, ConfigError> {
+        let Self { endpoint, scheme, username, password_file, trusted_realm_hosts, ca_file } = self;
+        let credentials = match (username, password_file) {
+            (None, None) => CredentialsFile::Anonymous {},
+            (Some(username), Some(password_file)) => {
+                CredentialsFile::Basic { username, password_file }
+            }
+            _ => return Err(ConfigError::Credentials(endpoint)),
+        };
+        let credentials = credentials.into_credentials(place)?;
+        let ca = ca_file.map(|path| read(&place.folder.join(path))).transpose()?;
+        Ok(MirrorConfig {
+            endpoint,
+            scheme: scheme.map_or(Scheme::Https, Scheme::from),
+            credentials,
+            trusted_realm_hosts,
+            ca: ca.into_iter().collect(),
+        })
+    }
+}
+
+/// The section on the proxy.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ProxyFile {
+    url: String,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    #[serde(default)]
+    no_proxy: Vec<String>,
+}
+
+impl ProxyFile {
+    pub(super) fn into_proxy(self, folder: &Path) -> Result<Proxy, ConfigError> {
+        let Self { url, username, password_file, no_proxy } = self;
+        let credentials = match (username, password_file) {
+            (None, None) => None,
+            (Some(username), Some(path)) => {
+                let bytes = read(&folder.join(path))?;
+                let password = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                Some((username, Secret::new(password)))
+            }
+            _ => return Err(ConfigError::Credentials(url)),
+        };
+        let credentials = credentials.as_ref().map(|(name, password)| (name.as_str(), password));
+        Proxy::new(&url, credentials, &no_proxy).map_err(ConfigError::Way)
+    }
+}
+
+/// The authorities of a file in PEM.
+pub(super) fn authorities(path: &Path) -> Result<Authorities, ConfigError> {
+    Authorities::new(&read(path)?).map_err(ConfigError::Way)
 }

@@ -39,7 +39,10 @@ fn all_fields_are_read() {
          \x20revocation: {hosts: [pki:81], ocspTimeout: 6s, crlTimeout: 7s}}\n\
          registries:\n- {host: index.docker.io, username: me, passwordFile: password}\n\
          - {host: 'localhost:5000', scheme: http, requestsPerSecond: 11, burst: 12,\
-         \x20maxConcurrentRequests: 13}\n\
+         \x20maxConcurrentRequests: 13, mirrors: [{endpoint: a.example}, {endpoint: 'b.example:5000',\
+         \x20scheme: http, username: me, passwordFile: password}]}\n\
+         proxy: {url: 'http://proxy.example:3128', username: me, passwordFile: password,\
+         \x20noProxy: [.example]}\n\
          unlistedRegistries: refused\n\
          cache: {maxBytes: 1, contentBytes: 2, ttl: 2m, negativeTtl: 3s, tagTtl: 4ms, searchTimeout: 5s}\n\
          budget: 6s\nmaxInFlight: 7\nevents: e.jsonl\nlog: {format: json, filter: debug}\n\
@@ -56,6 +59,10 @@ fn all_fields_are_read() {
     let crate::registry::Budget { requests_per_second, burst, concurrent } = local.budget;
     assert_eq!([requests_per_second, burst, concurrent].map(|n| n.get()), [11, 12, 13]);
     assert_eq!(config.registry.content_bytes, 2);
+    let mirrors: Vec<_> = local.mirrors.iter().map(|m| (&*m.endpoint, m.scheme)).collect();
+    assert_eq!(mirrors, [("a.example", Scheme::Https), ("b.example:5000", Scheme::Http)]);
+    assert!(matches!(local.mirrors[1].credentials, Credentials::PasswordFile { .. }));
+    assert!(config.registry.proxy.is_some());
     assert_eq!(config.registry.unlisted, Unlisted::Refused);
     assert_eq!(config.memory.ttl, Duration::from_secs(120));
     assert_eq!(config.resolve.tag_ttl, Duration::from_millis(4));
@@ -80,6 +87,9 @@ fn faults_name_the_thing_the_place_and_the_cure() {
     refused("listen: 0.0.0.0:7443", &["0.0.0.0:7443", "127.0.0.1"]);
     refused("rules: []\nbudgets: 1s", &["budgets", "line 2"]);
     refused("registries: [{host: a.io, burst: 0}]", &["line 1"]);
+    refused("proxy: {url: 'http://a:b@proxy.example'}", &["`proxy`", "fields of their own"]);
+    refused("proxy: {url: 'http://proxy.example', username: me}", &["passwordFile"]);
+    refused("registryCaFile: password", &["registryCaFile", "no certificate"]);
     refused("budget: 1 parsec", &["1 parsec", "expected", "line 1"]);
     refused("budget: 0s", &["0s"]);
     refused("budget: 99999999999d", &["99999999999d"]);

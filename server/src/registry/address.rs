@@ -2,7 +2,7 @@
 //!
 //! The resolver is the one that the connection uses, so that the address checked is the address
 //! connected to (CASES T039). Address literals pass by every resolver and are checked by
-//! [`is_allowed_literal`].
+//! [`is_outside`].
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
@@ -59,10 +59,15 @@ impl Resolve for System {
 /// Gives only the public addresses that `inner` finds.
 pub(super) struct PublicOnly {
     pub(super) inner: Arc<dyn Resolve>,
+    /// The name that may have any address: that of the proxy.
+    pub(super) except: Option<String>,
 }
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        if self.except.as_deref() == Some(name.as_str()) {
+            return self.inner.resolve(name);
+        }
         let inner = self.inner.resolve(name);
         Box::pin(async move {
             let public: Vec<SocketAddr> = inner.await?.filter(|a| is_public(a.ip())).collect();
@@ -74,9 +79,15 @@ impl Resolve for PublicOnly {
     }
 }
 
+/// Whether `url` may be asked without being listed, as far as can be told before its name is looked
+/// up. The host of the proxy may not: its name may have any address.
+pub(super) fn is_outside(url: &Url, proxy: Option<&str>) -> bool {
+    is_allowed_literal(url) && (proxy.is_none() || proxy != url.host_str())
+}
+
 /// Whether the host of `url` is a name, which the resolver will check, or a public address. The
 /// parser of `url` has already turned `0x7f.1` and `2130706433` into the address that they mean.
-pub(super) fn is_allowed_literal(url: &Url) -> bool {
+fn is_allowed_literal(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(_)) => true,
         Some(Host::Ipv4(address)) => is_public(address.into()),
@@ -188,7 +199,7 @@ mod tests {
         let (public, inside) = (([8, 8, 8, 8], 0).into(), ([10, 0, 0, 5], 0).into());
         let answers = vec![vec![public], vec![inside], vec![inside, public]];
         let inner = Arc::new(Answers(parking_lot::Mutex::new(answers)));
-        let resolver = PublicOnly { inner };
+        let resolver = PublicOnly { inner, except: None };
         let mut found = Vec::new();
         for _ in 0..3 {
             let addresses = resolver.resolve("rebinding.example".parse().unwrap()).await;

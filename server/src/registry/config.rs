@@ -10,6 +10,7 @@ use portcullis_core::ports::Clock;
 use super::budget::Budget;
 use super::credentials::{AcrConfig, EcrConfig, GarConfig, HostPattern};
 use super::observe::{Observe, Unobserved};
+use super::proxy::{Authorities, Proxy};
 use crate::clock::SystemClock;
 
 /// A password or a token. It has no `Debug` and no `Display`, so that it cannot get into a log or an
@@ -82,6 +83,46 @@ pub enum Scheme {
     Http,
 }
 
+impl Scheme {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Another place where what a registry holds can be had. It is told nothing of who asks the registry
+/// itself.
+#[derive(Clone)]
+pub struct MirrorConfig {
+    /// Its host and optional port.
+    pub endpoint: String,
+    /// How to speak to it.
+    pub scheme: Scheme,
+    /// Who asks it.
+    pub credentials: Credentials,
+    /// As for a listed registry.
+    pub trusted_realm_hosts: Vec<String>,
+    /// As for a listed registry.
+    pub ca: Vec<Vec<u8>>,
+}
+
+impl MirrorConfig {
+    pub(super) fn as_host(&self) -> HostConfig {
+        let Self { endpoint, scheme, credentials, trusted_realm_hosts, ca } = self.clone();
+        let endpoint = Some(endpoint);
+        HostConfig {
+            scheme,
+            endpoint,
+            credentials,
+            trusted_realm_hosts,
+            ca,
+            ..HostConfig::default()
+        }
+    }
+}
+
 /// Whether hosts that are not listed may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unlisted {
@@ -108,6 +149,8 @@ pub struct HostConfig {
     pub ca: Vec<Vec<u8>>,
     /// How much it is asked at the most.
     pub budget: Budget,
+    /// Asked before it for manifests and blobs, in this order.
+    pub mirrors: Vec<MirrorConfig>,
 }
 
 impl Default for HostConfig {
@@ -119,6 +162,7 @@ impl Default for HostConfig {
             trusted_realm_hosts: Vec::new(),
             ca: Vec::new(),
             budget: Budget::default(),
+            mirrors: Vec::new(),
         }
     }
 }
@@ -167,6 +211,10 @@ pub struct RegistryConfig {
     pub patience: Patience,
     /// How many bytes of content that never changes are kept at the most.
     pub content_bytes: u64,
+    /// Through which proxy all registries are asked.
+    pub proxy: Option<Proxy>,
+    /// Who is trusted beside the authorities of the system, for hosts without authorities of their own.
+    pub authorities: Authorities,
     /// The `User-Agent` of every request.
     pub user_agent: String,
     /// Is told of every request.
@@ -183,6 +231,8 @@ impl Default for RegistryConfig {
             unlisted: Unlisted::Public,
             patience: Patience::default(),
             content_bytes: DEFAULT_CONTENT_BYTES,
+            proxy: None,
+            authorities: Authorities::default(),
             user_agent: concat!("portcullis/", env!("CARGO_PKG_VERSION")).to_owned(),
             observer: Arc::new(Unobserved),
             clock: Arc::new(SystemClock),

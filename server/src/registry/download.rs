@@ -61,6 +61,8 @@ pub struct Downloads {
     public: Client,
     listed: Client,
     hosts: BTreeSet<String>,
+    /// The host of the proxy, which may have any address and is asked for nothing itself.
+    proxy: Option<String>,
 }
 
 impl Downloads {
@@ -82,7 +84,9 @@ impl Downloads {
         resolver: &Arc<dyn Resolve>,
     ) -> Result<Self, RegistryConfigError> {
         let failed = |source| RegistryConfigError::Client { host: "revocation".into(), source };
-        let public_only = Arc::new(PublicOnly { inner: Arc::clone(resolver) });
+        let proxy = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
+        let public_only =
+            Arc::new(PublicOnly { inner: Arc::clone(resolver), except: proxy.clone() });
         let checked = |host: &String| {
             base_authority(host).ok_or_else(|| RegistryConfigError::Authority(host.clone()))
         };
@@ -90,6 +94,7 @@ impl Downloads {
             public: builder(config).dns_resolver(public_only).build().map_err(failed)?,
             listed: builder(config).dns_resolver(Arc::clone(resolver)).build().map_err(failed)?,
             hosts: hosts.iter().map(checked).collect::<Result<_, _>>()?,
+            proxy,
         })
     }
 
@@ -126,7 +131,7 @@ impl Downloads {
         if self.hosts.contains(&host) {
             return Ok((&self.listed, host, url));
         }
-        if !address::is_allowed_literal(&url) {
+        if !address::is_outside(&url, self.proxy.as_deref()) {
             return Err(DownloadError::NotPublic(host));
         }
         Ok((&self.public, host, url))

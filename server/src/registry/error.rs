@@ -276,6 +276,12 @@ pub enum RegistryConfigError {
         /// What is wrong.
         source: CredentialError,
     },
+    /// The proxy is not `http://` or `https://` with a host, an optional port and nothing else.
+    #[error(
+        "`{0}` is not a proxy: expected `http://` or `https://`, a host and an optional port; a user \
+         name and a password have fields of their own"
+    )]
+    Proxy(String),
     /// What is given as certificate authorities has no certificate in PEM.
     #[error("the certificate authorities of `{0}` have no certificate")]
     NoCertificate(String),

@@ -11,9 +11,10 @@ use url::{Host as UrlHost, Url};
 
 use super::address::{self, PublicOnly};
 use super::budget::Budget;
-use super::config::{Credentials, HostConfig, RegistryConfig, Scheme, Unlisted};
+use super::config::{Credentials, HostConfig, RegistryConfig, Unlisted};
 use super::credentials::{Caller, HostPattern, Provider, Setting};
 use super::error::{Fault, RegistryConfigError, RegistryError, quote};
+use super::proxy::Authorities;
 
 /// The largest block of HTTP/2 headers that is read, in bytes.
 const MAX_HEADERS: u32 = 64 * 1024;
@@ -23,7 +24,7 @@ const DOCKER_HUB_REALM: &str = "auth.docker.io";
 
 /// One registry that may be asked.
 pub(super) struct Host {
-    /// As image references name it.
+    /// As image references name it; a mirror has a name of its own.
     pub(super) name: String,
     /// `scheme://host:port/`.
     pub(super) base: Url,
@@ -33,6 +34,8 @@ pub(super) struct Host {
     pub(super) budget: Budget,
     standing: Standing,
     trusted_realms: Vec<String>,
+    /// The registry that it is a mirror of.
+    pub(super) mirror_of: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,8 +50,12 @@ pub(super) struct Hosts {
     /// Who asks the registries that match.
     patterns: Vec<(HostPattern, Arc<Provider>)>,
     nobody: Arc<Provider>,
+    /// By the registry whose mirrors they are.
+    mirrors: BTreeMap<String, Vec<Arc<Host>>>,
     unlisted: Unlisted,
     public: Client,
+    /// The host of the proxy, which may have any address and is nobody's registry.
+    proxy: Option<String>,
 }
 
 impl Hosts {
@@ -57,7 +64,9 @@ impl Hosts {
         resolver: &Arc<dyn Resolve>,
     ) -> Result<Self, RegistryConfigError> {
         let failed = |host: &str, source| RegistryConfigError::Client { host: host.into(), source };
-        let public_only = Arc::new(PublicOnly { inner: Arc::clone(resolver) });
+        let proxy = config.proxy.as_ref().map(|proxy| proxy.host().to_owned());
+        let public_only =
+            Arc::new(PublicOnly { inner: Arc::clone(resolver), except: proxy.clone() });
         let public = builder(config)
             .https_only(true)
             .dns_resolver(public_only)
@@ -82,18 +91,21 @@ impl Hosts {
                 .map_err(|source| RegistryConfigError::Credential { host: host.to_owned(), source })
         };
         for (key, settings) in &config.hosts {
-            let client = match settings.ca.as_slice() {
-                [] => plain.clone(),
-                ca => builder(config)
-                    .dns_resolver(Arc::clone(resolver))
-                    .tls_certs_only(certificates(key, ca)?)
-                    .build()
-                    .map_err(|e| failed(key, e))?,
-            };
+            let client = client_of(config, resolver, &plain, key, &settings.ca)?;
             let provider = provider(key, &settings.credentials)?;
             let host = listed_host(key, settings, client, provider)?;
             if listed.insert(host.name.clone(), Arc::new(host)).is_some() {
                 return Err(RegistryConfigError::Twice(key.clone()));
+            }
+        }
+        let mut mirrors: BTreeMap<String, Vec<Arc<Host>>> = BTreeMap::new();
+        for (key, settings) in &config.hosts {
+            for mirror in &settings.mirrors {
+                let client = client_of(config, resolver, &plain, key, &mirror.ca)?;
+                let provider = provider(&mirror.endpoint, &mirror.credentials)?;
+                let mirror = listed_host(key, &mirror.as_host(), client, provider)?.into_mirror();
+                let registry = mirror.mirror_of.clone().unwrap_or_default();
+                mirrors.entry(registry).or_default().push(Arc::new(mirror));
             }
         }
         let patterns = config
@@ -102,7 +114,12 @@ impl Hosts {
             .map(|(pattern, who)| Ok((pattern.clone(), provider(pattern.text(), who)?)))
             .collect::<Result<_, _>>()?;
         let nobody = Arc::new(Provider::nobody());
-        Ok(Self { listed, patterns, nobody, unlisted: config.unlisted, public })
+        Ok(Self { listed, mirrors, patterns, nobody, unlisted: config.unlisted, public, proxy })
+    }
+
+    /// Those that are asked before `host` for what has a digest or a tag, in this order.
+    pub(super) fn mirrors(&self, host: &Host) -> &[Arc<Host>] {
+        self.mirrors.get(&host.name).map_or(&[], Vec::as_slice)
     }
 
     /// The registry with this name, if it may be asked.
@@ -116,7 +133,7 @@ impl Hosts {
         }
         let not_public = || RegistryError::NotPublic(registry.to_owned());
         let base = base("https", endpoint(registry, None)).ok_or_else(not_public)?;
-        if !address::is_allowed_literal(&base) {
+        if !address::is_outside(&base, self.proxy.as_deref()) {
             return Err(not_public());
         }
         Ok(Arc::new(Host {
@@ -127,6 +144,7 @@ impl Hosts {
             budget: Budget::default(),
             standing: Standing::Unlisted,
             trusted_realms: Vec::new(),
+            mirror_of: None,
         }))
     }
 
@@ -170,7 +188,7 @@ impl Hosts {
         if to.scheme() != "https" {
             return refuse("it is not TLS");
         }
-        if !address::is_allowed_literal(to) {
+        if !address::is_outside(to, self.proxy.as_deref()) {
             return refuse("its address is not public");
         }
         Ok(self.public.clone())
@@ -178,6 +196,14 @@ impl Hosts {
 }
 
 impl Host {
+    /// The same as a mirror of the registry whose name it has. Its own name is another, so that it
+    /// shares no token, no budget and no credential with the registry.
+    fn into_mirror(self) -> Self {
+        let endpoint = authority(&self.base).unwrap_or_default();
+        let name = mirror_name(&self.name, &endpoint);
+        Self { name, mirror_of: Some(self.name), ..self }
+    }
+
     /// Whether `url` has exactly the scheme, host and port of this registry.
     pub(super) fn is_origin_of(&self, url: &Url) -> bool {
         self.base.origin() == url.origin()
@@ -205,7 +231,47 @@ impl Host {
     }
 }
 
-fn certificates(key: &str, ca: &[Vec<u8>]) -> Result<Vec<Certificate>, RegistryConfigError> {
+/// How a mirror is called in errors and metrics.
+fn mirror_name(registry: &str, endpoint: &str) -> String {
+    format!("{registry} via {endpoint}")
+}
+
+/// The names that the hosts of `config` have in errors and metrics, those of their mirrors too.
+pub(super) fn names(config: &RegistryConfig) -> Vec<String> {
+    let mut names = Vec::new();
+    for (host, settings) in &config.hosts {
+        names.push(host.clone());
+        let mirrors = settings.mirrors.iter();
+        names.extend(mirrors.map(|mirror| {
+            let base = base(mirror.scheme.as_str(), &mirror.endpoint);
+            let endpoint = base.and_then(|base| authority(&base)).unwrap_or_default();
+            mirror_name(host, &endpoint)
+        }));
+    }
+    names
+}
+
+fn client_of(
+    config: &RegistryConfig,
+    resolver: &Arc<dyn Resolve>,
+    plain: &Client,
+    key: &str,
+    ca: &[Vec<u8>],
+) -> Result<Client, RegistryConfigError> {
+    if ca.is_empty() {
+        return Ok(plain.clone());
+    }
+    bare_builder(config)
+        .dns_resolver(Arc::clone(resolver))
+        .tls_certs_only(certificates(key, ca)?)
+        .build()
+        .map_err(|source| RegistryConfigError::Client { host: key.to_owned(), source })
+}
+
+pub(super) fn certificates(
+    key: &str,
+    ca: &[Vec<u8>],
+) -> Result<Vec<Certificate>, RegistryConfigError> {
     let mut all = Vec::new();
     for pem in ca {
         let found = Certificate::from_pem_bundle(pem)
@@ -233,10 +299,7 @@ fn listed_host(
         return Err(RegistryConfigError::Host(key.to_owned()));
     }
     let name = reference.registry().to_owned();
-    let scheme = match settings.scheme {
-        Scheme::Https => "https",
-        Scheme::Http => "http",
-    };
+    let scheme = settings.scheme.as_str();
     let endpoint = endpoint(&name, settings.endpoint.as_deref());
     let base =
         base(scheme, endpoint).ok_or_else(|| RegistryConfigError::Authority(endpoint.into()))?;
@@ -255,6 +318,7 @@ fn listed_host(
         budget: settings.budget,
         standing: Standing::Listed,
         trusted_realms,
+        mirror_of: None,
     })
 }
 
@@ -297,7 +361,16 @@ pub(super) fn authority(url: &Url) -> Option<String> {
 /// What every client has in common: it does exactly the request that it is told, to the address
 /// that it is told.
 pub(super) fn builder(config: &RegistryConfig) -> ClientBuilder {
-    Client::builder()
+    let Authorities(authorities) = &config.authorities;
+    match authorities.as_slice() {
+        [] => bare_builder(config),
+        more => bare_builder(config).tls_certs_merge(more.iter().cloned()),
+    }
+}
+
+/// The same, without the authorities that are trusted beside the system's.
+fn bare_builder(config: &RegistryConfig) -> ClientBuilder {
+    let builder = Client::builder()
         .user_agent(&config.user_agent)
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
@@ -310,5 +383,9 @@ pub(super) fn builder(config: &RegistryConfig) -> ClientBuilder {
         .connect_timeout(config.patience.connect)
         .read_timeout(config.patience.idle)
         .timeout(config.patience.request)
-        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_max_header_list_size(MAX_HEADERS);
+    match &config.proxy {
+        Some(proxy) => builder.proxy(proxy.to_reqwest()),
+        None => builder,
+    }
 }

@@ -13,6 +13,8 @@ mod desk;
 mod clouds;
 mod canary;
 mod redirects;
+mod mirrors;
+mod proxied;
 mod transport;
 mod wire;
 mod pushing;
