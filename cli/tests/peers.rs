@@ -28,6 +28,9 @@ mod notary;
 #[cfg(test)]
 #[path = "peers/cosign.rs"]
 mod cosign;
+#[cfg(test)]
+#[path = "peers/matrix.rs"]
+mod matrix;
 
 use cosign::{Cosign, Version};
 use host::{Peer, Registry};

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_has_one_reading() {
+    fn t028_a_document_has_one_reading() {
         check(r#"{"severity":"low","other":{"severity":"critical"}}"#, true);
         check(r#"{"severity":"low","severity":"critical"}"#, false);
         check(r#"[{"a":1,"\u0061":2}]"#, false);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_refused_one_past_its_bound() {
+    fn t028_depth_is_refused_one_past_its_bound() {
         let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
         check(&nested(MAX_DEPTH), true);
         check(&nested(MAX_DEPTH + 1), false);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_refused_one_past_their_bound() {
+    fn t028_values_are_refused_one_past_their_bound() {
         let list = |n: usize| format!("[{}1]", "1,".repeat(n - 1));
         // The list itself is a value too.
         check(&list(MAX_VALUES - 1), true);

@@ -125,7 +125,7 @@ fn more_than_allowed_at_a_level_or_higher_is_a_violation() {
 }
 
 #[test]
-fn an_unknown_severity_counts_as_the_highest_level_that_the_rule_names() {
+fn t032_an_unknown_severity_counts_as_the_highest_level_that_the_rule_names() {
     let critical = "{name: r, action: deny, maxAllowed: {critical: 0, low: 9}}";
     let decision = check(critical, found("?"), Deny, "r");
     let level = Severity::Critical;

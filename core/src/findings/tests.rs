@@ -115,7 +115,7 @@ const BARE: fn(&str, &str) -> Value =
     |id, severity| json!({ "id": id, "severity": severity, "fix_state": "not_stated" });
 
 #[test]
-fn words_of_vendors_have_a_documented_meaning() {
+fn t032_words_of_vendors_have_a_documented_meaning() {
     for (word, severity) in [
         ("Critical", Severity::Critical),
         ("CRITICAL ", Severity::Critical),

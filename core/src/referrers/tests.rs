@@ -25,7 +25,7 @@ fn refused(document: &serde_json::Value, declared: &str, why: &str) {
 }
 
 #[test]
-fn one_digest_has_one_reading() {
+fn t007_one_digest_has_one_reading() {
     let config = json!({"mediaType": OCI_EMPTY, "digest": Digest::of(b"{}"), "size": 2});
     refused(
         &json!({"mediaType": OCI_INDEX, "manifests": [], "layers": []}),
@@ -64,7 +64,7 @@ fn harbors_empty_object_is_an_empty_list() {
 
 /// Go's JSON reader, and so containerd's, takes the last key that is equal without case (CASES T007).
 #[test]
-fn a_key_in_another_case_is_refused_at_every_depth() {
+fn t007_a_key_in_another_case_is_refused_at_every_depth() {
     let entry = |key: &str, value: serde_json::Value| {
         let mut entry = descriptor("", &json!({}));
         entry[key] = value;

@@ -92,7 +92,7 @@ fn aliases_and_fixed_versions_are_refused_one_past_their_bound() {
 }
 
 #[test]
-fn findings_are_refused_one_past_their_bound_over_all_results() {
+fn t031_findings_are_refused_one_past_their_bound_over_all_results() {
     // The same finding each time: what is merged is still counted as it is written.
     let list = |n: usize| {
         format!("[{}{{\"VulnerabilityID\":\"X\"}}]", "{\"VulnerabilityID\":\"X\"},".repeat(n - 1))

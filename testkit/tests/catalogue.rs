@@ -1,0 +1,80 @@
+//! The catalogue of the threat model in, the cases that no test holds out.
+//!
+//! A case that is `held` has a test with its number in its name; any other says why not, and has none.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The cases that evidence and registries must survive.
+const RANGES: [(u32, u32); 2] = [(1, 52), (73, 78)];
+/// Where tests are.
+const CRATES: [&str; 5] = ["core", "server", "client", "cli", "testkit"];
+/// Cases that were put between others.
+const BETWEEN: [&str; 3] = ["T020b", "T023b", "T045b"];
+
+#[test]
+fn every_case_of_the_catalogue_is_held_by_a_test_of_its_number() {
+    let held = numbers_in_tests();
+    let (mut wrong, mut told) = (Vec::new(), BTreeSet::new());
+    for (case, standing, what) in rows() {
+        let has_test = held.contains(&case.to_lowercase());
+        if (standing == "held") != has_test {
+            wrong.push(format!("{case} is `{standing}`, and has a test: {has_test}"));
+        }
+        if what.is_empty() || standing.is_empty() || !told.insert(case.clone()) {
+            wrong.push(format!("{case} has no text, or two rows"));
+        }
+    }
+    let numbers = RANGES.iter().flat_map(|(first, last)| *first..=*last);
+    let expected = numbers.map(|n| format!("T{n:03}")).chain(BETWEEN.map(str::to_owned));
+    wrong
+        .extend(expected.filter(|c| !told.contains(c)).map(|c| format!("{c} is not in the table")));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The rows of the catalogue: case, standing, what.
+fn rows() -> Vec<(String, String, String)> {
+    let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| T0"));
+    let rows: Vec<_> = rows
+        .map(|row| {
+            let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+            let mut next = || cells.next().unwrap_or_default();
+            (next(), next(), next())
+        })
+        .collect();
+    assert!(rows.len() > 50, "{rows:?}");
+    rows
+}
+
+/// The numbers in the names of tests, `t001` of `fn t001_what_it_says`; several in one name count all.
+fn numbers_in_tests() -> BTreeSet<String> {
+    let mut numbers = BTreeSet::new();
+    let mut open: Vec<_> = CRATES.iter().map(|name| root().join(name)).collect();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            for name in text.lines().filter_map(|line| line.split_once("fn ")).map(|(_, name)| name)
+            {
+                let parts = name.split('_').take_while(|part| is_number(part));
+                numbers.extend(parts.map(str::to_owned));
+            }
+        }
+    }
+    assert!(numbers.len() > 20, "{numbers:?}");
+    numbers
+}
+
+/// `t001`, or `t020b`.
+fn is_number(part: &str) -> bool {
+    let Some(digits) = part.strip_prefix('t') else { return false };
+    let digits = digits.strip_suffix('b').unwrap_or(digits);
+    digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
