@@ -148,20 +148,24 @@ impl Resolver {
         let (kept, config) = (self.kept.clone(), self.config.clone());
         async move {
             let limit = Instant::now() + config.search_timeout;
+            let mut is_outage = false;
             let answer = match registry.resolve(&key.image, limit).await {
                 Ok(fetched) => read(&fetched).map(Arc::new),
-                Err(error) => Err(Arc::new(failed(&error))),
+                Err(error) => {
+                    let evidence = failed(&error);
+                    // What a registry refuses to show is not used on: access ends (CASES T077).
+                    is_outage = matches!(evidence, Evidence::Unavailable(_)) && !error.is_refusal();
+                    Err(Arc::new(evidence))
+                }
             };
             let ttl = match (&answer, key.image.digest()) {
                 (Ok(_), Some(_)) => config.access_ttl,
                 (Ok(_), None) => config.tag_ttl,
                 (Err(_), _) => config.failure_ttl,
             };
-            let is_unavailable =
-                answer.as_ref().is_err_and(|e| matches!(**e, Evidence::Unavailable(_)));
             let confirmed_at = clock.now();
             let until = confirmed_at + ttl;
-            let fresh = match before.filter(|_| is_unavailable) {
+            let fresh = match before.filter(|_| is_outage) {
                 Some(before) => Fresh { until, source: Source::Memory, ..before },
                 None => Fresh { answer, until, confirmed_at, source: Source::Registry },
             };

@@ -178,6 +178,18 @@ impl RegistryError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Whether the registry, or who vouches for us to it, was asked and said no: the image is not for
+    /// us, or is not there. Faults of our own files are none.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied { .. }
+                | Self::NotFound { .. }
+                | Self::Credential { source: CredentialError::Refused { .. }, .. }
+        )
+    }
+
     /// Whether the registry is not one that may be asked at all: `Evidence::Unsupported`.
     #[must_use]
     pub const fn is_not_configured(&self) -> bool {
