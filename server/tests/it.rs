@@ -72,5 +72,8 @@ mod exemptions;
 #[path = "it/break_glass.rs"]
 mod break_glass;
 #[cfg(test)]
+#[path = "it/catalogue_cases.rs"]
+mod catalogue_cases;
+#[cfg(test)]
 #[path = "it/cases.rs"]
 mod cases;

@@ -34,6 +34,7 @@ fn every_case_of_the_catalogue_is_held_by_a_test_of_its_number() {
 }
 
 /// The rows of the catalogue: case, standing, what.
+#[cfg(test)]
 fn rows() -> Vec<(String, String, String)> {
     let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| T0"));
@@ -49,6 +50,7 @@ fn rows() -> Vec<(String, String, String)> {
 }
 
 /// The numbers in the names of tests, `t001` of `fn t001_what_it_says`; several in one name count all.
+#[cfg(test)]
 fn numbers_in_tests() -> BTreeSet<String> {
     let mut numbers = BTreeSet::new();
     let mut open: Vec<_> = CRATES.iter().map(|name| root().join(name)).collect();
@@ -69,12 +71,14 @@ fn numbers_in_tests() -> BTreeSet<String> {
 }
 
 /// `t001`, or `t020b`.
+#[cfg(test)]
 fn is_number(part: &str) -> bool {
     let Some(digits) = part.strip_prefix('t') else { return false };
     let digits = digits.strip_suffix('b').unwrap_or(digits);
     digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
+#[cfg(test)]
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

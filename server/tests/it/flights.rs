@@ -163,7 +163,7 @@ async fn a_slow_image_does_not_hold_up_another() {
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_a_repository_is_not_told_of_another() {
+async fn t076_what_is_remembered_of_a_repository_is_not_told_of_another() {
     let world = World::new().await;
     let image = world.scanned("app", &clean());
     assert_eq!(world.decide(&image.pinned()).await.action(), Action::Allow);

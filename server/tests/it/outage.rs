@@ -70,7 +70,7 @@ async fn a_registry_that_is_down_is_not_asked_by_every_question() {
 }
 
 #[tokio::test]
-async fn a_report_that_was_there_and_is_gone_is_withheld() {
+async fn t020_a_report_that_was_there_and_is_gone_is_withheld() {
     let world = World::new().await;
     let image = world.image("app");
     let report = world.report("it/app", image.digest, &critical());

@@ -72,7 +72,7 @@ async fn a_decision_names_the_digest_the_signer_and_the_findings() {
 }
 
 #[tokio::test]
-async fn a_repointed_tag_is_decided_on_its_own_facts_once_its_time_is_over() {
+async fn t074_a_repointed_tag_is_decided_on_its_own_facts_once_its_time_is_over() {
     let site = Site::new().await;
     let ttl = site.config.resolve.tag_ttl;
     let world = site.start().await;
@@ -107,7 +107,7 @@ async fn a_digest_is_decided_whatever_tag_stands_beside_it() {
 }
 
 #[tokio::test]
-async fn the_worst_platform_of_an_index_decides_and_is_named() {
+async fn t033_the_worst_platform_of_an_index_decides_and_is_named() {
     let world = World::new().await;
     let (name, [amd64, arm64, index]) = pushed_index(&world);
     world.report("it/multi", amd64, &clean());
@@ -125,7 +125,7 @@ async fn the_worst_platform_of_an_index_decides_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_platform_without_a_report_is_unscanned_unless_the_index_has_one() {
+async fn t033_a_platform_without_a_report_is_unscanned_unless_the_index_has_one() {
     let world = World::new().await;
     let (name, [amd64, _, index]) = pushed_index(&world);
     world.report("it/multi", amd64, &clean());
@@ -147,6 +147,28 @@ async fn a_report_on_the_index_does_not_hide_that_of_a_platform() {
     let decision = world.decide(&name).await;
     assert_eq!(decision.action(), Action::Deny);
     assert_eq!(decision.violations[0].platform, "linux/arm64");
+}
+
+/// The report vouches for what the index names by digest, and only where the index is what is asked for.
+#[tokio::test]
+async fn t034_a_report_on_an_index_is_for_what_is_in_that_index() {
+    let world = World::new().await;
+    let (name, [amd64, arm64, index]) = pushed_index(&world);
+    world.report("it/multi", index, &clean());
+    assert_eq!(world.decide(&name).await.action(), Action::Allow);
+    let host = world.registry.host();
+    for digest in [amd64, arm64] {
+        let decision = world.decide(&format!("{host}/it/multi@{digest}")).await;
+        assert_evidence(&decision, Missing, "");
+        assert_eq!(decision.action(), Action::Deny);
+    }
+    // Another index with one of the platforms has no report, and none of its platforms.
+    let platform: Platform = "linux/arm64".parse().unwrap();
+    portcullis_testkit::image::index(&world.registry, "it/multi", "v2", &[(platform, arm64)])
+        .unwrap();
+    let decision = world.decide(&format!("{host}/it/multi:v2")).await;
+    assert_eq!(decision.action(), Action::Deny);
+    assert!(decision.evidence.iter().all(|e| e.status() == Missing));
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ fn an_audit_for_the_evidence_does_not_hide_a_denial() {
 }
 
 #[test]
-fn findings_are_too_old_just_after_their_greatest_age() {
+fn t018_findings_are_too_old_just_after_their_greatest_age() {
     let policy = policy("{name: r, action: deny, blockUnscannedImages: true, maxFindingsAge: 1h}");
     let subjects = [subject("", found(""))];
     let age = NOW + time::Duration::HOUR;

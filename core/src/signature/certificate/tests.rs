@@ -297,7 +297,7 @@ fn chains_are_refused_one_past_their_bounds() {
 }
 
 #[test]
-fn huge_names_are_cheap_to_refuse() {
+fn t029_huge_names_are_cheap_to_refuse() {
     let mut leaf = Plan::default().leaf;
     leaf.distinguished_name.push(DnType::OrganizationalUnitName, "a".repeat(identity::MAX_NAME));
     let der = leaf.self_signed(&key(KeyKind::P256)).unwrap().der().to_vec();

@@ -71,7 +71,7 @@ fn names_that_cannot_be_compared_are_refused() {
 }
 
 #[test]
-fn names_are_refused_one_past_their_bounds() {
+fn t029_names_are_refused_one_past_their_bounds() {
     let name = |length: usize| format!("C=US,ST=WA,O={}", "a".repeat(length - 13));
     Identity::parse(&name(MAX_NAME)).unwrap();
     let error = Identity::parse(&name(MAX_NAME + 1)).unwrap_err();

@@ -150,7 +150,7 @@ fn a_scope_is_one_repository_in_one_spelling() {
 }
 
 #[test]
-fn a_scope_belongs_to_one_statement_and_the_exact_one_wins() {
+fn t009_a_scope_belongs_to_one_statement_and_the_exact_one_wins() {
     let named = |name: &str, scopes: Value| {
         let mut statement = statement();
         statement["name"] = name.into();
