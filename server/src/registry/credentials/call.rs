@@ -257,7 +257,29 @@ pub(super) fn own_endpoint(text: &str) -> Result<Url, CredentialError> {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_testkit::cloud::{Answer, Service};
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_bound_and_not_a_byte_past_it() {
+        let service = Service::start(|asked| {
+            let size = asked.path.strip_prefix('/').unwrap().parse().unwrap();
+            Answer::new(200, "application/json", vec![b' '; size])
+        })
+        .await
+        .unwrap();
+        let client = Client::builder().no_proxy().build().unwrap();
+        let caller = Caller { client: client.clone(), direct: client, backoff: Duration::ZERO };
+        let ask = async |size: usize| {
+            let url = Url::parse(&format!("{}{size}", service.origin())).unwrap();
+            caller.ask(&Call::get("x", url)).await.map(|reply| reply.bytes.len())
+        };
+        assert_eq!(ask(MAX_ANSWER).await.unwrap(), MAX_ANSWER);
+        let error = ask(MAX_ANSWER + 1).await.unwrap_err();
+        assert!(matches!(error, CredentialError::Answer { .. }), "{error}");
+        assert!(error.to_string().contains("64 KiB"), "{error}");
+    }
 
     #[test]
     fn an_own_endpoint_is_tls_or_this_machine() {

@@ -16,7 +16,7 @@ fn number(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
-/// A client that may ask `server` `burst` times at once, and then once in a quarter of an hour.
+/// A client that may ask `server` `burst` times at once, and then once a second.
 fn with_budget(server: &Server, burst: u32, concurrent: u32) -> Registry {
     let mut config = config(&[server]);
     let budget = Budget {
@@ -89,6 +89,17 @@ async fn one_turn_is_enough_for_a_question_and_its_token() {
     .await;
 }
 
+/// A client that finds both `one.example` and `two.example` at `server`.
+fn with_two_names(server: &Server) -> Registry {
+    let mut config = config(&[]);
+    for name in ["one.example", "two.example"] {
+        let endpoint = Some(server.authority.clone());
+        let host = HostConfig { scheme: Scheme::Http, endpoint, ..HostConfig::default() };
+        config.hosts.insert(name.to_owned(), host);
+    }
+    Registry::new(config).unwrap()
+}
+
 #[tokio::test]
 async fn t111_a_credential_that_is_throttled_does_not_stop_another() {
     let server = serve(|seen| match seen.line.contains("/much/") {
@@ -96,13 +107,7 @@ async fn t111_a_credential_that_is_throttled_does_not_stop_another() {
         false => manifest(),
     })
     .await;
-    let mut config = config(&[]);
-    for name in ["one.example", "two.example"] {
-        let endpoint = Some(server.authority.clone());
-        let host = HostConfig { scheme: Scheme::Http, endpoint, ..HostConfig::default() };
-        config.hosts.insert(name.to_owned(), host);
-    }
-    let registry = Registry::new(config).unwrap();
+    let registry = with_two_names(&server);
     let ask = async |image: &str| registry.resolve(&image.parse().unwrap(), soon()).await;
     for image in ["one.example/much/app:v1", "one.example/little/app:v1"] {
         assert_eq!(ask(image).await.unwrap_err().cause().kind, CauseKind::Throttled, "{image}");
@@ -140,7 +145,7 @@ async fn what_never_changes_is_fetched_once_and_what_changes_each_time() {
     assert_eq!(asked(&format!("/a/manifests/{digest}")).await, 3);
     assert_eq!(asked("/a/blobs/").await, 1);
 
-    // What one repository gave is no answer for another, nor for another registry's name.
+    // What one repository gave is no answer for another.
     registry.manifest(&server.image("b"), digest, soon()).await.unwrap();
     registry.blob(&server.image("b"), &blob, 9, soon()).await.unwrap();
     assert_eq!((asked("/b/manifests/").await, asked("/b/blobs/").await), (1, 1));
@@ -149,6 +154,25 @@ async fn what_never_changes_is_fetched_once_and_what_changes_each_time() {
     assert!(matches!(error, RegistryError::TooLarge { limit: 3, .. }));
     let lie = registry.blob(&image, &descriptor(b"blob", 5), 9, soon()).await;
     assert!(matches!(fault(lie), Fault::Size { declared: 5 }));
+}
+
+#[tokio::test]
+async fn what_one_registry_gave_is_no_answer_for_another_at_the_same_address() {
+    let server = serve(|seen| match seen.line.contains("/blobs/") {
+        true => answer(200, "application/octet-stream", "blob"),
+        false => manifest(),
+    })
+    .await;
+    let registry = with_two_names(&server);
+    let (digest, blob) = (Digest::of(MANIFEST.as_bytes()), descriptor(b"blob", 4));
+    for (name, asked) in [("one.example/a", 2), ("two.example/a", 4)] {
+        let image = name.parse().unwrap();
+        for _ in 0..2 {
+            registry.manifest(&image, digest, soon()).await.unwrap();
+            registry.blob(&image, &blob, 9, soon()).await.unwrap();
+        }
+        assert_eq!(server.count().await, asked, "{name}");
+    }
 }
 
 #[tokio::test]
