@@ -17,6 +17,9 @@ mod host;
 #[path = "peers/guarded.rs"]
 mod guarded;
 #[cfg(test)]
+#[path = "peers/tokens.rs"]
+mod tokens;
+#[cfg(test)]
 #[path = "peers/moto.rs"]
 mod moto;
 #[cfg(test)]
@@ -51,6 +54,16 @@ fn a_registry_with_the_referrers_api() {
 #[test]
 fn a_registry_with_passwords() {
     guarded::story();
+}
+
+#[test]
+fn t037_a_registry_behind_a_token_server() {
+    tokens::story();
+}
+
+#[test]
+fn t051_a_token_for_one_repository_opens_no_other() {
+    tokens::one_repository();
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Requests for tokens in, what the token services of three clouds answer out, on loopback.
+//! Requests for tokens in, what the token services of three clouds answer out, on loopback; and the
+//! token server of a registry that others wrote.
 //!
 //! Each double checks what its cloud checks: method, path, media type, every header and parameter,
 //! and signatures by computing them itself. What is wrong is answered in its cloud's words.
@@ -28,6 +29,7 @@ pub mod acr;
 pub mod sts;
 pub mod ecr;
 pub mod gcp;
+pub mod distribution;
 
 /// The most requests that are kept; older ones are forgotten.
 pub const MAX_RECORDED: usize = 4_096;

@@ -266,7 +266,8 @@ const fn cose(kind: KeyKind) -> i32 {
     }
 }
 
-fn sign(pkcs8: &[u8], kind: KeyKind, message: &[u8]) -> Result<Vec<u8>, TestkitError> {
+/// The signature of JOSE and COSE by a key in PKCS #8.
+pub(crate) fn sign(pkcs8: &[u8], kind: KeyKind, message: &[u8]) -> Result<Vec<u8>, TestkitError> {
     let ec = |curve| -> Result<Vec<u8>, TestkitError> {
         let pair = EcdsaKeyPair::from_pkcs8(curve, pkcs8)?;
         Ok(pair.sign(&SystemRandom::new(), message)?.as_ref().to_vec())

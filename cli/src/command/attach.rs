@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// Speak plain HTTP to the registry.
     #[arg(long)]
     plain_http: bool,
+    /// A token server, beside the registry itself, that may be told the credentials; may be given more
+    /// than once.
+    #[arg(long, value_name = "HOST")]
+    trusted_realm_host: Vec<String>,
     /// The user name for the registry.
     #[arg(long, requires = "password_stdin")]
     username: Option<String>,
@@ -140,7 +144,8 @@ fn registry(image: &Reference, args: &Args) -> anyhow::Result<Registry> {
         None => login::credentials(image, args.docker_config.as_deref())?,
     };
     let scheme = if args.plain_http { Scheme::Http } else { Scheme::Https };
-    let host = HostConfig { scheme, credentials, ..HostConfig::default() };
+    let trusted_realm_hosts = args.trusted_realm_host.clone();
+    let host = HostConfig { scheme, credentials, trusted_realm_hosts, ..HostConfig::default() };
     let hosts = BTreeMap::from([(image.registry().to_owned(), host)]);
     Ok(Registry::new(RegistryConfig { hosts, ..RegistryConfig::default() })?)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::host::{Registry, run};
 use super::service::{Answer, ask};
@@ -68,11 +68,15 @@ impl Notary {
 
     /// Asks a service that has remembered nothing, and trusts `store`, about `image`.
     pub(crate) fn check(&self, registry: &Registry, store: &str, image: &str) -> Answer {
+        ask(&self.home, registry, &self.trust(store), image)
+    }
+
+    /// The section of our configuration that trusts `store`.
+    pub(crate) fn trust(&self, store: &str) -> Value {
         let policy = self.home.join("trust.json");
         fs::write(&policy, trust_policy(store)).unwrap();
         // notation calls it `truststore`.
-        let trust = json!({"policy": policy, "store": self.config().join("truststore")});
-        ask(&self.home, registry, &trust, image)
+        json!({"policy": policy, "store": self.config().join("truststore")})
     }
 }
 

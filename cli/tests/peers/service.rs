@@ -11,6 +11,11 @@ use super::host::{Process, Registry, free_port, wait_for};
 
 /// Asks a service that has remembered nothing, and has this `trust`, about `image`.
 pub(crate) fn ask(folder: &Path, registry: &Registry, trust: &Value, image: &str) -> Answer {
+    ask_with(folder, &json!({"host": registry.host(), "scheme": "http"}), trust, image)
+}
+
+/// As [`ask`], with these settings for the registry.
+pub(crate) fn ask_with(folder: &Path, registry: &Value, trust: &Value, image: &str) -> Answer {
     let (port, admin) = (free_port(), free_port());
     fs::write(folder.join("rules.yaml"), RULES).unwrap();
     let config = folder.join("portcullis.yaml");
@@ -19,7 +24,7 @@ pub(crate) fn ask(folder: &Path, registry: &Registry, trust: &Value, image: &str
         "admin": format!("127.0.0.1:{admin}"),
         "rules": ["rules.yaml"],
         "trust": trust,
-        "registries": [{"host": registry.host(), "scheme": "http"}],
+        "registries": [registry],
         "log": {"filter": "warn"},
     });
     fs::write(&config, text.to_string()).unwrap();
@@ -86,6 +91,15 @@ impl Answer {
         let check = self.check();
         assert_eq!(self.code, Some(2), "{check:#}");
         assert_eq!(check["evidence"]["status"], "missing", "{check:#}");
+    }
+
+    /// What the registry would not show, and why in words that hold `detail`.
+    #[track_caller]
+    pub(crate) fn is_unavailable(&self, detail: &str) {
+        let check = self.check();
+        assert_eq!(self.code, Some(2), "{check:#}");
+        assert_eq!(check["evidence"]["status"], "unavailable", "{check:#}");
+        assert!(check.to_string().contains(detail), "{check:#}");
     }
 
     #[track_caller]
