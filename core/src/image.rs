@@ -1,10 +1,14 @@
 //! Image names in, one canonical reference and raw digests out.
 
+mod nodes;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+
+pub use self::nodes::{MAX_NODES, Nodes};
 
 /// The longest image reference that is read, in bytes. The longest that containerd can produce
 /// (255 of name, 128 of tag, 71 of digest, a host of 255) is well below.

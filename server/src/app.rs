@@ -115,16 +115,15 @@ impl App {
         );
         let collect =
             Collect::new(registry.clone(), config.profiles, revocation, Arc::clone(&clock));
-        let collect = Arc::new(collect);
+        let marks = Arc::new(Kept::start(&config.marks, Arc::clone(&metrics)).await);
+        let marked = Arc::new(Marked::new(collect, marks.clone(), Arc::clone(&clock)));
         let inspector = Inspector::new(
             registry.clone(),
-            Arc::clone(&collect),
+            Arc::clone(&marked),
             in_force(&rules),
             Arc::clone(&clock),
             access.clone(),
         );
-        let marks = Arc::new(Kept::start(&config.marks, Arc::clone(&metrics)).await);
-        let marked = Marked::new(collect, marks.clone(), Arc::clone(&clock));
         let memory = Memory::new(
             marked,
             config.memory,
@@ -134,8 +133,14 @@ impl App {
         );
         let resolver =
             Resolver::new(registry, config.resolve, Arc::clone(&clock), searches.clone());
-        let decider =
-            Decider::new(resolver, memory, Arc::clone(&rules), Arc::clone(&clock), access);
+        let decider = Decider::new(
+            resolver,
+            memory,
+            Arc::clone(&rules),
+            Arc::clone(&clock),
+            access,
+            config.clusters,
+        );
         let limited = Limited::new(decider, config.max_in_flight, Arc::clone(&metrics));
         let checker = Arc::new(Recorded::new(limited, queue, clock.now(), Arc::clone(&metrics)));
 
@@ -143,7 +148,7 @@ impl App {
         let (health, health_service) = tonic_health::server::health_reporter();
         let service = DecisionServiceServer::new(decisions).max_decoding_message_size(MAX_REQUEST);
         health.set_serving::<DecisionServiceServer<Decisions<()>>>().await;
-        health.set_serving::<EvidenceServiceServer<EvidenceAnswers>>().await;
+        health.set_serving::<EvidenceServiceServer<EvidenceAnswers<Arc<Marked<Collect>>>>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(portcullis_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -185,7 +190,9 @@ impl App {
     pub async fn stop(self) {
         self.readiness.set(false);
         self.health.set_not_serving::<DecisionServiceServer<Decisions<()>>>().await;
-        self.health.set_not_serving::<EvidenceServiceServer<EvidenceAnswers>>().await;
+        self.health
+            .set_not_serving::<EvidenceServiceServer<EvidenceAnswers<Arc<Marked<Collect>>>>>()
+            .await;
         self.stop.cancel();
         self.tasks.close();
         self.searches.close();

@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use portcullis_core::decide::{Context, Decision, decide};
 use portcullis_core::evidence::{Evidence, Subject};
-use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::policy::Policy;
 use portcullis_core::ports::Clock;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::access::AccessScopes;
+use crate::clusters::Clusters;
 use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
 use crate::resolve::{Fresh, Resolver};
 use crate::rules::Rules;
@@ -30,6 +31,8 @@ const RESERVE: Duration = Duration::from_millis(150);
 pub struct Question {
     /// Where the images would run. Its `container` is filled in for each.
     pub context: Context,
+    /// The platforms of the nodes that they may run on, as far as whoever asks knows.
+    pub nodes: Nodes,
     /// The containers: name and image, at most [`MAX_CONTAINERS`].
     pub containers: Vec<(String, Reference)>,
 }
@@ -45,6 +48,8 @@ pub struct Answer {
     pub evaluated_at: OffsetDateTime,
     /// For how long the answer may be reused.
     pub max_age: Duration,
+    /// Fields of the context that it depends on beside those that the policy reads.
+    pub depends: &'static [&'static str],
 }
 
 /// What was decided about one container, and from what.
@@ -60,6 +65,12 @@ pub struct Decided {
     pub decision: Decision,
     /// How long it took from question to decision.
     pub took: Duration,
+}
+
+impl Decided {
+    fn has_platforms(&self) -> bool {
+        self.subjects.iter().any(|subject| subject.platform.is_some())
+    }
 }
 
 /// Why there is no answer. A denial is not among these.
@@ -95,6 +106,7 @@ pub struct Decider<S> {
     rules: Arc<Rules>,
     clock: Arc<dyn Clock>,
     access: AccessScopes,
+    clusters: Clusters,
 }
 
 impl<S: EvidenceSource> Decider<S> {
@@ -106,12 +118,19 @@ impl<S: EvidenceSource> Decider<S> {
         rules: Arc<Rules>,
         clock: Arc<dyn Clock>,
         access: AccessScopes,
+        clusters: Clusters,
     ) -> Self {
-        Self { resolver, evidence, rules, clock, access }
+        Self { resolver, evidence, rules, clock, access, clusters }
     }
 
-    /// What is known of an image: of what the reference names and of each platform in it.
-    async fn subjects(&self, image: &Reference, deadline: Instant) -> (Vec<Subject>, Known) {
+    /// What is known of an image: of what the reference names and of each platform in it that `nodes`
+    /// would take.
+    async fn subjects(
+        &self,
+        image: &Reference,
+        nodes: &Nodes,
+        deadline: Instant,
+    ) -> (Vec<Subject>, Known) {
         let access = self.access.of(image);
         let trust = self.rules.trust();
         let question = |digest: Digest| EvidenceQuestion {
@@ -143,7 +162,7 @@ impl<S: EvidenceSource> Decider<S> {
             }
         };
         let own = early.is_none().then_some((None, resolved.digest));
-        let platforms = resolved.platforms.iter().map(|(p, digest)| (Some(p.clone()), *digest));
+        let platforms = resolved.taken_by(nodes).into_iter().map(|(p, digest)| (Some(p), digest));
         let searches = own.into_iter().chain(platforms).map(|(platform, digest)| {
             let question = question(digest);
             async move { self.subject(&question, platform, digest, deadline).await }
@@ -185,8 +204,9 @@ impl<S: EvidenceSource> Check for Decider<S> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let wait = answer_by(deadline);
+        let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
         let found = question.containers.iter().map(|(_, image)| async move {
-            let found = self.subjects(image, wait).await;
+            let found = self.subjects(image, nodes, wait).await;
             (found, asked.elapsed())
         });
         let found = join_all(found).await;
@@ -197,7 +217,7 @@ impl<S: EvidenceSource> Check for Decider<S> {
         // Whoever says why an image must run is recorded each time.
         let asked_plainly = question.context.break_glass.is_empty();
         let mut max_age = if asked_plainly { MAX_AGE } else { Duration::ZERO };
-        let decided = question
+        let decided: Vec<_> = question
             .containers
             .into_iter()
             .zip(found)
@@ -208,7 +228,9 @@ impl<S: EvidenceSource> Check for Decider<S> {
                 Decided { context, image, subjects, decision, took }
             })
             .collect();
-        Ok(Answer { decided, policy, evaluated_at: now, max_age })
+        let has_platforms = decided.iter().any(Decided::has_platforms);
+        let depends = if has_platforms { self.clusters.depends() } else { &[] };
+        Ok(Answer { decided, policy, evaluated_at: now, max_age, depends })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A configuration file in, checked values out. Unknown fields are errors, with line and column.
 
+mod clusters;
 mod credentials;
 mod environment;
 mod registries;
@@ -17,9 +18,11 @@ use serde::Deserialize;
 
 pub use self::environment::Environment;
 
+use self::clusters::{ClusterFile, PlatformText};
 use self::credentials::Place;
 use self::registries::{Listed, ProxyFile, RegistryFile, UnlistedFile, authorities, listed};
 use self::trust::TrustFile;
+use crate::clusters::Clusters;
 use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
 use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
@@ -52,6 +55,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// Which artifacts count as reports.
     pub profiles: Profiles,
+    /// Which platforms the nodes of clusters have.
+    pub clusters: Clusters,
     /// What is remembered of digests whatever else is forgotten.
     pub marks: MarksConfig,
     /// What is remembered of digests.
@@ -77,6 +82,7 @@ impl Default for Config {
             revocation: RevocationConfig::default(),
             registry: RegistryConfig::default(),
             profiles: Profiles::default(),
+            clusters: Clusters::default(),
             marks: MarksConfig::default(),
             memory: MemoryConfig::default(),
             resolve: ResolveConfig::default(),
@@ -157,6 +163,9 @@ pub enum ConfigError {
     /// A registry host is listed twice.
     #[error("`registries` names `{0}` twice; keep one entry")]
     HostTwice(String),
+    /// A cluster is listed twice.
+    #[error("`clusters` names `{0}` twice; keep one entry")]
+    ClusterTwice(String),
     /// A listening address is not on loopback.
     #[error(
         "`listen` is {0}, which others can reach: without TLS the service listens on loopback only; \
@@ -217,6 +226,10 @@ struct File {
     proxy: Option<ProxyFile>,
     registry_ca_file: Option<PathBuf>,
     profiles: Option<Profiles>,
+    #[serde(default)]
+    platforms: Vec<PlatformText>,
+    #[serde(default)]
+    clusters: Vec<ClusterFile>,
     data_dir: Option<PathBuf>,
     #[serde(default)]
     marks: MarksFile,
@@ -290,6 +303,8 @@ impl File {
             proxy,
             registry_ca_file,
             profiles,
+            platforms,
+            clusters,
             data_dir,
             marks,
             cache,
@@ -336,6 +351,7 @@ impl File {
                 ..defaults.registry
             },
             profiles: profiles.unwrap_or(defaults.profiles),
+            clusters: self::clusters::clusters(platforms, clusters)?,
             marks: marks.into_config(data_dir.map(|path| folder.join(path)))?,
             memory,
             resolve,

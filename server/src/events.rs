@@ -133,14 +133,14 @@ mod tests {
                 Decided { context, image, subjects: Vec::new(), decision, took: Duration::ZERO }
             });
             let decided = decided.collect();
-            Ok(Answer { decided, policy, evaluated_at: NOW, max_age: Duration::ZERO })
+            Ok(Answer { decided, policy, evaluated_at: NOW, max_age: Duration::ZERO, depends: &[] })
         }
     }
 
     fn question(containers: &[&str]) -> Question {
         let image = |name: &&str| ((*name).to_owned(), "reg.io/app:v1".parse().unwrap());
         let containers = containers.iter().map(image).collect();
-        Question { context: Context::default(), containers }
+        Question { context: Context::default(), nodes: Default::default(), containers }
     }
 
     fn dropped(metrics: &Metrics) -> String {

@@ -9,6 +9,8 @@ use portcullis_core::signature::Trust;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use self::collect::Attached;
+
 pub mod flights;
 pub mod memory;
 pub mod marks;
@@ -73,6 +75,27 @@ pub trait EvidenceSource: Send + Sync + 'static {
         question: &Question,
         deadline: Instant,
     ) -> impl Future<Output = Known> + Send;
+}
+
+/// Something that tells what it knows and what it saw on the way.
+pub trait Inspect: Send + Sync + 'static {
+    /// Looks now, and changes nothing that is remembered: what is known of the manifest, and of all
+    /// that is attached to it what became of it, first what was looked at.
+    fn inspect(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> impl Future<Output = (Evidence, Vec<Attached>)> + Send;
+}
+
+impl<S: Inspect> Inspect for Arc<S> {
+    fn inspect(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> impl Future<Output = (Evidence, Vec<Attached>)> + Send {
+        self.as_ref().inspect(question, deadline)
+    }
 }
 
 impl<S: EvidenceSource> EvidenceSource for Arc<S> {

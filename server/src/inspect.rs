@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use portcullis_core::evidence::{Evidence, Source, Subject};
-use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{self, Document};
 use portcullis_core::signature::Trust;
@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use crate::access::AccessScopes;
 use crate::check::answer_by;
-use crate::evidence::Question;
-use crate::evidence::collect::{Attached, Collect, failed};
+use crate::evidence::collect::{Attached, failed};
+use crate::evidence::{Inspect, Question};
 use crate::registry::{Fetched, Registry};
-use crate::resolve::{self, Resolved};
+use crate::resolve;
 
 /// The most inspections at a time. Each asks a registry for all that is attached to an image, which
 /// memory does not spare it.
@@ -68,36 +68,37 @@ pub enum InspectError {
 type InForce = dyn Fn() -> Arc<Trust> + Send + Sync;
 
 /// Inspects images.
-pub struct Inspector {
+pub struct Inspector<S> {
     registry: Registry,
-    collect: Arc<Collect>,
+    source: S,
     trust: Box<InForce>,
     clock: Arc<dyn Clock>,
     access: AccessScopes,
     turns: Semaphore,
 }
 
-impl Inspector {
-    /// Looks in `registry` with `collect`, under the trust that `trust` gives at each inspection.
+impl<S: Inspect> Inspector<S> {
+    /// Resolves with `registry` and looks with `source`, under the trust that `trust` gives at each inspection.
     #[must_use]
     pub fn new(
         registry: Registry,
-        collect: Arc<Collect>,
+        source: S,
         trust: impl Fn() -> Arc<Trust> + Send + Sync + 'static,
         clock: Arc<dyn Clock>,
         access: AccessScopes,
     ) -> Self {
         let turns = Semaphore::new(MAX_INSPECTIONS);
-        Self { registry, collect, trust: Box::new(trust), clock, access, turns }
+        Self { registry, source, trust: Box::new(trust), clock, access, turns }
     }
 
-    /// Looks at `image` and all that is attached to it, as far as it can be had by `deadline`.
+    /// Looks at `image`, at what of an index `nodes` would take, and at all that is attached, as far as it can be had by `deadline`.
     ///
     /// # Errors
     /// When too many others do so.
     pub async fn inspect(
         &self,
         image: &Reference,
+        nodes: &Nodes,
         deadline: Instant,
     ) -> Result<Inspection, InspectError> {
         let Ok(_turn) = self.turns.try_acquire() else {
@@ -111,7 +112,7 @@ impl Inspector {
                     let access = self.access.of(image);
                     let (image, digest) = (image.clone(), resolved.digest);
                     let question = Question { image, digest, trust: Arc::clone(&trust), access };
-                    self.all(&question, &fetched, &resolved, deadline).await
+                    self.all(&question, &fetched, &resolved.taken_by(nodes), deadline).await
                 }
                 Err(evidence) => {
                     let document = Some((fetched.media_type, length(fetched.bytes.len())));
@@ -132,13 +133,13 @@ impl Inspector {
         &self,
         question: &Question,
         fetched: &Fetched,
-        resolved: &Resolved,
+        platforms: &[(Platform, Digest)],
         deadline: Instant,
     ) -> Vec<Inspected> {
         let own =
-            (None, resolved.digest, Some((fetched.media_type.clone(), fetched.bytes.len() as u64)));
+            (None, question.digest, Some((fetched.media_type.clone(), fetched.bytes.len() as u64)));
         let listed = entries(fetched);
-        let platforms = resolved.platforms.iter().map(|(platform, digest)| {
+        let platforms = platforms.iter().map(|(platform, digest)| {
             let entry = listed.iter().find(|(listed, _)| listed == digest);
             (Some(platform.clone()), *digest, entry.map(|(_, document)| document.clone()))
         });
@@ -156,7 +157,7 @@ impl Inspector {
         document: Option<(String, u64)>,
         deadline: Instant,
     ) -> Inspected {
-        let (evidence, attached) = self.collect.inspect(question, deadline).await;
+        let (evidence, attached) = self.source.inspect(question, deadline).await;
         let subject = self.subject(Some(question.digest), platform, Arc::new(evidence));
         Inspected { subject, document, attached }
     }

@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod events;
 pub mod limit;
 pub mod check;
+pub mod clusters;
 pub mod resolve;
 pub mod evidence;
 pub mod inspect;

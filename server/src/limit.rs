@@ -86,6 +86,7 @@ mod tests {
                 policy: Arc::new(Policy::default_policy()),
                 evaluated_at: OffsetDateTime::UNIX_EPOCH,
                 max_age: Duration::ZERO,
+                depends: &[],
             })
         }
     }
@@ -97,7 +98,7 @@ mod tests {
     }
 
     fn question() -> Question {
-        Question { context: Context::default(), containers: Vec::new() }
+        Question { context: Context::default(), nodes: Default::default(), containers: Vec::new() }
     }
 
     fn soon() -> Instant {

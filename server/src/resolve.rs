@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
-use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{self, ANY_PLATFORM, Document, Index};
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ use crate::evidence::collect::failed;
 use crate::evidence::flights::{Flights, NoResult};
 use crate::registry::{Fetched, Registry};
 
-/// The most platforms of one index that are decided about.
+/// The most platforms of one index for Linux, and the most for other systems.
 pub const MAX_PLATFORMS: usize = 64;
 /// The most that is remembered of references, in bytes.
 const MAX_REMEMBERED: u64 = 64 * 1024 * 1024;
@@ -31,9 +31,30 @@ const MAX_REMEMBERED: u64 = 64 * 1024 * 1024;
 pub struct Resolved {
     /// The manifest or index itself.
     pub digest: Digest,
-    /// The platform manifests of an index that a cluster can run: those for Linux, or all if none
-    /// is. Empty for an image of one platform.
+    /// The platform manifests of an index that a node can run, each once. Empty for an image of one
+    /// platform.
     pub platforms: Vec<(Platform, Digest)>,
+}
+
+impl Resolved {
+    /// What of an index these nodes would take; where nothing is known of them, what is for Linux, or
+    /// all if nothing is.
+    #[must_use]
+    pub fn taken_by(&self, nodes: &Nodes) -> Vec<(Platform, Digest)> {
+        let all = || self.platforms.iter();
+        if nodes.is_empty() {
+            let linux: Vec<_> = all().filter(|(p, _)| is_linux(p)).cloned().collect();
+            return if linux.is_empty() { self.platforms.clone() } else { linux };
+        }
+        let names: Vec<_> = all().map(|(platform, _)| platform.clone()).collect();
+        let taken = all().zip(nodes.take(&names)).filter(|(_, mark)| *mark);
+        taken.map(|(entry, _)| entry.clone()).collect()
+    }
+}
+
+/// Whether a node of Linux may run it.
+fn is_linux(platform: &Platform) -> bool {
+    matches!(platform.os.as_str(), "linux" | ANY_PLATFORM)
 }
 
 /// What is known of a reference that names nothing.
@@ -226,7 +247,8 @@ pub(crate) fn read(fetched: &Fetched) -> Result<Resolved, Unresolved> {
         }
         Ok(Document::Index(index)) => {
             let platforms = platforms(&index);
-            if platforms.len() > MAX_PLATFORMS {
+            let linux = platforms.iter().filter(|(platform, _)| is_linux(platform)).count();
+            if linux.max(platforms.len() - linux) > MAX_PLATFORMS {
                 let detail = format!(
                     "the index has {} platforms, more than the {MAX_PLATFORMS} allowed",
                     platforms.len()
@@ -239,20 +261,16 @@ pub(crate) fn read(fetched: &Fetched) -> Result<Resolved, Unresolved> {
     }
 }
 
-/// The entries that a node can run: those for Linux, or all if none is for Linux.
+/// The entries that a node can run.
 fn platforms(index: &Index) -> Vec<(Platform, Digest)> {
     let runnable = index
         .manifests
         .iter()
         .filter_map(|entry| entry.runnable_platform().map(|platform| (platform, entry.digest)));
-    let (mut linux, others): (Vec<_>, Vec<_>) =
-        runnable.partition(|(platform, _)| matches!(platform.os.as_str(), "linux" | ANY_PLATFORM));
-    if linux.is_empty() {
-        linux = others;
-    }
-    linux.sort();
-    linux.dedup();
-    linux
+    let mut runnable: Vec<_> = runnable.collect();
+    runnable.sort();
+    runnable.dedup();
+    runnable
 }
 
 fn unknown(no_result: NoResult) -> Unresolved {
@@ -296,7 +314,8 @@ mod tests {
     #[track_caller]
     fn check(listed: &[(&str, &str)], expected: &[&str]) {
         let read = read(&fetched(&index(listed))).unwrap();
-        let names: Vec<_> = read.platforms.iter().map(|(p, _)| p.to_string()).collect();
+        let taken = read.taken_by(&Nodes::default());
+        let names: Vec<_> = taken.iter().map(|(p, _)| p.to_string()).collect();
         assert_eq!(names, expected);
     }
 
@@ -308,6 +327,18 @@ mod tests {
         check(&[("windows", "amd64")], &["windows/amd64"]);
         check(&[("linux", "amd64"), ("", "amd64")], &["any/any", "linux/amd64"]);
         check(&[], &[]);
+    }
+
+    #[test]
+    fn nodes_of_another_system_take_what_is_for_it() {
+        let listed = [("windows", "amd64"), ("linux", "amd64"), ("linux", "arm64")];
+        let read = read(&fetched(&index(&listed))).unwrap();
+        let taken = |node: &str| {
+            let taken = read.taken_by(&Nodes::new([node.parse().unwrap()]));
+            taken.iter().map(|(p, _)| p.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(taken("windows/amd64"), ["windows/amd64"]);
+        assert_eq!(taken("linux/arm64"), ["linux/arm64"]);
     }
 
     #[test]

@@ -48,6 +48,9 @@ mod outage;
 #[path = "it/inspect.rs"]
 mod inspect;
 #[cfg(test)]
+#[path = "it/platforms.rs"]
+mod platforms;
+#[cfg(test)]
 #[path = "it/flights.rs"]
 mod flights;
 #[cfg(test)]

@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// A label of the pod, as `key=value`; may be repeated.
     #[arg(long = "pod-label", value_name = "KEY=VALUE", value_parser = label)]
     pod_labels: Vec<(String, String)>,
+    /// A platform of the nodes that it may run on, as `os/architecture[/variant]`; may be repeated. Of an
+    /// index, only what these would pull is decided about.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    platforms: Vec<String>,
     /// Why the image must run even if a rule denies it. It lifts the denial where the policy permits
     /// that, and is recorded.
     #[arg(long, value_name = "REASON", value_parser = reason)]
@@ -97,6 +101,7 @@ pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked>
         workload,
         service_account,
         pod_labels,
+        platforms,
         break_glass,
         timeout,
         output: _,
@@ -115,6 +120,7 @@ pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked>
         pod_labels: pod_labels.into_iter().collect(),
         service_account,
         break_glass: break_glass.unwrap_or_default(),
+        platforms,
         ..v1::Context::default()
     };
     let client = Client::connect(&server, Duration::from_millis(timeout)).await?;

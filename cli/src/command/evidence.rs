@@ -32,6 +32,10 @@ pub(crate) struct Args {
     /// Look from here instead, with the credentials and the trust of this configuration of a service.
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     config: Option<PathBuf>,
+    /// A platform of an index to look at, as `os/architecture[/variant]`; may be repeated. All Linux ones
+    /// unless it is given.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    platforms: Vec<String>,
     /// How long to wait for the answer, in milliseconds.
     #[arg(long, default_value = "10000", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     timeout: u64,
@@ -41,11 +45,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { image, server, config, timeout, output } = args;
+    let Args { image, server, config, platforms, timeout, output } = args;
     // Read here too, so that a mistyped name is named without a service.
     args::image(&image)?;
     let timeout = Duration::from_millis(timeout);
-    let request = v1::GetEvidenceRequest { image };
+    let request = v1::GetEvidenceRequest { image, platforms };
     let answer = match config {
         Some(path) => from_here(Config::from_file(&path)?, timeout, request).await?,
         None => Client::connect(&server, timeout).await?.evidence(request).await?,

@@ -2,7 +2,10 @@
 
 mod clouds;
 
+use portcullis_core::image::{MAX_NODES, Nodes};
+
 use super::*;
+use crate::clusters::MAX_CLUSTERS;
 use crate::registry::{Credentials, HostPattern, Scheme, SecretSource};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -21,6 +24,33 @@ fn refused(text: &str, words: &[&str]) {
     for word in words {
         assert!(chain.contains(word), "{chain}");
     }
+}
+
+#[test]
+fn clusters_have_platforms_within_their_bounds() {
+    let config = load(
+        "platforms: [linux/amd64]\nclusters:\n- {name: edge, platforms: [linux/arm64, linux/arm/v7]}\n",
+    )
+    .unwrap();
+    let nodes = |names: &[&str]| Nodes::new(names.iter().map(|name| name.parse().unwrap()));
+    assert_eq!(config.clusters.default, nodes(&["linux/amd64"]));
+    assert_eq!(config.clusters.named["edge"], nodes(&["linux/arm64", "linux/arm/v7"]));
+    let many = |n: usize| {
+        let all: Vec<_> = (0..n).map(|n| format!("linux/a{n}")).collect();
+        format!("platforms: [{}]\n", all.join(", "))
+    };
+    assert!(load(&many(MAX_NODES)).is_ok());
+    refused(&many(MAX_NODES + 1), &["`platforms` is out of range", "at most 16"]);
+    refused("clusters: [{name: a, platforms: []}]\n", &["clusters.platforms", "at least one"]);
+    let twice = "clusters: [{name: a, platforms: [l/a]}, {name: a, platforms: [l/b]}]\n";
+    refused(twice, &["`clusters` names `a` twice"]);
+    refused("platforms: [linux]\n", &["line 1"]);
+    let clusters = |n: usize| {
+        let entry = |n| format!("- {{name: c{n}, platforms: [linux/amd64]}}\n");
+        format!("clusters:\n{}", (0..n).map(entry).collect::<String>())
+    };
+    assert!(load(&clusters(MAX_CLUSTERS)).is_ok());
+    refused(&clusters(MAX_CLUSTERS + 1), &["`clusters` is out of range"]);
 }
 
 #[test]

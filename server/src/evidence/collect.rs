@@ -19,8 +19,9 @@ use futures_util::future::join;
 use futures_util::stream::{self, Stream};
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
 use portcullis_core::ports::Clock;
-use portcullis_core::referrers::{Descriptor, Profiles};
+use portcullis_core::referrers::{CREATED, Descriptor, Profiles};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use self::budget::Budget;
@@ -29,7 +30,7 @@ use self::fetch::Fetcher;
 use self::read::{Found, take};
 pub use self::seen::{Attached, Failure, Outcome, Role, SeenSignature};
 use super::select::Selection;
-use super::{EvidenceSource, Known, Question};
+use super::{EvidenceSource, Inspect, Known, Question};
 use crate::chain::detail;
 use crate::registry::{Registry, RegistryError};
 use crate::revocation::Revocation;
@@ -71,7 +72,8 @@ enum Fault {
     Exhausted,
     /// The registry did not tell.
     Unavailable(RegistryError),
-    /// It is signed by someone trusted, of whom it is not known whether the certificate was revoked.
+    /// It is signed by someone of whom it is not known whether the certificate was revoked, and who is
+    /// trusted else.
     Undecided(Cause),
     /// The work was lost.
     Lost,
@@ -87,15 +89,6 @@ impl Collect {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { fetcher: Fetcher::new(registry), profiles: Arc::new(profiles), revocation, clock }
-    }
-
-    /// Looks as [`EvidenceSource::evidence`] does, and tells of all that is attached what became of it:
-    /// first what was looked at, in that order.
-    pub async fn inspect(&self, q: &Question, deadline: Instant) -> (Evidence, Vec<Attached>) {
-        let mut seen = Vec::new();
-        let evidence = self.search(q, deadline, &mut seen).await.unwrap_or_else(Fault::evidence);
-        seen.iter_mut().for_each(|attached| attached.settle(&evidence));
-        (evidence, seen)
     }
 
     async fn search(
@@ -167,7 +160,7 @@ impl Collect {
         deadline: Instant,
     ) -> Result<(), Fault> {
         let budget = Budget::new();
-        let (mut signed, mut unsigned) = (0, 0);
+        let (mut signed, mut unsigned, mut unplaced) = (0, 0, 0);
         let mut each = std::pin::pin!(self.each(q, candidates, &budget, deadline));
         while let Some((candidate, looked)) = each.next().await {
             if signed == MAX_REPORTS {
@@ -176,8 +169,18 @@ impl Collect {
                 }
                 return Ok(());
             }
+            let is_attestation = looked.is_attestation();
             match told(candidate, Role::Report, looked, seen) {
-                Ok(found) => take(found, selection),
+                Ok(found) => {
+                    let is_nothing = matches!(found, Found::Nothing);
+                    take(found, selection);
+                    // Whoever pushes an attestation chooses its annotation, and with it its place.
+                    if is_attestation || is_nothing {
+                        unplaced += 1;
+                        continue;
+                    }
+                }
+                Err(Fault::Undecided(cause)) => selection.undecided(created(candidate), cause),
                 Err(Fault::Unreadable(created, why)) => selection.unreadable(created, why),
                 Err(Fault::Rejected(why)) => {
                     tracing::info!(image = %q.image, digest = %q.digest, report = %candidate.digest,
@@ -197,7 +200,7 @@ impl Collect {
             }
             signed += 1;
         }
-        if candidates.len() > MAX_CANDIDATES && selection.rejections() > 0 {
+        if candidates.len() > MAX_CANDIDATES && selection.rejections() + unplaced > 0 {
             selection.crowded(crowd(candidates.len()));
         }
         Ok(())
@@ -255,6 +258,12 @@ impl Collect {
     }
 }
 
+/// When an artifact was made, as the list says. Its signer said so too if it is signed as Notary
+/// Project signs.
+fn created(descriptor: &Descriptor) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(descriptor.annotations.get(CREATED)?, &Rfc3339).ok()
+}
+
 /// Writes down what was seen of an artifact, and gives what became of it.
 fn told(
     candidate: &Descriptor,
@@ -284,6 +293,15 @@ impl SaidOfVex {
             Self::Unreadable(created) => selection.unreadable_vex(created),
             Self::TooMuch => selection.no_vex(),
         }
+    }
+}
+
+impl Inspect for Collect {
+    async fn inspect(&self, q: &Question, deadline: Instant) -> (Evidence, Vec<Attached>) {
+        let mut seen = Vec::new();
+        let evidence = self.search(q, deadline, &mut seen).await.unwrap_or_else(Fault::evidence);
+        seen.iter_mut().for_each(|attached| attached.settle(&evidence));
+        (evidence, seen)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::decide::MAX_SKEW;
-use portcullis_core::evidence::{Evidence, Reason, Rejection, Report, Reports, Statements};
+use portcullis_core::evidence::{Cause, Evidence, Reason, Rejection, Report, Reports, Statements};
 use portcullis_core::findings::vex::Statement;
 use time::OffsetDateTime;
 
@@ -15,6 +15,7 @@ pub(super) struct Selection {
     vex: Vec<Arc<Statements>>,
     unreadable_vex: Vec<Option<OffsetDateTime>>,
     unreadable: Vec<(Option<OffsetDateTime>, Rejection)>,
+    undecided: Vec<(Option<OffsetDateTime>, Cause)>,
     rejected: Vec<Rejection>,
     crowded: Option<String>,
     valid_until: Option<OffsetDateTime>,
@@ -28,6 +29,7 @@ impl Selection {
             vex: Vec::new(),
             unreadable_vex: Vec::new(),
             unreadable: Vec::new(),
+            undecided: Vec::new(),
             rejected: Vec::new(),
             crowded: None,
             valid_until: None,
@@ -71,6 +73,12 @@ impl Selection {
         self.unreadable.push((created, why));
     }
 
+    /// It could not be found out whether a report is to be believed, which was made at `created` as it
+    /// says.
+    pub(super) fn undecided(&mut self, created: Option<OffsetDateTime>, cause: Cause) {
+        self.undecided.push((created, cause));
+    }
+
     /// A report cannot be believed.
     pub(super) fn rejected(&mut self, why: Rejection) {
         self.rejected.push(why);
@@ -90,12 +98,16 @@ impl Selection {
     /// an older one that can, and whoever crowds out reports wins nothing.
     pub(super) fn evidence(self) -> Evidence {
         let newest = self.verified.iter().map(|report| report.findings.scanned_at).max();
-        let is_newer = |created: &Option<OffsetDateTime>| match (created, newest) {
+        let is_newer = move |created: &Option<OffsetDateTime>| match (created, newest) {
             (Some(created), Some(newest)) => *created > newest,
             _ => true,
         };
         if let Some((_, why)) = self.unreadable.into_iter().find(|(created, _)| is_newer(created)) {
             return Evidence::Rejected(why);
+        }
+        if let Some((_, cause)) = self.undecided.into_iter().find(|(created, _)| is_newer(created))
+        {
+            return Evidence::Unavailable(cause);
         }
         if let Some(detail) = self.crowded {
             return Evidence::Rejected(Rejection { reason: Reason::TooMany, report: None, detail });
@@ -148,6 +160,7 @@ fn newest_of_each(reports: Vec<Arc<Report>>, now: OffsetDateTime) -> Vec<Arc<Rep
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::evidence::CauseKind;
     use portcullis_core::findings::vex::Status;
     use portcullis_core::findings::{Findings, Scanner, Vex};
     use portcullis_core::image::Digest;
@@ -263,6 +276,22 @@ mod tests {
         check(with(Some(-1)), &["not covered"]);
         check(with(None), &["not covered"]);
         check(with(Some(-3)), &["#a"]);
+    }
+
+    #[test]
+    fn a_newer_report_that_is_not_decided_is_not_answered_by_an_older_one() {
+        let with = |reports: Vec<Report>, created: Option<i64>| {
+            let mut selection = of(reports);
+            let cause = Cause { kind: CauseKind::Revocation, detail: String::new() };
+            selection.undecided(created.map(at), cause);
+            selection
+        };
+        let known = || vec![report("s", "trivy", -2, "a")];
+        check(with(known(), Some(-1)), &["unavailable"]);
+        check(with(known(), None), &["unavailable"]);
+        check(with(Vec::new(), Some(-3)), &["unavailable"]);
+        // What was decided since counts.
+        check(with(known(), Some(-3)), &["#a"]);
     }
 
     fn statements(name: &str) -> Statements {

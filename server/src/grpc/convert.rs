@@ -10,7 +10,7 @@ use portcullis_core::decide::{
 };
 use portcullis_core::evidence::{Evidence, Report, Source, Subject};
 use portcullis_core::findings::{Epss, FindingRef, Findings, FixState, Score, Severity};
-use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::image::{Digest, MAX_NODES, Nodes, Platform, Reference};
 use portcullis_proto::v1;
 use time::OffsetDateTime;
 use tonic::Status;
@@ -55,7 +55,28 @@ pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
         Ok((name, image))
     };
     let containers = containers.into_iter().enumerate().map(read).collect::<Result<_, Status>>()?;
-    Ok(Question { context: self::context(context.unwrap_or_default())?, containers })
+    let mut context = context.unwrap_or_default();
+    let nodes = nodes("context.platforms", &std::mem::take(&mut context.platforms))?;
+    Ok(Question { context: self::context(context)?, nodes, containers })
+}
+
+/// Reads the platforms that `field` names.
+///
+/// # Errors
+/// INVALID_ARGUMENT when there are too many, or one is malformed.
+pub(crate) fn nodes(field: &str, platforms: &[String]) -> Result<Nodes, Status> {
+    if platforms.len() > MAX_NODES {
+        let message = format!(
+            "`{field}` has {} platforms, more than the {MAX_NODES} allowed",
+            platforms.len()
+        );
+        return Err(status::invalid(field, &message));
+    }
+    let read = |(index, platform): (usize, &String)| {
+        let platform = platform.parse::<Platform>();
+        platform.map_err(|error| status::invalid(&format!("{field}[{index}]"), &format!("{error}")))
+    };
+    Ok(Nodes::new(platforms.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?))
 }
 
 fn context(context: v1::Context) -> Result<Context, Status> {
@@ -69,6 +90,7 @@ fn context(context: v1::Context) -> Result<Context, Status> {
         pod_labels,
         service_account,
         break_glass,
+        platforms: _,
     } = context;
     if break_glass.len() > MAX_JUSTIFICATION {
         let message = format!(
@@ -104,8 +126,17 @@ pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
         policy_revision: answer.policy.revision().to_owned(),
         evaluated_at: Some(timestamp(answer.evaluated_at)),
         max_age: Some(duration(answer.max_age)),
-        vary: answer.policy.vary().iter().map(|field| field.as_str().to_owned()).collect(),
+        vary: vary(answer),
     }
+}
+
+/// What the policy reads, and what the platforms that were looked at depend on.
+fn vary(answer: &Answer) -> Vec<String> {
+    let mut vary: Vec<_> = answer.policy.vary().iter().map(|field| field.as_str()).collect();
+    let more = answer.depends.iter().filter(|field| !vary.contains(field));
+    let more: Vec<_> = more.copied().collect();
+    vary.extend(more);
+    vary.into_iter().map(str::to_owned).collect()
 }
 
 fn decision(decided: &Decided, now: OffsetDateTime) -> v1::Decision {

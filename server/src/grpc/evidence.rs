@@ -11,37 +11,39 @@ use tonic::{Request, Response, Status};
 
 use super::deadline::Deadline;
 use super::{convert, status};
+use crate::evidence::Inspect;
 use crate::inspect::Inspector;
 
 /// How long an inspection may take where its caller gives no deadline. It may look at many artifacts.
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// `portcullis.v1.EvidenceService` over an inspector.
-pub struct EvidenceAnswers {
-    inspector: Arc<Inspector>,
+pub struct EvidenceAnswers<S> {
+    inspector: Arc<Inspector<S>>,
 }
 
-impl EvidenceAnswers {
+impl<S> EvidenceAnswers<S> {
     /// Answers with `inspector`.
     #[must_use]
-    pub const fn new(inspector: Arc<Inspector>) -> Self {
+    pub const fn new(inspector: Arc<Inspector<S>>) -> Self {
         Self { inspector }
     }
 }
 
 #[tonic::async_trait]
-impl EvidenceService for EvidenceAnswers {
+impl<S: Inspect> EvidenceService for EvidenceAnswers<S> {
     async fn get_evidence(
         &self,
         request: Request<v1::GetEvidenceRequest>,
     ) -> Result<Response<v1::GetEvidenceResponse>, Status> {
         let deadline = request.extensions().get::<Deadline>();
         let deadline = deadline.map_or_else(|| Instant::now() + BUDGET, |deadline| deadline.0);
-        let v1::GetEvidenceRequest { image } = request.into_inner();
+        let v1::GetEvidenceRequest { image, platforms } = request.into_inner();
+        let nodes = convert::nodes("platforms", &platforms)?;
         let image: Reference =
             image.parse().map_err(|error| status::invalid("image", &format!("{error}")))?;
         let inspection =
-            tokio::time::timeout_at(deadline, self.inspector.inspect(&image, deadline))
+            tokio::time::timeout_at(deadline, self.inspector.inspect(&image, &nodes, deadline))
                 .await
                 .map_err(|_elapsed| status::deadline_exceeded())?
                 .map_err(|error| status::from_inspect(&error))?;

@@ -55,6 +55,7 @@ impl Check for Stub {
             policy: Arc::new(Policy::default_policy()),
             evaluated_at: OffsetDateTime::UNIX_EPOCH,
             max_age: Duration::ZERO,
+            depends: &[],
         })
     }
 }

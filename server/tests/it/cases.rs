@@ -245,6 +245,7 @@ fn question(case: &Case) -> v1::CheckRequest {
         pod_labels: ctx.pod_labels.into_iter().collect(),
         service_account: ctx.service_account,
         break_glass: ctx.break_glass,
+        platforms: Vec::new(),
     };
     let image = case.image.to_string();
     v1::CheckRequest { context: Some(context), ..crate::world::question(&image) }

@@ -5,8 +5,9 @@ use std::fs;
 
 use http::{HeaderMap, StatusCode};
 use portcullis_core::image::Digest;
-use portcullis_core::referrers::{OCI_EMPTY, OCI_MANIFEST};
+use portcullis_core::referrers::{CREATED, OCI_EMPTY, OCI_MANIFEST};
 use portcullis_core::signature::cosign::BUNDLE;
+use portcullis_server::evidence::collect::{MAX_CANDIDATES, MAX_REPORTS, MAX_SIGNATURES};
 use portcullis_server::rules::CosignConfig;
 use portcullis_server::rules::trust::TrustConfig;
 use portcullis_testkit::attach::{Artifact, attach};
@@ -105,6 +106,50 @@ async fn attestations_are_evidence_however_they_are_attached() {
         let denied = world.decide(&bad.name).await;
         assert_evidence(&denied, Verified, "");
         assert_eq!(denied.action(), Action::Deny, "{form:?}");
+    }
+}
+
+/// Whoever pushes an attestation chooses the annotations of its manifest, and with them its place: the
+/// newest report must be found behind as many as he likes, or none counts.
+#[tokio::test]
+async fn what_is_pushed_before_the_newest_attestation_does_not_hide_it() {
+    let pushed = |site: &Site, image: &Image, layer: Vec<u8>, n: usize| {
+        let annotations = [
+            ("dev.sigstore.bundle.predicateType".to_owned(), VULNS.to_owned()),
+            (CREATED.to_owned(), format!("2026-08-02T00:{:02}:{:02}Z", n / 60, n % 60)),
+        ];
+        let artifact = Artifact {
+            artifact_type: BUNDLE.to_owned(),
+            media_type: BUNDLE.to_owned(),
+            layer: layer.into(),
+            annotations: annotations.into(),
+        };
+        attach(&site.registry, &image.repository, image.digest, &artifact).unwrap();
+    };
+    for (junk, wrapped, expected) in [
+        (MAX_REPORTS + 1, 0, Verified),
+        (0, MAX_SIGNATURES - 1, Verified),
+        (MAX_REPORTS + 1, 1, Verified),
+        // Past the bounds nobody has looked at the newest, and so nothing counts.
+        (MAX_CANDIDATES, 1, Rejected),
+        (0, MAX_SIGNATURES, Rejected),
+    ] {
+        let (site, key) = site("*").await;
+        let image = site.image("app");
+        let old = statement(&image, &TrivyReport::new(SCANNED - time::Duration::days(1)));
+        let of_another_type = other(&image, SPDX);
+        for n in 0..junk {
+            pushed(&site, &image, key.bundle(&of_another_type).unwrap(), n);
+        }
+        for n in 0..wrapped {
+            pushed(&site, &image, key.bundle(&old).unwrap(), junk + n);
+        }
+        Form::Bundle.attach(&site, &image, &key, &statement(&image, &critical()), VULNS);
+        let world = site.start().await;
+        let decision = world.decide(&image.name).await;
+        let status = decision.evidence[0].status();
+        assert_eq!(status, expected, "{junk} {wrapped}: {}", decision.evidence[0].detail);
+        assert_eq!(decision.action(), Action::Deny, "{junk} {wrapped}");
     }
 }
 

@@ -78,8 +78,8 @@ async fn t022_signatures_are_checked_up_to_their_bound() {
         let decision = world.decide(&image.name).await;
         assert_evidence(&decision, Rejected, detail);
         assert_eq!(decision.action(), Action::Deny);
-        // The content of the report once, of each signature that is checked, and of the one that would
-        // be the next.
+        // The content of the report once, of each signature that is checked, and of the one at which it
+        // is seen that there are too many.
         assert_eq!(world.requests("/blobs/"), 1 + bad.min(MAX_SIGNATURES + 1));
     }
 }

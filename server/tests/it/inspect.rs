@@ -20,7 +20,10 @@ use crate::world::*;
 
 async fn try_inspect(world: &World, image: &str) -> Result<v1::GetEvidenceResponse, tonic::Status> {
     let mut client = EvidenceServiceClient::new(world.channel.clone());
-    let mut request = tonic::Request::new(v1::GetEvidenceRequest { image: image.to_owned() });
+    let mut request = tonic::Request::new(v1::GetEvidenceRequest {
+        image: image.to_owned(),
+        platforms: Vec::new(),
+    });
     request.set_timeout(std::time::Duration::from_secs(20));
     client.get_evidence(request).await.map(tonic::Response::into_inner)
 }
@@ -212,6 +215,10 @@ async fn a_registry_that_does_not_tell_is_shown_as_that() {
     assert_eq!(manifest.evidence.as_ref().unwrap().status(), Unavailable);
     assert!(manifest.artifacts.is_empty());
 
+    let mut client = EvidenceServiceClient::new(world.channel.clone());
+    let platforms = vec!["linux".to_owned()];
+    let request = v1::GetEvidenceRequest { image: image.name.clone(), platforms };
+    assert_eq!(client.get_evidence(request).await.unwrap_err().code(), Code::InvalidArgument);
     let status = try_inspect(&world, "not an image").await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
@@ -226,6 +233,17 @@ async fn an_inspection_changes_nothing_that_is_remembered() {
 }
 
 #[tokio::test]
+async fn what_was_seen_before_counts_for_an_inspection_too() {
+    let world = World::new().await;
+    let image = world.scanned("app", &clean());
+    assert_evidence(&world.decide(&image.name).await, Verified, "");
+    let report = world.registry.referrers("it/app", image.digest)[0];
+    world.registry.delete("it/app", report);
+    let answer = inspect(&world, &image.name).await;
+    assert_eq!(answer.manifests[0].evidence.as_ref().unwrap().status(), Withheld);
+}
+
+#[tokio::test]
 async fn there_is_no_inspection_one_past_their_bound() {
     let world = World::new().await;
     let image = world.scanned("app", &clean());
@@ -235,7 +253,7 @@ async fn there_is_no_inspection_one_past_their_bound() {
         .map(|_| {
             let (channel, name) = (world.channel.clone(), image.name.clone());
             tokio::spawn(async move {
-                let request = v1::GetEvidenceRequest { image: name };
+                let request = v1::GetEvidenceRequest { image: name, platforms: Vec::new() };
                 EvidenceServiceClient::new(channel).get_evidence(request).await
             })
         })

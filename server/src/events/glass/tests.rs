@@ -42,6 +42,7 @@ impl Check for Denies {
             policy: Arc::new(Policy::default_policy()),
             evaluated_at: NOW,
             max_age: Duration::ZERO,
+            depends: &[],
         })
     }
 }
@@ -69,7 +70,7 @@ fn denial() -> Decision {
 fn question(why: &str) -> Question {
     let image = |name: &str| (name.to_owned(), "reg.io/app:v1".parse().unwrap());
     let context = Context { break_glass: why.to_owned(), ..Context::default() };
-    Question { context, containers: vec![image("a"), image("b")] }
+    Question { context, nodes: Default::default(), containers: vec![image("a"), image("b")] }
 }
 
 /// A checker with its file, whose writer runs.

@@ -24,8 +24,9 @@ use super::seen::{Failure, SeenSignature};
 use super::{Collect, Fault, Question, cosign};
 use crate::chain::detail;
 
-/// How many signatures of one artifact are fetched before it is known that they are needed.
-const AHEAD: usize = 2;
+/// How many signatures of one artifact are fetched at a time: one that nobody waits for while another is
+/// verified would run into the time limit of its connection.
+const AT_ONCE: usize = 1;
 
 /// What became of an attached artifact, and what was seen on the way.
 pub(super) struct Looked {
@@ -36,6 +37,13 @@ pub(super) struct Looked {
 
 /// What a report says whose signature was examined, or why that is not good.
 type Examined = Result<Result<Found, Fault>, SignatureError>;
+
+impl Looked {
+    /// Whether it is an attestation, whose manifest nobody signed.
+    pub(super) fn is_attestation(&self) -> bool {
+        self.layer.as_ref().is_some_and(|layer| is_attestation(&layer.media_type))
+    }
+}
 
 impl Collect {
     /// Looks at one attached artifact. It is believed if one of its signatures is good.
@@ -95,7 +103,7 @@ impl Collect {
             .into_iter()
             .map(|signature| self.signature(q, signature, budget, deadline))
             .collect();
-        let mut signatures = stream::iter(signatures).buffered(AHEAD);
+        let mut signatures = stream::iter(signatures).buffered(AT_ONCE);
         let (report, mut next) =
             join(self.fetcher.whole(q, head, budget, deadline), signatures.next()).await;
         let report = report?;

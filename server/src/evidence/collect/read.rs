@@ -53,6 +53,8 @@ pub(super) fn read(verified: &Verified, profiles: &Profiles) -> Result<Found, Fa
         Err(error) => {
             let created = verified.annotations().get(CREATED);
             let created = created.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            // What stands around an attestation is not signed; its log or its time stamp is.
+            let created = created.or(verified.signer().signed_at);
             if let FindingsError::Vex(_) = error {
                 tracing::info!(vex = %digest, detail = %detail(&error), "VEX document unreadable");
                 return Ok(Found::UnreadableVex(created));

@@ -30,6 +30,7 @@ fn every_field_of_the_context_is_read() {
         pod_labels: pair("pod label"),
         service_account: "service account".to_owned(),
         break_glass: " \u{1b}[1m why\n".to_owned(),
+        platforms: Vec::new(),
     };
     let expected = Context {
         provider: "provider".to_owned(),
@@ -211,6 +212,7 @@ fn answer_with(violations: usize) -> Answer {
         policy: Arc::new(Policy::default_policy()),
         evaluated_at: datetime!(2026-08-01 12:00:00.25 UTC),
         max_age: Duration::from_millis(1_500),
+        depends: &[],
     }
 }
 

@@ -46,6 +46,7 @@ fn answered(break_glass: &str) -> Answer {
         policy: Arc::new(policy),
         evaluated_at: now,
         max_age: Duration::ZERO,
+        depends: &[],
     }
 }
 
