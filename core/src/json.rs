@@ -29,17 +29,27 @@ pub enum JsonError {
 /// When the bytes are not one JSON document within [`MAX_DEPTH`] and [`MAX_VALUES`], have a
 /// duplicate key, or do not fit `T`.
 pub fn from_slice<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
+    walk(bytes, MAX_VALUES)?;
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+/// Walks a document as [`from_slice`] does, with a bound of its own, and keeps nothing of it.
+///
+/// # Errors
+/// When the bytes are not one JSON document within [`MAX_DEPTH`] and `limit` values, or have a
+/// duplicate key.
+pub fn walk(bytes: &[u8], limit: usize) -> Result<(), JsonError> {
     let mut values = 0;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Strict { depth: 0, values: &mut values }.deserialize(&mut reader)?;
-    reader.end()?;
-    Ok(serde_json::from_slice(bytes)?)
+    Strict { depth: 0, values: &mut values, limit }.deserialize(&mut reader)?;
+    Ok(reader.end()?)
 }
 
 /// Walks a document and keeps nothing.
 struct Strict<'a> {
     depth: usize,
     values: &'a mut usize,
+    limit: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
@@ -47,8 +57,8 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         *self.values += 1;
-        if *self.values > MAX_VALUES {
-            return Err(de::Error::custom(format_args!("more than {MAX_VALUES} values")));
+        if *self.values > self.limit {
+            return Err(de::Error::custom(format_args!("more than {} values", self.limit)));
         }
         if self.depth > MAX_DEPTH {
             return Err(de::Error::custom(format_args!("nested deeper than {MAX_DEPTH}")));
@@ -89,20 +99,20 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Self { depth, values } = self;
-        while seq.next_element_seed(Strict { depth: depth + 1, values })?.is_some() {}
+        let Self { depth, values, limit } = self;
+        while seq.next_element_seed(Strict { depth: depth + 1, values, limit })?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { depth, values } = self;
+        let Self { depth, values, limit } = self;
         let mut keys = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if keys.contains(&key) {
                 return Err(de::Error::custom(format_args!("key `{key}` appears twice")));
             }
             keys.insert(key);
-            map.next_value_seed(Strict { depth: depth + 1, values })?;
+            map.next_value_seed(Strict { depth: depth + 1, values, limit })?;
         }
         Ok(())
     }
@@ -144,5 +154,8 @@ mod tests {
         // The list itself is a value too.
         check(&list(MAX_VALUES - 1), true);
         check(&list(MAX_VALUES), false);
+        for (count, readable) in [(3, true), (4, false)] {
+            assert_eq!(walk(list(count).as_bytes(), 4).is_ok(), readable);
+        }
     }
 }

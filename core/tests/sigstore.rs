@@ -241,10 +241,36 @@ fn t011_keys_and_authorities_count_while_they_are_valid() {
         case.now = SIGNED - time::Duration::hours(1);
     });
     check(Case::new(&data), None, |case| case.now = SIGNED);
+    // A key that had ended, under the name of one that had not.
+    check(Case::of_rekor_2(&data), Some(Reason::BadSignature), |case| {
+        let logs = case.root["tlogs"].as_array_mut().unwrap();
+        for log in logs.iter_mut() {
+            let ended = json!({"start": "2021-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"});
+            log["publicKey"]["validFor"] = ended;
+        }
+        let (mut other, id) = (logs[0].clone(), json!({"keyId": STANDARD.encode([7; 32])}));
+        other["publicKey"].as_object_mut().unwrap().remove("validFor");
+        other["logId"] = id.clone();
+        logs.push(other);
+        case.log_entry()["logId"] = id;
+    });
     // Somebody's time that the log did not state.
     check(Case::new(&data), Some(Reason::BadSignature), |case| {
         case.log_entry()["integratedTime"] = "1756728840".into();
     });
+}
+
+#[test]
+fn t028_a_signature_of_bytes_lends_its_certificate_to_no_statement() {
+    let Some(data) = data() else { return };
+    let mut bundle = read(&data.join("bundles/cosign-v3-blob.sigstore.json"));
+    let read = |bundle: &Value| {
+        let bytes = Bytes::from(bundle.to_string());
+        Attestation::parse(&bytes, BUNDLE).unwrap_err().to_string()
+    };
+    assert!(read(&bundle).contains("has no DSSE envelope"));
+    bundle["dsseEnvelope"] = Case::new(&data).bundle["dsseEnvelope"].clone();
+    assert!(read(&bundle).contains("has both"));
 }
 
 #[test]

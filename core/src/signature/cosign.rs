@@ -36,12 +36,17 @@ pub use entry::{CosignEntry, CosignTrust, CosignTrustError, MAX_COSIGN_ENTRIES, 
 pub use error::CosignError;
 pub use key::KeyError;
 #[cfg(feature = "keyless")]
-pub use keyless::{AuthorityError, KeylessError, MAX_IDENTITY_REGEX};
+pub use keyless::{
+    AuthorityError, KeylessError, MAX_IDENTITY_REGEX, MAX_KEYLESS_BUNDLE, MAX_KEYLESS_PAYLOAD,
+    MAX_KEYLESS_VALUES,
+};
 
 use bundle::{Bundle, Material};
 use dsse::Envelope;
 use entry::{Checked, Entry};
 use key::Key;
+#[cfg(feature = "keyless")]
+use keyless::Certified;
 
 /// The largest attestation that is read, in bytes, as it is in the registry.
 pub const MAX_ATTESTATION: usize = MAX_REPORT;
@@ -79,6 +84,13 @@ impl Attestation {
         };
         let head = StatementHead::parse(envelope.payload()).map_err(CosignError::Statement)?;
         Ok(Self { envelope, head: Arc::new(head), material })
+    }
+
+    /// Whether it says that it is signed by a certificate. To verify that takes far more memory than
+    /// its bytes.
+    #[must_use]
+    pub const fn has_certificate(&self) -> bool {
+        matches!(self.material, Material::Certificate(_))
     }
 
     /// What its statement says that it states, which is to be believed once it is verified.
@@ -182,23 +194,52 @@ fn signer(
                 }
             }
             #[cfg(feature = "keyless")]
-            Checked::Identity(authority) => {
-                let Material::Certificate(bundle) = &attestation.material else { continue };
-                match authority.verify(bundle, image, now) {
-                    Ok(signed) => return Ok(certificate_signer(entry, &signed)),
-                    Err(source) => {
-                        let (entry, reason) = (entry.name().to_owned(), source.reason());
-                        let source = source.into();
-                        told.get_or_insert(CosignError::Keyless { entry, reason, source });
-                    }
-                }
+            Checked::Identity(_) => {}
+        }
+    }
+    #[cfg(feature = "keyless")]
+    if let Material::Certificate(bundle) = &attestation.material {
+        return certified(bundle, attestation.envelope.payload(), entries, image, now);
+    }
+    Err(told.unwrap_or_else(|| unknown(entries)))
+}
+
+/// Who signed it, if one of `entries` trusts the certificate. The bundle is read once for all of them.
+#[cfg(feature = "keyless")]
+fn certified(
+    bundle: &[u8],
+    payload: &[u8],
+    entries: &[&Entry],
+    image: Digest,
+    now: OffsetDateTime,
+) -> Result<Signer, CosignError> {
+    let refused = |entry: &Entry, source: KeylessError| {
+        let (entry, reason) = (entry.name().to_owned(), source.reason());
+        CosignError::Keyless { entry, reason, source: source.into() }
+    };
+    let (mut certified, mut told) = (None, None);
+    for entry in entries {
+        let Checked::Identity(authority) = entry.checked() else { continue };
+        let certified = match &certified {
+            Some(certified) => certified,
+            None => {
+                let read = Certified::read(bundle, payload);
+                certified.insert(read.map_err(|error| refused(entry, error))?)
+            }
+        };
+        match authority.verify(certified, image, now) {
+            Ok(signed) => return Ok(certificate_signer(entry, &signed)),
+            Err(source) => {
+                told.get_or_insert_with(|| refused(entry, source));
             }
         }
     }
-    Err(told.unwrap_or_else(|| {
-        let names: Vec<_> = entries.iter().map(|entry| format!("`{}`", entry.name())).collect();
-        CosignError::Unknown { entries: names.join(", ") }
-    }))
+    Err(told.unwrap_or_else(|| unknown(entries)))
+}
+
+fn unknown(entries: &[&Entry]) -> CosignError {
+    let names: Vec<_> = entries.iter().map(|entry| format!("`{}`", entry.name())).collect();
+    CosignError::Unknown { entries: names.join(", ") }
 }
 
 /// The certificate is made for one signature: what is compared is its identity, with its issuer.

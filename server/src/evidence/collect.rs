@@ -11,6 +11,7 @@ mod cosign;
 mod document;
 mod read;
 mod seen;
+mod turns;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use self::document::Looked;
 use self::fetch::Fetcher;
 use self::read::{Found, take};
 pub use self::seen::{Attached, Failure, Outcome, Role, SeenSignature};
+use self::turns::Turns;
 use super::select::Selection;
 use super::{EvidenceSource, Inspect, Known, Question};
 use crate::chain::detail;
@@ -52,12 +54,16 @@ pub const MAX_SEARCH_BYTES: usize = 128 * 1024 * 1024;
 pub const MAX_AT_ONCE: usize = 8;
 /// The most bytes of large reports that are held at a time, over all searches.
 pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
+/// The most attestations by certificates that are verified at a time, over all searches. Each may take
+/// tens of its bytes in memory.
+pub const MAX_CERTIFIED_AT_ONCE: usize = 2;
 
 /// Finds evidence in a registry.
 pub struct Collect {
     fetcher: Fetcher,
     profiles: Arc<Profiles>,
     revocation: Revocation,
+    certified: Turns,
     clock: Arc<dyn Clock>,
 }
 
@@ -88,7 +94,8 @@ impl Collect {
         revocation: Revocation,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { fetcher: Fetcher::new(registry), profiles: Arc::new(profiles), revocation, clock }
+        let (fetcher, profiles) = (Fetcher::new(registry), Arc::new(profiles));
+        Self { fetcher, profiles, revocation, certified: Turns::new(MAX_CERTIFIED_AT_ONCE), clock }
     }
 
     async fn search(

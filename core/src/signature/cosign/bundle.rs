@@ -53,16 +53,19 @@ impl Material {
     }
 }
 
+// Unknown members are refused, as protobuf's JSON has it: the other spelling of a member, which others
+// read, would be a second reading of what is signed (CASES T028).
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     media_type: String,
     verification_material: RawMaterial,
     dsse_envelope: Option<dsse::Raw>,
+    message_signature: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawMaterial {
     certificate: Option<IgnoredAny>,
     x509_certificate_chain: Option<IgnoredAny>,
@@ -105,17 +108,61 @@ impl Bundle {
                 return Err(CosignError::TooMany { what, limit });
             }
         }
-        let material = match (certificate.or(x509_certificate_chain), public_key) {
-            (Some(_), None) => Material::Certificate(bytes.clone()),
-            (None, Some(RawKey { hint })) => Material::Key { hint },
+        let material = match (certificate, x509_certificate_chain, public_key) {
+            (Some(_), None, None) | (None, Some(_), None) => Material::Certificate(bytes.clone()),
+            (None, None, Some(RawKey { hint })) => Material::Key { hint },
             _ => return Err(CosignError::Material),
         };
         let envelope: Envelope = raw.dsse_envelope.ok_or(CosignError::NoEnvelope)?.try_into()?;
+        if raw.message_signature.is_some() {
+            return Err(CosignError::TwoContents);
+        }
         // bundle.md: "DSSE envelopes in a bundle MUST have exactly one signature".
         let count = envelope.signatures().len();
         if count != 1 {
             return Err(CosignError::Signatures { count });
         }
         Ok(Self { envelope, material })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::{bundle, key, read, statement};
+    use super::*;
+
+    #[test]
+    fn t028_a_bundle_with_two_contents_is_refused() {
+        let key = key();
+        let signature = || json!({"signature": "AAAA"});
+        let with = |change: &dyn Fn(&mut Value)| {
+            let mut bundle = bundle(&key, statement().to_string().as_bytes());
+            change(&mut bundle);
+            read(&bundle).err()
+        };
+        assert!(with(&|_| {}).is_none());
+        let two = with(&|b| b["messageSignature"] = signature());
+        assert!(matches!(two, Some(CosignError::TwoContents)), "{two:?}");
+        // A signature alone is no attestation.
+        let alone = with(&|b| {
+            b["messageSignature"] = signature();
+            b.as_object_mut().unwrap().remove("dsseEnvelope");
+        });
+        assert!(matches!(alone, Some(CosignError::NoEnvelope)), "{alone:?}");
+        // Others read other spellings.
+        for name in ["message_signature", "dsse_envelope", "verification_material", "media_type"] {
+            let other = with(&|b| b[name] = signature());
+            assert!(matches!(other, Some(CosignError::Malformed(_))), "{name}: {other:?}");
+        }
+        for name in ["x509_certificate_chain", "public_key", "tlog_entries", "other"] {
+            let other = with(&|b| b["verificationMaterial"][name] = json!({}));
+            assert!(matches!(other, Some(CosignError::Malformed(_))), "{name}: {other:?}");
+        }
+        let two = with(&|b| {
+            b["verificationMaterial"] = json!({"certificate": {}, "x509CertificateChain": {}});
+        });
+        assert!(matches!(two, Some(CosignError::Material)), "{two:?}");
     }
 }

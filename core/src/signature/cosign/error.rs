@@ -30,12 +30,15 @@ pub enum CosignError {
         /// The bound.
         limit: usize,
     },
-    /// A bundle without a certificate and without a key, or with both.
+    /// A bundle without a certificate and without a key, or with more than one of them.
     #[error("the bundle must have either a certificate or the hint of a public key")]
     Material,
     /// A bundle of a signature alone.
     #[error("the bundle signs something, and states nothing: it has no DSSE envelope")]
     NoEnvelope,
+    /// A bundle that could be verified as one thing and read as another.
+    #[error("the bundle has both a DSSE envelope and a message signature, and must have one")]
+    TwoContents,
     /// An envelope without signatures.
     #[error("the envelope has no signature")]
     Unsigned,
@@ -108,6 +111,7 @@ impl CosignError {
             | Self::Malformed(_)
             | Self::Material
             | Self::NoEnvelope
+            | Self::TwoContents
             | Self::Signatures { .. }
             | Self::PayloadType(_)
             | Self::Encoding { .. } => Reason::Malformed,

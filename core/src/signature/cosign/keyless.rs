@@ -3,20 +3,26 @@
 //! `sigstore-verify` checks the chain of the certificate to an authority of the root, its SCT, the
 //! log's inclusion proof, checkpoint and promise, the timestamps, the signature, and that the log's
 //! entry is of this very signature (CASES T010). What it leaves to its caller is checked here: that
-//! each entry of a log is proven, not one of them; that the key of its log was valid whenever it was
-//! signed (T011); that no such time is after that of the question, as it knows the machine's clock
-//! alone; and identities by a pattern.
+//! each entry of a log is proven, not one of them; that the key of its log made the proof, and was
+//! valid whenever it was signed (T011); that no such time is after that of the question, as it knows
+//! the machine's clock alone; and identities by a pattern.
+
+mod certified;
 
 use std::error::Error;
 
 use regex::{Regex, RegexBuilder};
+use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::trust_root::TrustedRoot;
-use sigstore_verify::types::{Bundle, Sha256Hash};
+use sigstore_verify::types::{Bundle, Sha256Hash, TransparencyLogEntry};
 use sigstore_verify::{
-    CertificateError, Error as BundleError, TransparencyLogError, VerificationPolicy,
-    VerificationResult, Verifier,
+    CertificateError, Error as BundleError, SubjectAltName, TransparencyLogError,
+    VerificationPolicy, VerificationResult, Verifier,
 };
 use time::OffsetDateTime;
+
+pub(super) use certified::Certified;
+pub use certified::{MAX_KEYLESS_BUNDLE, MAX_KEYLESS_PAYLOAD, MAX_KEYLESS_VALUES};
 
 use super::CosignEntry;
 use crate::decide::MAX_SKEW;
@@ -63,9 +69,22 @@ pub enum AuthorityError {
 /// Why a certificate's signature is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeylessError {
-    /// Not a bundle.
+    /// Not a bundle, or more values than [`MAX_KEYLESS_VALUES`].
     #[error("the bundle cannot be read")]
     Unreadable(#[source] Box<dyn Error + Send + Sync>),
+    /// More than what is read of an attestation that is signed by a certificate.
+    #[error("the {what} is {length} bytes long, more than the {limit} that certificates may sign")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its length in bytes.
+        length: usize,
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// What would be verified is not what was read.
+    #[error("the bundle signs something else than the statement that it holds")]
+    Content,
     /// Something in it is not as it must be.
     #[error("the bundle is not good")]
     Bundle(#[source] Box<BundleError>),
@@ -75,9 +94,21 @@ pub enum KeylessError {
         /// Who.
         identity: Option<String>,
     },
+    /// Somebody else vouches for who signed.
+    #[error("`{}` is not the issuer that is trusted", issuer.as_deref().unwrap_or("nobody"))]
+    Issuer {
+        /// Who.
+        issuer: Option<String>,
+    },
     /// An entry of a log without a proof.
     #[error("an entry of a transparency log has neither a proof nor a promise")]
     NotProven,
+    /// Another log proves the entry than the one that it names.
+    #[error("the proof of an entry is not signed by transparency log `{log}`, which it names")]
+    OtherLog {
+        /// The log.
+        log: String,
+    },
     /// The log's key was not valid then.
     #[error("no key of transparency log `{log}` was valid when the attestation was signed")]
     LogKey {
@@ -103,8 +134,9 @@ impl KeylessError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreadable(_) => Reason::Malformed,
-            Self::Identity { .. } => Reason::UntrustedSigner,
+            Self::Unreadable(_) | Self::Content => Reason::Malformed,
+            Self::TooLarge { .. } => Reason::TooLarge,
+            Self::Identity { .. } | Self::Issuer { .. } => Reason::UntrustedSigner,
             Self::Bundle(source) => match source.as_ref() {
                 BundleError::IdentityMismatch { .. }
                 | BundleError::IssuerMismatch { .. }
@@ -116,9 +148,11 @@ impl KeylessError {
                 }
                 _ => Reason::BadSignature,
             },
-            Self::NotProven | Self::LogKey { .. } | Self::Future { .. } | Self::NoTime => {
-                Reason::BadSignature
-            }
+            Self::NotProven
+            | Self::OtherLog { .. }
+            | Self::LogKey { .. }
+            | Self::Future { .. }
+            | Self::NoTime => Reason::BadSignature,
         }
     }
 }
@@ -175,31 +209,42 @@ impl Authority {
     /// Verifies a bundle whose statement is about `image`.
     pub(super) fn verify(
         &self,
-        bundle: &[u8],
+        certified: &Certified,
         image: Digest,
         now: OffsetDateTime,
     ) -> Result<Signed, KeylessError> {
-        let text = std::str::from_utf8(bundle).map_err(|e| KeylessError::Unreadable(e.into()))?;
-        let bundle = Bundle::from_json(text).map_err(|e| KeylessError::Unreadable(e.into()))?;
+        // First what costs nothing: the payload is read before anything of the certificate is.
+        let identity = self.check_names(certified)?;
+        let bundle = certified.bundle();
         let result = self
             .verifier
-            .verify(Sha256Hash::new(*image.as_bytes()), &bundle, &self.policy)
+            .verify(Sha256Hash::new(*image.as_bytes()), bundle, &self.policy)
             .map_err(|error| KeylessError::Bundle(Box::new(error)))?;
-        let identity = result.identity().map(|identity| identity.as_str().to_owned());
-        let is_trusted = |identity: &&String| {
-            self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(identity))
-        };
-        let Some(name) = identity.as_ref().filter(is_trusted) else {
-            return Err(KeylessError::Identity { identity });
-        };
-        self.check_logs(&bundle, &result)?;
-        let certificate = bundle.signing_certificate().ok_or(KeylessError::NoTime)?;
+        self.check_logs(bundle, &result)?;
         Ok(Signed {
-            identity: name.clone(),
+            identity,
             issuer: result.issuer().unwrap_or_default().to_owned(),
-            fingerprint: Digest::of(certificate.as_bytes()),
+            fingerprint: certified.fingerprint(),
             at: signed_at(&result, now)?,
         })
+    }
+
+    /// That the certificate names whom this trusts. Whether it may is not checked here.
+    fn check_names(&self, certified: &Certified) -> Result<String, KeylessError> {
+        let (identity, issuer) = (certified.identity(), certified.issuer());
+        if issuer != self.policy.issuer() {
+            return Err(KeylessError::Issuer { issuer: issuer.map(str::to_owned) });
+        }
+        let is_trusted = |identity: &&SubjectAltName| {
+            self.policy.identity().is_none_or(|expected| expected.matches(identity))
+                && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(identity.as_str()))
+        };
+        match identity.filter(is_trusted) {
+            Some(identity) => Ok(identity.as_str().to_owned()),
+            None => {
+                Err(KeylessError::Identity { identity: identity.map(|i| i.as_str().to_owned()) })
+            }
+        }
     }
 
     /// That each entry of a log is proven by a log whose key was valid at each time of signing.
@@ -212,14 +257,39 @@ impl Authority {
                 return Err(KeylessError::NotProven);
             }
             let log = &entry.log_id.key_id;
+            let unknown = |source: Box<dyn Error + Send + Sync>| KeylessError::LogKey {
+                log: log.to_string(),
+                source,
+            };
+            let mut key = None;
             for time in result.verified_timestamps() {
-                self.root.rekor_key_for_log_at(log, *time).map_err(|error| {
-                    KeylessError::LogKey { log: log.to_string(), source: error.into() }
-                })?;
+                let valid = self.root.rekor_key_for_log_at(log, *time);
+                key = Some(valid.map_err(|error| unknown(error.into()))?);
+            }
+            // No log has two keys: `Verifier::new` refuses such a root.
+            let key = VerificationKey::from_spki(&key.ok_or(KeylessError::NoTime)?)
+                .map_err(|error| unknown(error.into()))?;
+            if !is_proven_by(entry, &key) {
+                return Err(KeylessError::OtherLog { log: log.to_string() });
             }
         }
         Ok(())
     }
+}
+
+/// Whether the checkpoint of a proof is signed by the log that the entry names. A promise is over that
+/// name; a proof is not, and `sigstore-verify` takes one by any log of the root.
+fn is_proven_by(entry: &TransparencyLogEntry, key: &VerificationKey) -> bool {
+    let Some(proof) = &entry.inclusion_proof else {
+        return entry.inclusion_promise.is_some();
+    };
+    let hint = entry.log_id.key_id.as_bytes().get(..4);
+    proof.checkpoint.checkpoint().is_some_and(|checkpoint| {
+        checkpoint.signatures().iter().any(|signature| {
+            hint == Some(signature.key_id.as_bytes())
+                && key.verify(checkpoint.signed_data(), &signature.signature).is_ok()
+        })
+    })
 }
 
 /// The earliest of the times that somebody trusted states. None may be in the future.

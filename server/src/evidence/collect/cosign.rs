@@ -165,8 +165,7 @@ impl Collect {
         let mut signature = SeenSignature::new(candidate);
         signature.layer = Some(head.layer.clone());
         let fetched = self.fetcher.whole(q, head, budget, deadline).await?;
-        let media_type = signature.layer.as_ref().map(|layer| layer.media_type.clone());
-        let found = self.verified(q, candidate, fetched, media_type, budget, &mut signature).await;
+        let found = self.verified(q, candidate, fetched, budget, deadline, &mut signature).await;
         if !matches!(found, Ok(Found::Nothing)) {
             signature.failure = found.as_ref().err().map(Failure::of);
             seen.push(signature);
@@ -179,11 +178,12 @@ impl Collect {
         q: &Question,
         candidate: &Descriptor,
         fetched: Fetch,
-        media_type: Option<String>,
         budget: &Budget,
+        deadline: Instant,
         seen: &mut SeenSignature,
     ) -> Result<Found, Fault> {
         let name = fetched.digest;
+        let media_type = seen.layer.as_ref().map(|layer| layer.media_type.clone());
         let parse = {
             let fetched = fetched.clone();
             move || Attestation::parse(fetched.blob(), &media_type.unwrap_or_default())
@@ -204,6 +204,11 @@ impl Collect {
         if !budget.check() {
             return Err(Fault::Exhausted);
         }
+        let turn = if attestation.has_certificate() {
+            Some(self.certified.take(deadline).await?)
+        } else {
+            None
+        };
         let (question, now) = (q.clone(), self.clock.now());
         let profiles = Arc::clone(&self.profiles);
         let examine = move || {
@@ -218,7 +223,8 @@ impl Collect {
             let found = outcome
                 .map_err(|error| rejected(name, error.reason(), &detail(&error)))
                 .and_then(|verified| read(&verified, &profiles));
-            drop(fetched);
+            // Here, because the work goes on where nobody waits for it any more.
+            drop((fetched, turn));
             (checks, found)
         };
         let (checks, found) = blocking(q, examine).await?;
