@@ -167,7 +167,29 @@ impl Registry {
                     }
                 })
             };
-            let fetched = self.resting.first(self.places(image)?, deadline, ask).await?;
+            let places = self.places(image)?;
+            let fetched = self.resting.first(places, image.repository(), deadline, ask).await?;
+            self.contents.keep(key(image, Kind::Manifest, fetched.digest), &fetched).await;
+            Ok(fetched)
+        };
+        within(deadline, work).await
+    }
+
+    /// The manifest or index under `tag` beside `image`, where the tag says what is attached to it:
+    /// the registry itself is asked and no mirror, as for a list of referrers. The tag is valid if it
+    /// comes from a [`Reference`], or is a fallback tag or begins with one.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn attached_tag(
+        &self,
+        image: &Reference,
+        tag: &str,
+        deadline: Instant,
+    ) -> Result<Fetched, RegistryError> {
+        let work = async {
+            let host = self.exchange.hosts.find(image.registry())?;
+            let fetched = self.by_tag(&host, image, tag, deadline).await?;
             self.contents.keep(key(image, Kind::Manifest, fetched.digest), &fetched).await;
             Ok(fetched)
         };
@@ -185,15 +207,16 @@ impl Registry {
         digest: Digest,
         deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
-        let fetch = async {
-            let ask = |host: Arc<Host>| -> Asking<'_, Fetched> {
-                Box::pin(async move { self.by_digest(&host, image, digest, deadline).await })
-            };
+        let ask = |host: Arc<Host>| -> Asking<'_, Fetched> {
+            Box::pin(async move { self.by_digest(&host, image, digest, deadline).await })
+        };
+        let fetch = || async {
+            let places = self.places(image)?;
             let Fetched { bytes, media_type, .. } =
-                self.resting.first(self.places(image)?, deadline, ask).await?;
+                self.resting.first(places, image.repository(), deadline, ask).await?;
             Ok(Content { bytes, media_type })
         };
-        let work = self.contents.get(key(image, Kind::Manifest, digest), fetch);
+        let work = self.contents.get(key(image, Kind::Manifest, digest), deadline, fetch);
         let Content { bytes, media_type } = within(deadline, work).await?;
         Ok(Fetched { bytes, media_type, digest })
     }
@@ -220,12 +243,14 @@ impl Registry {
                 async move { self.fetch_blob(&host, image, descriptor, limit, deadline).await },
             )
         };
-        let fetch = async { self.resting.first(self.places(image)?, deadline, ask).await };
+        let fetch = || async {
+            self.resting.first(self.places(image)?, image.repository(), deadline, ask).await
+        };
         if size > MAX_KEPT {
-            return within(deadline, fetch).await;
+            return within(deadline, fetch()).await;
         }
-        let fetch = async { Ok(Content { bytes: fetch.await?, media_type: String::new() }) };
-        let work = self.contents.get(key(image, Kind::Blob, descriptor.digest), fetch);
+        let fetch = || async { Ok(Content { bytes: fetch().await?, media_type: String::new() }) };
+        let work = self.contents.get(key(image, Kind::Blob, descriptor.digest), deadline, fetch);
         let bytes = within(deadline, work).await?.bytes;
         // It has the digest. That it was fetched by another descriptor makes this one no truer.
         if bytes.len() != size {
@@ -236,7 +261,7 @@ impl Registry {
     }
 
     /// The descriptors of all that is attached to `digest`, of any type, in the registry's order. An
-    /// empty list is the registry's own word that there is nothing.
+    /// empty list is the registry's own word that there is nothing. No mirror is asked.
     ///
     /// # Errors
     /// When the list cannot be had whole.
@@ -247,10 +272,8 @@ impl Registry {
         deadline: Instant,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let work = async {
-            let ask = |host: Arc<Host>| -> Asking<'_, Vec<Descriptor>> {
-                Box::pin(async move { referrers::list(self, &host, image, digest, deadline).await })
-            };
-            self.resting.list(self.places(image)?, deadline, ask).await
+            let host = self.exchange.hosts.find(image.registry())?;
+            referrers::list(self, &host, image, digest, deadline).await
         };
         within(deadline, work).await
     }

@@ -127,7 +127,8 @@ impl Tokens {
         }
     }
 
-    /// Answers `challenge`. All who are challenged for one key at once wait for one token.
+    /// Answers `challenge`. All who are challenged for one key at once wait for one token; that the
+    /// time of whoever asks for it is up is no answer to the others.
     pub(super) async fn answer(
         &self,
         exchange: &Exchange,
@@ -137,7 +138,7 @@ impl Tokens {
         candidate: &Candidate,
         deadline: Instant,
     ) -> Result<Authorization, RegistryError> {
-        let answer = async {
+        let answer = || async {
             let get = async || {
                 let credential = candidate.get(host).await;
                 let failed = |source| RegistryError::Credential { host: host.name.clone(), source };
@@ -166,8 +167,18 @@ impl Tokens {
                 }
             }
         };
-        let answered = self.kept.try_get_with(key.clone(), Box::pin(answer)).await;
-        answered.map_err(|error| RegistryError::clone(&error))
+        loop {
+            let mut asked = false;
+            let work = async {
+                asked = true;
+                answer().await
+            };
+            let answered = self.kept.try_get_with(key.clone(), Box::pin(work)).await;
+            let is_anothers = !asked && answered.as_ref().is_err_and(|e| e.is_the_askers());
+            if !is_anothers || deadline <= Instant::now() {
+                return answered.map_err(|error| RegistryError::clone(&error));
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use moka::future::Cache;
 use portcullis_core::image::Digest;
 use portcullis_core::referrers;
+use tokio::time::Instant;
 
 use super::Fetched;
 use super::error::RegistryError;
@@ -73,24 +74,34 @@ impl Contents {
     }
 
     /// The content of `key`, from before or by `fetch`. All who ask at once wait for one fetch; who
-    /// gives up takes nothing away from the others.
-    pub(super) async fn get(
+    /// gives up, or whose time is up, takes nothing away from the others.
+    pub(super) async fn get<F: Future<Output = Result<Content, RegistryError>>>(
         &self,
         key: Key,
-        fetch: impl Future<Output = Result<Content, RegistryError>>,
+        deadline: Instant,
+        fetch: impl Fn() -> F,
     ) -> Result<Content, RegistryError> {
-        let mut fetched = false;
         let kind = key.kind;
-        let work = async {
-            fetched = true;
-            let content = fetch.await.map_err(Unkept::Failed)?;
-            if content.is_keepable(kind) {
-                Ok(content.exact())
-            } else {
-                Err(Unkept::Passed(content))
+        let (found, fetched) = loop {
+            let mut fetched = false;
+            let work = async {
+                fetched = true;
+                let content = fetch().await.map_err(Unkept::Failed)?;
+                if content.is_keepable(kind) {
+                    Ok(content.exact())
+                } else {
+                    Err(Unkept::Passed(content))
+                }
+            };
+            let found = self.kept.try_get_with(key.clone(), Box::pin(work)).await;
+            let is_anothers = !fetched
+                && found.as_ref().is_err_and(
+                    |unkept| matches!(&**unkept, Unkept::Failed(error) if error.is_the_askers()),
+                );
+            if !is_anothers || deadline <= Instant::now() {
+                break (found, fetched);
             }
         };
-        let found = self.kept.try_get_with(key, Box::pin(work)).await;
         self.observer.on_content(!fetched, self.kept.weighted_size());
         found.or_else(|unkept| match &*unkept {
             Unkept::Failed(error) => Err(error.clone()),
@@ -132,6 +143,8 @@ fn weight(key: &Key, content: &Content) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join;
+
     use super::*;
     use crate::registry::Unobserved;
 
@@ -145,7 +158,8 @@ mod tests {
     }
 
     async fn is_kept(contents: &Contents, key: &Key, content: Content) -> bool {
-        contents.get(key.clone(), async { Ok(content) }).await.unwrap();
+        let fetch = || async { Ok(content.clone()) };
+        contents.get(key.clone(), Instant::now(), fetch).await.unwrap();
         contents.kept.get(key).await.is_some()
     }
 
@@ -156,8 +170,7 @@ mod tests {
         assert!(is_kept(&contents, &key(0, Kind::Blob), blob(MAX_KEPT)).await);
         assert!(!is_kept(&contents, &key(1, Kind::Blob), blob(MAX_KEPT + 1)).await);
         for number in 2..20 {
-            let content = blob(MAX_KEPT);
-            contents.get(key(number, Kind::Blob), async { Ok(content) }).await.unwrap();
+            is_kept(&contents, &key(number, Kind::Blob), blob(MAX_KEPT)).await;
         }
         contents.kept.run_pending_tasks().await;
         let weight = contents.kept.weighted_size();
@@ -174,6 +187,30 @@ mod tests {
         let key = key(0, Kind::Manifest);
         assert!(!is_kept(&contents, &key, manifest(referrers::OCI_INDEX)).await);
         assert!(is_kept(&contents, &key, manifest(referrers::OCI_MANIFEST)).await);
+    }
+
+    #[tokio::test]
+    async fn who_has_time_left_does_not_fail_with_one_who_had_none() {
+        let host = || "reg.io".to_owned();
+        let denied =
+            RegistryError::Denied { host: host(), repository: "team/app".to_owned(), status: 403 };
+        let later = Instant::now() + Duration::from_secs(30);
+        for (error, deadline, is_asked_again) in [
+            (RegistryError::Deadline, later, true),
+            (RegistryError::OverBudget { host: host() }, later, true),
+            (RegistryError::OverBudget { host: host() }, Instant::now(), false),
+            (denied, later, false),
+        ] {
+            let contents = Contents::new(1 << 20, Arc::new(Unobserved));
+            let first = contents.get(key(0, Kind::Blob), later, || async {
+                tokio::task::yield_now().await;
+                Err(error.clone())
+            });
+            let second = contents.get(key(0, Kind::Blob), deadline, || async { Ok(blob(1)) });
+            let (first, second) = join(first, second).await;
+            assert!(first.is_err());
+            assert_eq!(second.is_ok(), is_asked_again, "{error:?}");
+        }
     }
 
     #[tokio::test]

@@ -196,6 +196,11 @@ impl RegistryError {
         matches!(self, Self::NotConfigured(_))
     }
 
+    /// Whether it says only that the time of whoever asked was up: to another it is no answer.
+    pub(super) const fn is_the_askers(&self) -> bool {
+        matches!(self, Self::Deadline | Self::OverBudget { .. })
+    }
+
     pub(super) fn protocol(host: &str, source: Fault) -> Self {
         Self::Protocol { host: host.to_owned(), source }
     }

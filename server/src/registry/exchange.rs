@@ -311,13 +311,14 @@ impl Exchange {
 }
 
 /// Who shares a budget and a `Retry-After`, and that budget. A registry counts whom it knows: those
-/// with one credential, which is one registry's name with us (CASES T111). Where it redirects to,
-/// nobody is known, and all share.
+/// with one credential, which is one registry's name with us (CASES T111). Where it redirects to has a
+/// lane for each registry's name too: others may redirect to the same storage, and what they spend or
+/// are told there is theirs.
 fn lane(host: &Host, request: &Request, url: &Url, origin: &str) -> (String, Budget) {
     if host.is_origin_of(url) || request.route == Route::Token {
         return (format!("{} {origin}", host.name), host.budget);
     }
-    (format!(" {origin}"), Budget::default())
+    (format!("{} to {origin}", host.name), Budget::default())
 }
 
 fn is_throttled(response: &Response) -> bool {

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::future::join;
 use http::header::LINK;
 use http::{HeaderMap, HeaderValue};
 use moka::future::Cache;
@@ -26,18 +27,20 @@ use super::{Registry, body, url};
 /// descriptors in at most [`MAX_MANIFEST`] bytes.
 pub(super) const MAX_PAGES: usize = 16;
 
-/// For how long a registry is taken to have no referrers API, after it has said so.
+/// For how long a repository is taken to have no referrers API, after its registry has said so.
 pub(super) const NO_API_TTL: Duration = Duration::from_mins(5);
-/// The most registries of which that is remembered.
-const MAX_HOSTS: u64 = 10_000;
+/// The most repositories of which that is remembered.
+const MAX_REPOSITORIES: u64 = 10_000;
 
-/// The registries that have no referrers API. It saves them a request for each list.
+/// The registries' names and repositories that have no referrers API: there the fallback tag is asked
+/// at the same time. Of other repositories of the registry one says nothing, since its 404 may be the
+/// page of a proxy, at a path that whoever names the image has chosen.
 #[derive(Clone)]
-pub(super) struct WithoutApi(Cache<String, ()>);
+pub(super) struct WithoutApi(Cache<(String, String), ()>);
 
 impl WithoutApi {
     pub(super) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MAX_HOSTS).time_to_live(NO_API_TTL).build())
+        Self(Cache::builder().max_capacity(MAX_REPOSITORIES).time_to_live(NO_API_TTL).build())
     }
 }
 
@@ -49,27 +52,38 @@ pub(super) async fn list(
     deadline: Instant,
 ) -> Result<Vec<Descriptor>, RegistryError> {
     let WithoutApi(without_api) = &registry.without_api;
-    let mut under_tag = None;
-    if without_api.contains_key(&host.name) {
-        let attached = by_tag(registry, host, image, digest, deadline).await?;
-        if !attached.is_empty() {
-            return Ok(attached);
-        }
-        // That nothing is attached is not believed from memory: the API may have come since.
-        under_tag = Some(attached);
+    let place = (host.name.clone(), image.repository().to_owned());
+    if without_api.contains_key(&place) {
+        // From memory it is only known what to ask at once: the API may have come since, or was hidden.
+        let api = by_api(registry, host, image, digest, deadline);
+        let (told, tagged) = join(api, by_tag(registry, host, image, digest, deadline)).await;
+        return match told? {
+            Listed::Attached(attached) => {
+                without_api.invalidate(&place).await;
+                union(attached, tagged?)
+            }
+            Listed::NoApi | Listed::Unknown => tagged,
+        };
     }
-    match (by_api(registry, host, image, digest, deadline).await?, under_tag) {
-        (Listed::Attached(attached), _) => {
-            without_api.invalidate(&host.name).await;
-            Ok(attached)
-        }
-        (Listed::NoApi, Some(attached)) => Ok(attached),
-        (Listed::NoApi, None) => {
-            without_api.insert(host.name.clone(), ()).await;
-            by_tag(registry, host, image, digest, deadline).await
-        }
-        (Listed::Unknown, _) => by_tag(registry, host, image, digest, deadline).await,
+    match by_api(registry, host, image, digest, deadline).await? {
+        Listed::Attached(attached) => return Ok(attached),
+        Listed::NoApi => without_api.insert(place, ()).await,
+        Listed::Unknown => {}
     }
+    by_tag(registry, host, image, digest, deadline).await
+}
+
+/// What is on either list. What is on both is what the API says that it is.
+fn union(
+    mut attached: Vec<Descriptor>,
+    tagged: Vec<Descriptor>,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let listed: HashSet<Digest> = attached.iter().map(|descriptor| descriptor.digest).collect();
+    attached.extend(tagged.into_iter().filter(|tagged| !listed.contains(&tagged.digest)));
+    if attached.len() > MAX_DESCRIPTORS {
+        return Err(RegistryError::TooMany { what: "descriptors", limit: MAX_DESCRIPTORS });
+    }
+    Ok(attached)
 }
 
 /// What the referrers API says.

@@ -8,11 +8,12 @@ use portcullis_core::image::Digest;
 use portcullis_core::referrers::{CREATED, OCI_EMPTY, OCI_MANIFEST};
 use portcullis_core::signature::cosign::BUNDLE;
 use portcullis_server::evidence::collect::{MAX_CANDIDATES, MAX_REPORTS, MAX_SIGNATURES};
+use portcullis_server::registry::{Credentials, MirrorConfig, Scheme};
 use portcullis_server::rules::CosignConfig;
 use portcullis_server::rules::trust::TrustConfig;
 use portcullis_testkit::attach::{Artifact, attach};
 use portcullis_testkit::cosign::{CosignKey, attach_bundle, attach_envelope, attach_legacy};
-use portcullis_testkit::registry::{Fault, Route};
+use portcullis_testkit::registry::{Fault, Registry, Route};
 use portcullis_testkit::report::TrivyReport;
 use serde_json::{Value, json};
 
@@ -291,6 +292,30 @@ async fn a_tag_of_attestations_that_cannot_be_read_is_not_none() {
     // It holds no attestation, and nobody signed it.
     assert_evidence(&world.decide(&alone.name).await, Rejected, "unsigned: ");
     assert_evidence(&world.decide(&beside.name).await, Verified, "");
+}
+
+#[tokio::test]
+async fn an_old_tag_of_attestations_at_a_mirror_hides_nothing() {
+    let (mut site, key) = site("*").await;
+    let image = site.image("app");
+    let mirror = Registry::start().await.unwrap();
+    let old = [key.envelope(&statement(&image, &clean())).unwrap()];
+    attach_legacy(&mirror, &image.repository, image.digest, &old).unwrap();
+    Form::Legacy.attach(&site, &image, &key, &statement(&image, &critical()), VULNS);
+    let host = site.config.registry.hosts.get_mut(site.registry.host()).unwrap();
+    host.mirrors.push(MirrorConfig {
+        endpoint: mirror.host().to_owned(),
+        scheme: Scheme::Http,
+        credentials: Credentials::Anonymous,
+        trusted_realm_hosts: Vec::new(),
+        ca: Vec::new(),
+    });
+    let world = site.start().await;
+    let decision = world.decide(&image.name).await;
+    assert_evidence(&decision, Verified, "");
+    assert_eq!(decision.action(), Action::Deny);
+    // It was asked for the image.
+    assert!(!mirror.requests().is_empty());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures_util::future::join;
 use portcullis_core::findings::MAX_REPORT;
-use portcullis_core::image::{Digest, Reference};
+use portcullis_core::image::Digest;
 use portcullis_core::referrers::{
     self, Descriptor, Document, IN_TOTO, OCI_EMPTY, PREDICATE_TYPE, Profiles,
 };
@@ -114,12 +114,8 @@ impl Collect {
     /// The layers of the manifest that cosign 2 tags `sha256-….att`: each is an attestation. What is
     /// tagged and is no such manifest is given as it is, to be rejected like any other artifact.
     async fn tagged(&self, q: &Question, deadline: Instant) -> Result<Vec<Descriptor>, Fault> {
-        let name = format!("{}:{}.att", q.image.name(), q.digest.fallback_tag());
-        let Ok(tag) = name.parse::<Reference>() else {
-            // No image has a name that becomes none with a tag.
-            return Ok(Vec::new());
-        };
-        let fetched = match self.fetcher.registry.resolve(&tag, deadline).await {
+        let tag = format!("{}.att", q.digest.fallback_tag());
+        let fetched = match self.fetcher.registry.attached_tag(&q.image, &tag, deadline).await {
             Ok(fetched) => fetched,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             Err(error) => return Err(Fault::Unavailable(error)),

@@ -1,6 +1,7 @@
 //! Small registries on the loopback interface, and clients that list them.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,13 @@ impl Server {
 pub(super) async fn serve(
     answer: impl Fn(&Seen) -> Response + Clone + Send + Sync + 'static,
 ) -> Server {
+    serve_later(move |seen| ready(answer(seen))).await
+}
+
+/// The same, with answers that may have to wait for each other.
+pub(super) async fn serve_later<F: Future<Output = Response> + Send>(
+    answer: impl Fn(&Seen) -> F + Clone + Send + Sync + 'static,
+) -> Server {
     let log = Arc::new(Mutex::new(Vec::new()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
@@ -87,7 +95,7 @@ pub(super) async fn serve(
             let request = Seen { nth: log.len(), line, headers: parts.headers, body };
             log.push(request.clone());
             drop(log);
-            answer(&request)
+            answer(&request).await
         }
     });
     let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

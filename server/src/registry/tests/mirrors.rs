@@ -122,21 +122,47 @@ async fn what_is_attached_is_the_registrys_to_say_while_it_can() {
 }
 
 #[tokio::test]
-async fn a_mirrors_list_is_taken_where_the_registry_is_down_unless_it_is_empty() {
-    let failing = || serve(|_| error(500, "UNKNOWN"));
-    let (empty, old) = (full("").await, full("old").await);
-    let origin = failing().await;
-    let registry = client_of(&origin, &[&empty, &old]);
-    for _ in 0..2 {
-        assert_eq!(listed(&registry, &origin).await.unwrap(), [Digest::of(b"old")]);
+async fn no_mirror_says_what_is_attached_when_the_registry_does_not() {
+    let mirror = full("old").await;
+    for (status, kind) in [(500, CauseKind::Unreachable), (429, CauseKind::Throttled)] {
+        let origin = serve(move |_| error(status, "UNKNOWN")).await;
+        let error = listed(&client_of(&origin, &[&mirror]), &origin).await.unwrap_err();
+        assert_eq!(error.cause().kind, kind);
     }
-    // The registry rests meanwhile.
-    assert_eq!(origin.count().await, crate::registry::exchange::MAX_TRIES);
+    // Nor does its tag, whether it is an index of referrers or cosign's of attestations.
+    let origin = serve(|_| unknown()).await;
+    let registry = client_of(&origin, &[&mirror]);
+    assert_eq!(listed(&registry, &origin).await.unwrap(), []);
+    let tag = format!("{}.att", digest().fallback_tag());
+    let error = registry.attached_tag(&origin.image("a"), &tag, soon()).await.unwrap_err();
+    assert!(error.is_not_found());
+    assert_eq!(mirror.count().await, 0);
+}
 
-    let origin = failing().await;
-    let registry = client_of(&origin, &[&empty]);
-    for _ in 0..2 {
-        let error = listed(&registry, &origin).await.unwrap_err();
-        assert_eq!(error.cause().kind, CauseKind::Unreachable);
+#[tokio::test]
+async fn a_mirror_that_fails_for_one_repository_is_asked_for_another() {
+    let origin = full("x").await;
+    let mirror = serve(|seen| match seen.line.contains("/evil/") {
+        true => error(502, "UNKNOWN"),
+        false => manifest(),
+    })
+    .await;
+    let registry = client_of(&origin, &[&mirror]);
+    for image in ["evil/app:v1", "good/app:v1"] {
+        registry.resolve(&origin.image(image), soon()).await.unwrap();
     }
+    assert_eq!(origin.count().await, 1);
+    assert!(mirror.lines().await.iter().any(|line| line.contains("/good/")));
+}
+
+#[tokio::test]
+async fn what_a_mirror_is_too_slow_for_is_asked_of_the_registry_and_of_it_no_more() {
+    let origin = full("x").await;
+    let silent = serve_raw(b"", b"").await;
+    let registry = client_of(&origin, &[&silent]);
+    for image in ["slow:v1", "slow:v1"] {
+        let deadline = Instant::now() + std::time::Duration::from_secs(2);
+        registry.resolve(&origin.image(image), deadline).await.unwrap();
+    }
+    assert_eq!((silent.count().await, origin.count().await), (1, 2));
 }

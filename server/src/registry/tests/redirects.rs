@@ -95,6 +95,28 @@ async fn what_is_asked_elsewhere_may_not_challenge() {
 }
 
 #[tokio::test]
+async fn what_one_registry_is_told_by_a_storage_does_not_stop_another() {
+    let storage = serve(|seen| match seen.line.contains("/evil") {
+        true => error(429, "TOOMANYREQUESTS"),
+        false => answer(200, "application/octet-stream", "blob"),
+    })
+    .await;
+    let leading = async |path: &str| {
+        let location = format!("http://{}/{path}", storage.authority);
+        serve(move |_| redirect(307, &location)).await
+    };
+    let (evil, good) = (leading("evil").await, leading("good").await);
+    let registry = client(&[&evil, &good, &storage]);
+    for _ in 0..2 {
+        let error = ask(&registry, &evil).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Throttled { .. }));
+    }
+    ask(&registry, &good).await.unwrap();
+    // The second time it was not asked.
+    assert_eq!(storage.lines().await, ["GET /evil", "GET /good"]);
+}
+
+#[tokio::test]
 async fn t043_redirections_are_refused_one_past_their_bound() {
     for past in [0, 1] {
         let server = serve(move |seen| {

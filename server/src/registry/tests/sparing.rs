@@ -1,13 +1,19 @@
 //! What is not asked: what is past a budget, what was fetched before, and an API that is not there.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use axum::body::Body;
+use futures_util::future::{join_all, join3};
+use futures_util::stream;
 use http::StatusCode;
 use portcullis_core::evidence::CauseKind;
 use portcullis_core::image::Digest;
+use portcullis_core::referrers::MAX_DESCRIPTORS;
 use serde_json::json;
+use tokio::sync::Barrier;
 
 use super::harness::*;
 use crate::registry::*;
@@ -87,6 +93,35 @@ async fn one_turn_is_enough_for_a_question_and_its_token() {
         async move { registry.resolve(&image, soon).await.unwrap() }
     }))
     .await;
+}
+
+/// Whoever asks for the token has no turn within his time; who waits for it with him has more time.
+#[tokio::test]
+async fn a_token_is_asked_for_again_by_who_has_the_time() {
+    let server = serve(|seen| {
+        let host = seen.headers["host"].to_str().unwrap();
+        match (seen.line.contains("/token"), seen.authorization()) {
+            (true, _) => answer(200, "application/json", r#"{"token":"t"}"#),
+            (false, Some(_)) => manifest(),
+            (false, None) if seen.line.contains("/hangs/") => {
+                let never = stream::pending::<Result<Bytes, std::io::Error>>();
+                answer(200, OCI_MANIFEST, Body::from_stream(never))
+            }
+            (false, None) => challenge(401, &format!(r#"Bearer realm="http://{host}/token""#)),
+        }
+    })
+    .await;
+    let registry = with_budget(&server, 99, 1);
+    let (image, hangs) = (server.image("a:v1"), server.image("hangs:v1"));
+    let within = |time| Instant::now() + Duration::from_millis(time);
+    let (short, long, hanging) = join3(
+        registry.resolve(&image, within(500)),
+        registry.resolve(&image, within(30_000)),
+        registry.resolve(&hangs, within(1000)),
+    )
+    .await;
+    assert!(short.is_err() && hanging.is_err());
+    long.unwrap();
 }
 
 /// A client that finds both `one.example` and `two.example` at `server`.
@@ -204,46 +239,102 @@ fn list_of(name: &str) -> axum::response::Response {
     answer(200, OCI_INDEX, json!({"manifests": [entry(name)]}).to_string())
 }
 
-/// What is attached to each of `subjects` in turn, by digest of the entry's name.
-async fn listed(registry: &Registry, server: &Server, subject: &str) -> Vec<Digest> {
+/// What is attached to `subject`, by digest of the entry's name.
+async fn listed(
+    registry: &Registry,
+    server: &Server,
+    repository: &str,
+    subject: &str,
+) -> Vec<Digest> {
     let subject = Digest::of(subject.as_bytes());
-    let attached = registry.referrers(&server.image("a"), subject, soon()).await.unwrap();
+    let attached = registry.referrers(&server.image(repository), subject, soon()).await.unwrap();
     attached.into_iter().map(|descriptor| descriptor.digest).collect()
 }
 
 #[tokio::test]
-async fn an_api_that_is_not_there_is_asked_for_once_while_the_tag_answers() {
-    let server = serve(|seen| match seen.line.contains("/referrers/") {
-        true => no_route(),
-        false => list_of("by tag"),
+async fn where_no_api_was_it_is_asked_at_the_same_time_as_the_tag() {
+    let together = Arc::new(Barrier::new(2));
+    let server = serve_later({
+        move |seen| {
+            let is_first = seen.nth < 2;
+            let response = match seen.line.contains("/referrers/") {
+                true => no_route(),
+                false => list_of("by tag"),
+            };
+            let together = Arc::clone(&together);
+            async move {
+                // One after the other would wait for ever.
+                if !is_first {
+                    together.wait().await;
+                }
+                response
+            }
+        }
     })
     .await;
     let registry = client(&[&server]);
     for subject in ["x", "y", "x"] {
-        assert_eq!(listed(&registry, &server, subject).await, [Digest::of(b"by tag")]);
+        assert_eq!(listed(&registry, &server, "a", subject).await, [Digest::of(b"by tag")]);
     }
-    assert_eq!(server.count().await, 4);
+    assert_eq!(server.count().await, 6);
 }
 
 #[tokio::test]
-async fn an_api_that_has_come_is_found_before_nothing_is_said_to_be_attached() {
-    let server = serve(|seen| match (seen.line.contains("/referrers/"), seen.nth) {
-        (true, 0..=3) => no_route(),
-        (true, _) => list_of("by API"),
-        (false, 0..=1) => list_of("by tag"),
-        (false, _) => unknown(),
+async fn no_api_for_one_repository_says_nothing_of_another() {
+    let server = serve(|seen| match seen.line.as_str() {
+        line if line.contains("/v2/evil/referrers/") => no_route(),
+        line if line.contains("/referrers/") => list_of("newest"),
+        _ => list_of("old"),
     })
     .await;
     let registry = client(&[&server]);
-    assert_eq!(listed(&registry, &server, "x").await, [Digest::of(b"by tag")]);
-    // Both say so: nothing.
-    assert_eq!(listed(&registry, &server, "y").await, []);
-    assert_eq!(server.count().await, 4);
-    for _ in 0..2 {
-        assert_eq!(listed(&registry, &server, "y").await, [Digest::of(b"by API")]);
+    assert_eq!(listed(&registry, &server, "evil", "x").await, [Digest::of(b"old")]);
+    assert_eq!(listed(&registry, &server, "good", "x").await, [Digest::of(b"newest")]);
+    let lines = server.lines().await;
+    assert!(!lines.iter().any(|line| line.contains("/v2/good/manifests/")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_tag_does_not_hide_what_an_api_lists_that_has_come() {
+    let has_come = Arc::new(AtomicBool::new(false));
+    let server = serve({
+        let has_come = Arc::clone(&has_come);
+        move |seen| match (seen.line.contains("/referrers/"), has_come.load(Ordering::SeqCst)) {
+            (true, false) => no_route(),
+            (true, true) => index(&[entry("newest"), entry("both")]),
+            (false, _) => index(&[entry("both"), entry("old")]),
+        }
+    })
+    .await;
+    let registry = client(&[&server]);
+    let [newest, both, old] = ["newest", "both", "old"].map(|name| Digest::of(name.as_bytes()));
+    assert_eq!(listed(&registry, &server, "a", "x").await, [both, old]);
+    has_come.store(true, Ordering::SeqCst);
+    assert_eq!(listed(&registry, &server, "a", "x").await, [newest, both, old]);
+    // From then on the API alone.
+    assert_eq!(listed(&registry, &server, "a", "x").await, [newest, both]);
+    assert_eq!(server.count().await, 5);
+}
+
+#[tokio::test]
+async fn both_lists_together_are_refused_one_past_their_bound() {
+    for past in [0, 1] {
+        let server = serve(move |seen| match (seen.nth, seen.line.contains("/referrers/")) {
+            (0, _) => no_route(),
+            (1, _) => unknown(),
+            (_, true) => index(&vec![entry("x"); MAX_DESCRIPTORS - 1]),
+            (_, false) => index(&vec![entry("y"); 1 + past]),
+        })
+        .await;
+        let registry = client(&[&server]);
+        assert_eq!(listed(&registry, &server, "a", "x").await, []);
+        let subject = Digest::of(b"x");
+        let both = registry.referrers(&server.image("a"), subject, soon()).await;
+        match past {
+            0 => assert_eq!(both.unwrap().len(), MAX_DESCRIPTORS),
+            _ => assert!(matches!(both.unwrap_err(), RegistryError::TooMany { .. })),
+        }
     }
-    // The tag, the API, and from then on the API alone.
-    assert_eq!(server.count().await, 7);
 }
 
 #[tokio::test]
@@ -255,7 +346,7 @@ async fn a_subject_that_is_not_known_says_nothing_of_the_api() {
     .await;
     let registry = client(&[&server]);
     for _ in 0..2 {
-        assert_eq!(listed(&registry, &server, "x").await, [Digest::of(b"by tag")]);
+        assert_eq!(listed(&registry, &server, "a", "x").await, [Digest::of(b"by tag")]);
     }
     assert_eq!(server.count().await, 4);
 }
