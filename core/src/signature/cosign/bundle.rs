@@ -43,7 +43,10 @@ pub(super) enum Material {
     /// By which key it is signed, in whatever words.
     Key { hint: String },
     /// A certificate, and the whole bundle to check it with.
-    Certificate(Bytes),
+    Certificate(
+        #[cfg_attr(not(feature = "keyless"), expect(dead_code, reason = "nothing can check it"))]
+        Bytes,
+    ),
 }
 
 impl Material {
