@@ -14,21 +14,27 @@
 //! digest in a header, not a length, not where to send a password.
 
 mod config;
+mod secret;
 mod proxy;
 mod error;
+mod fault;
 mod observe;
 mod exchange;
 mod host;
 mod address;
 mod auth;
+mod challenge;
+mod token;
 mod credentials;
 mod gate;
+mod retry_after;
 mod budget;
 mod body;
 mod blob;
 mod content;
 mod mirrors;
 mod referrers;
+mod link;
 mod push;
 mod download;
 

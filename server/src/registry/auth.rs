@@ -9,30 +9,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, Method};
+use http::Method;
 use moka::Expiry;
 use moka::future::Cache;
-use portcullis_core::json;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::body;
-use super::config::Secret;
+use super::challenge::Challenge;
 use super::credentials::{Candidate, Credential};
 use super::error::{Fault, RegistryError};
 use super::exchange::{Exchange, Request};
 use super::host::Host;
 use super::observe::Route;
+use super::token::{LONGEST_LIFE, Token, read_token};
 
 /// The largest answer of a token server that is read, in bytes.
 pub(super) const MAX_TOKEN_ANSWER: usize = 64 * 1024;
-/// The shortest time for which a token is kept, and for how long if its server does not say.
-const SHORTEST_LIFE: f64 = 60.0;
-/// The longest.
-const LONGEST_LIFE: f64 = 3600.0;
-/// A token is not used in its last moments, since the registry's clock is not ours.
-const SKEW: Duration = Duration::from_secs(10);
 /// How much memory the tokens that are kept take at most, in bytes.
 const MAX_TOKENS: u64 = 16 * 1024 * 1024;
 /// What the cache itself takes for an entry, in bytes: about.
@@ -61,12 +53,6 @@ pub(super) enum Authorization {
     Basic(Arc<Credential>),
     /// A token.
     Bearer(Arc<Token>),
-}
-
-/// A token for one repository.
-pub(super) struct Token {
-    pub(super) value: Secret,
-    life: Duration,
 }
 
 impl Authorization {
@@ -194,55 +180,6 @@ fn weight(key: &Key, made: &Authorization) -> u32 {
     u32::try_from(all).unwrap_or(u32::MAX)
 }
 
-/// What a registry wants to see.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
-    Basic,
-    Bearer { realm: String, service: Option<String> },
-}
-
-impl Challenge {
-    /// Reads the challenges of a 401 or 403. Where there are several that we can answer, a token is
-    /// preferred, so that the password is not sent with every request.
-    pub(super) fn parse(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
-        let mut basic = None;
-        for value in headers.get_all(WWW_AUTHENTICATE) {
-            let text = value.to_str().map_err(|_| Fault::Challenge)?;
-            let challenges = http_auth::parse_challenges(text).map_err(|_| Fault::Challenge)?;
-            for challenge in challenges {
-                if challenge.scheme.eq_ignore_ascii_case("basic") {
-                    basic = Some(Self::Basic);
-                }
-                if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                    let realm = parameter(&challenge, "realm")?.ok_or(Fault::Challenge)?;
-                    let service = parameter(&challenge, "service")?;
-                    return Ok(Some(Self::Bearer { realm, service }));
-                }
-            }
-        }
-        Ok(basic)
-    }
-}
-
-fn parameter(challenge: &http_auth::ChallengeRef<'_>, name: &str) -> Result<Option<String>, Fault> {
-    let mut named = challenge.params.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-    match (named.next(), named.next()) {
-        (value, None) => Ok(value.map(|(_, value)| value.to_unescaped())),
-        // Two realms: one for whoever checks, one for whoever asks.
-        _ => Err(Fault::Challenge),
-    }
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    access_token: Option<String>,
-    #[serde(default)]
-    expires_in: Option<f64>,
-}
-
 /// What a token server is asked with.
 struct Asked<'a> {
     realm: &'a str,
@@ -302,22 +239,6 @@ async fn fetch(
 fn denied(host: &Host, key: &Key, status: u16) -> RegistryError {
     let (host, repository) = (host.name.clone(), key.repository.clone());
     RegistryError::Denied { host, repository, status }
-}
-
-fn read_token(bytes: &[u8]) -> Result<Token, Fault> {
-    // What the JSON reader says of a fault may repeat a token.
-    let answer: TokenAnswer =
-        json::from_slice(bytes).map_err(|_| Fault::Token("it is not a token document"))?;
-    let given = |token: &String| !token.is_empty();
-    let value = answer.token.filter(given).or(answer.access_token.filter(given));
-    let value = value.ok_or(Fault::Token("it has no token"))?;
-    // With a line break in it, the token would be another header.
-    if !value.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Fault::Token("the token has characters that no token has"));
-    }
-    let seconds = answer.expires_in.unwrap_or(SHORTEST_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE);
-    let life = Duration::from_secs_f64(seconds).saturating_sub(SKEW);
-    Ok(Token { value: Secret::new(value), life })
 }
 
 /// What a request with this method needs a token for.

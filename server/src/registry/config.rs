@@ -11,24 +11,8 @@ use super::budget::Budget;
 use super::credentials::{AcrConfig, EcrConfig, GarConfig, HostPattern};
 use super::observe::{Observe, Unobserved};
 use super::proxy::{Authorities, Proxy};
+pub use super::secret::Secret;
 use crate::clock::SystemClock;
-
-/// A password or a token. It has no `Debug` and no `Display`, so that it cannot get into a log or an
-/// error.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes the secret text.
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What a registry is told of who asks. It goes to that registry's origin and its trusted token
 /// servers, and nowhere else.

@@ -15,8 +15,9 @@ use tracing::{Instrument as _, debug};
 use url::Url;
 
 use super::address::NoPublicAddress;
-use super::auth::{self, Authorization, Challenge, Key, Tokens};
+use super::auth::{self, Authorization, Key, Tokens};
 use super::budget::{Budget, Budgets, Turn};
+use super::challenge::Challenge;
 use super::config::Patience;
 use super::credentials::{Candidate, Credential};
 use super::error::{Fault, RegistryError};

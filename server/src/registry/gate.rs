@@ -4,25 +4,14 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use moka::future::Cache;
-use time::PrimitiveDateTime;
-use time::format_description::FormatItem;
-use time::macros::format_description;
 use tokio::time::Instant;
 
-/// The shortest time that a throttling host is left alone.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest, whatever the host asks for.
-pub(super) const LONGEST: Duration = Duration::from_mins(5);
-/// How long, if the host does not say or it cannot be read.
-const UNSAID: Duration = Duration::from_secs(10);
+use super::retry_after::{LONGEST, wait};
+
 /// The most hosts that are remembered: an unlisted one that is forgotten is asked once more.
 const MAX_HOSTS: u64 = 10_000;
-/// `IMF-fixdate` (RFC 9110, 5.6.7). The two obsolete forms count as not readable.
-const HTTP_DATE: &[FormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
 
 /// The hosts that are not asked for now, by whose credential would be sent where.
 pub(super) struct Gate {
@@ -43,29 +32,12 @@ impl Gate {
 
     /// Leaves `lane` alone for as long as `headers` ask, and says how long that is.
     pub(super) async fn close(&self, lane: String, headers: &HeaderMap) -> Duration {
-        let asked = retry_after(headers).unwrap_or(UNSAID).clamp(SHORTEST, LONGEST);
+        let asked = wait(headers);
         // So that not all replicas come back at once. Never earlier than was asked for.
         let wait = asked + jitter(asked / 10);
         self.closed.insert(lane, Instant::now() + wait).await;
         wait
     }
-}
-
-/// `Retry-After` in seconds, or as a date, which is reckoned from the answer's own `Date` so that
-/// our clock does not matter.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than fit are a very long time.
-        return Some(text.parse().map_or(LONGEST, Duration::from_secs));
-    }
-    let now = date(headers.get(header::DATE)?.to_str().ok()?)?;
-    // A date that has passed asks for no wait.
-    Some(Duration::try_from(date(text)? - now).unwrap_or(Duration::ZERO))
-}
-
-fn date(text: &str) -> Option<PrimitiveDateTime> {
-    PrimitiveDateTime::parse(text, HTTP_DATE).ok()
 }
 
 /// A random time below `range`.
@@ -78,9 +50,11 @@ pub(super) fn jitter(range: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
-    async fn wait(retry_after: Option<&str>) -> Duration {
+    async fn close(retry_after: Option<&str>) -> Duration {
         let mut headers = HeaderMap::new();
         headers.insert(header::DATE, "Wed, 21 Oct 2026 07:28:00 GMT".parse().unwrap());
         if let Some(value) = retry_after {
@@ -97,18 +71,18 @@ mod tests {
 
     #[tokio::test]
     async fn t110_a_host_is_left_alone_for_as_long_as_it_asks_within_bounds() {
-        check(wait(Some("30")).await, 30);
-        check(wait(Some("Wed, 21 Oct 2026 07:28:30 GMT")).await, 30);
-        check(wait(Some("299")).await, 299);
-        check(wait(Some("301")).await, 300);
-        check(wait(Some("1000000000")).await, 300);
-        check(wait(Some("99999999999999999999999999")).await, 300);
-        check(wait(Some("Wed, 21 Oct 2099 07:28:30 GMT")).await, 300);
-        check(wait(Some("0")).await, 1);
-        check(wait(Some("Wed, 21 Oct 2020 07:28:30 GMT")).await, 1);
-        check(wait(None).await, 10);
+        check(close(Some("30")).await, 30);
+        check(close(Some("Wed, 21 Oct 2026 07:28:30 GMT")).await, 30);
+        check(close(Some("299")).await, 299);
+        check(close(Some("301")).await, 300);
+        check(close(Some("1000000000")).await, 300);
+        check(close(Some("99999999999999999999999999")).await, 300);
+        check(close(Some("Wed, 21 Oct 2099 07:28:30 GMT")).await, 300);
+        check(close(Some("0")).await, 1);
+        check(close(Some("Wed, 21 Oct 2020 07:28:30 GMT")).await, 1);
+        check(close(None).await, 10);
         for garbage in ["-1", "soon", "", "1.5", "Wednesday, 21-Oct-26 07:28:00 GMT"] {
-            check(wait(Some(garbage)).await, 10);
+            check(close(Some(garbage)).await, 10);
         }
     }
 
