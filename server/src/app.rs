@@ -115,6 +115,7 @@ impl App {
         );
         let collect =
             Collect::new(registry.clone(), config.profiles, revocation, Arc::clone(&clock));
+        let forgetful = config.marks.folder.is_none();
         let marks = Arc::new(Kept::start(&config.marks, Arc::clone(&metrics)).await);
         let marked = Arc::new(Marked::new(collect, marks.clone(), Arc::clone(&clock)));
         let inspector = Inspector::new(
@@ -169,7 +170,7 @@ impl App {
         tasks.spawn(listen::admin(admin_listener, Arc::new(admin), stop.clone(), tasks.clone()));
         tasks.spawn(rules.follow(config.rules, clock, metrics, stop.clone()));
         readiness.set(true);
-        tracing::info!(%address, admin = %admin_address, "listening");
+        announce(address, admin_address, forgetful);
         Ok(Self { address, admin_address, readiness, health, stop, tasks, searches, writer, marks })
     }
 
@@ -216,6 +217,16 @@ impl App {
 fn in_force(rules: &Arc<Rules>) -> impl Fn() -> Arc<Trust> + Send + Sync + 'static {
     let rules = Arc::clone(rules);
     move || rules.trust()
+}
+
+fn announce(address: SocketAddr, admin: SocketAddr, forgetful: bool) {
+    tracing::info!(%address, %admin, "listening");
+    if forgetful {
+        tracing::info!(
+            "no `dataDir` is configured: after a restart, reports older than what was seen are \
+             believed, and what was seen and is gone is missing instead of withheld"
+        );
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {

@@ -229,12 +229,13 @@ impl Metrics {
     }
 
     fn register_marks(&mut self) {
-        self.registry.register(
+        let r = &mut self.registry;
+        r.register(
             "marks_failed",
             "Times that high-water marks could not be read from disk or written to it",
             self.marks_failed.clone(),
         );
-        self.registry.register(
+        r.register(
             "marks_forgotten",
             "High-water marks that made room for others",
             self.marks_forgotten.clone(),

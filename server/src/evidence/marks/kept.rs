@@ -89,13 +89,7 @@ impl Kept {
     pub async fn start(config: &MarksConfig, metrics: Arc<Metrics>) -> Self {
         let kept = match &config.folder {
             Some(folder) => Self::open(folder, config.max_entries, metrics),
-            None => {
-                tracing::warn!(
-                    "no `dataDir` is configured: after a restart, reports older than what was seen are \
-                     believed, and what was seen and is gone is missing instead of withheld"
-                );
-                Self::in_memory(config.max_entries, metrics)
-            }
+            None => Self::in_memory(config.max_entries, metrics),
         };
         for image in &config.forget {
             let Some(digest) = image.digest() else { continue };
