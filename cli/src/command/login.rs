@@ -86,6 +86,7 @@ fn ask(name: &str, server: &str) -> anyhow::Result<Option<Credentials>> {
         anyhow::bail!("`{}` failed: {status}", program.display());
     }
     anyhow::ensure!(output.len() <= MAX_ANSWER, "`{}` wrote too much", program.display());
+    // What it wrote has a secret in it, which the reader's error could repeat.
     let answer: Option<Answer> = serde_json::from_slice(&output).ok();
     let Some(Answer { username, secret }) = answer else {
         anyhow::bail!("`{}` did not write its credentials as JSON", program.display());
