@@ -11,6 +11,7 @@ use portcullis_core::evidence::{Evidence, Subject};
 use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::policy::Policy;
 use portcullis_core::ports::Clock;
+use portcullis_core::signature::Trust;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -91,6 +92,11 @@ pub enum CheckError {
 
 /// Something that answers questions.
 pub trait Check: Send + Sync + 'static {
+    /// Answers at once where all that is needed is known. Never waits: None is for [`Self::check`].
+    fn check_now(&self, _question: &Question) -> Option<Result<Answer, CheckError>> {
+        None
+    }
+
     /// Answers by `deadline` at the latest.
     fn check(
         &self,
@@ -183,14 +189,8 @@ impl<S: EvidenceSource> Decider<S> {
         deadline: Instant,
     ) -> (Subject, OffsetDateTime) {
         let known = self.evidence.evidence(question, deadline).await;
-        let subject = Subject {
-            digest: Some(digest),
-            platform,
-            evidence: known.evidence,
-            fetched_at: known.fetched_at,
-            source: known.source,
-        };
-        (subject, known.fresh_until)
+        let until = known.fresh_until;
+        (known.about(platform, digest), until)
     }
 }
 
@@ -201,6 +201,17 @@ enum Known {
 }
 
 impl<S: EvidenceSource> Check for Decider<S> {
+    fn check_now(&self, question: &Question) -> Option<Result<Answer, CheckError>> {
+        let asked = Instant::now();
+        let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
+        let trust = self.rules.trust();
+        let mut found = Vec::with_capacity(question.containers.len());
+        for (_, image) in &question.containers {
+            found.push((self.peek(image, nodes, &trust)?, asked.elapsed()));
+        }
+        Some(Ok(self.decided(question, found)))
+    }
+
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let wait = answer_by(deadline);
@@ -210,6 +221,43 @@ impl<S: EvidenceSource> Check for Decider<S> {
             (found, asked.elapsed())
         });
         let found = join_all(found).await;
+        Ok(self.decided(&question, found))
+    }
+}
+
+impl<S: EvidenceSource> Decider<S> {
+    /// As [`Self::subjects`], where nothing has to be looked for.
+    fn peek(
+        &self,
+        image: &Reference,
+        nodes: &Nodes,
+        trust: &Arc<Trust>,
+    ) -> Option<(Vec<Subject>, Known)> {
+        let access = self.access.of(image);
+        let resolved = self.resolver.peek(image, &access)?;
+        let mut until = resolved.until;
+        let resolved = resolved.answer.ok()?;
+        let mut subjects = Vec::with_capacity(1);
+        let platforms = resolved.taken_by(nodes).into_iter().map(|(p, digest)| (Some(p), digest));
+        for (platform, digest) in std::iter::once((None, resolved.digest)).chain(platforms) {
+            let known = self.evidence.peek(&EvidenceQuestion {
+                image: image.clone(),
+                digest,
+                trust: Arc::clone(trust),
+                access: Arc::clone(&access),
+            })?;
+            until = until.min(known.fresh_until);
+            subjects.push(known.about(platform, digest));
+        }
+        Some((subjects, Known::Until(until)))
+    }
+
+    /// Decides about what was `found` of each container.
+    fn decided(
+        &self,
+        question: &Question,
+        found: Vec<((Vec<Subject>, Known), Duration)>,
+    ) -> Answer {
         // Rules and the clock are read once, after all waiting, so that every container is decided
         // by the same revision at the same time.
         let policy = self.rules.policy();
@@ -219,18 +267,18 @@ impl<S: EvidenceSource> Check for Decider<S> {
         let mut max_age = if asked_plainly { MAX_AGE } else { Duration::ZERO };
         let decided: Vec<_> = question
             .containers
-            .into_iter()
+            .iter()
             .zip(found)
             .map(|((container, image), ((subjects, known), took))| {
-                let context = Context { container, ..question.context.clone() };
-                let decision = decide(&policy, &image, &subjects, &context, now);
+                let context = Context { container: container.clone(), ..question.context.clone() };
+                let decision = decide(&policy, image, &subjects, &context, now);
                 max_age = max_age.min(reusable(&known, &subjects, &decision, now));
-                Decided { context, image, subjects, decision, took }
+                Decided { context, image: image.clone(), subjects, decision, took }
             })
             .collect();
         let has_platforms = decided.iter().any(Decided::has_platforms);
         let depends = if has_platforms { self.clusters.depends() } else { &[] };
-        Ok(Answer { decided, policy, evaluated_at: now, max_age, depends })
+        Answer { decided, policy, evaluated_at: now, max_age, depends }
     }
 }
 

@@ -95,6 +95,20 @@ impl<C> Recorded<C> {
 }
 
 impl<C: Check> Check for Recorded<C> {
+    /// Where a denial may be lifted, its record has to be waited for.
+    fn check_now(&self, question: &Question) -> Option<Result<Answer, CheckError>> {
+        if !question.context.break_glass.is_empty() {
+            return None;
+        }
+        let asked = Instant::now();
+        let answer = self.inner.check_now(question)?;
+        if let Ok(answer) = &answer {
+            self.record(answer);
+            self.metrics.answered(asked.elapsed());
+        }
+        Some(answer)
+    }
+
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let answer = self.inner.check(question, deadline).await?;

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use portcullis_core::evidence::{Evidence, Source};
-use portcullis_core::image::{Digest, Reference};
+use portcullis_core::evidence::{Evidence, Source, Subject};
+use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_core::signature::Trust;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -67,8 +67,22 @@ pub struct Known {
     pub source: Source,
 }
 
+impl Known {
+    /// What is known, as being about `digest`, the manifest for `platform`.
+    pub(crate) fn about(self, platform: Option<Platform>, digest: Digest) -> Subject {
+        let Self { evidence, fetched_at, source, .. } = self;
+        Subject { digest: Some(digest), platform, evidence, fetched_at, source }
+    }
+}
+
 /// Something that knows about digests.
 pub trait EvidenceSource: Send + Sync + 'static {
+    /// Tells what is known if that needs no waiting: what is kept and fresh. None where it would have to
+    /// be looked for.
+    fn peek(&self, _question: &Question) -> Option<Known> {
+        None
+    }
+
     /// Tells what is known by `deadline` at the latest. Never fails: not knowing is a value.
     fn evidence(
         &self,
@@ -99,6 +113,10 @@ impl<S: Inspect> Inspect for Arc<S> {
 }
 
 impl<S: EvidenceSource> EvidenceSource for Arc<S> {
+    fn peek(&self, question: &Question) -> Option<Known> {
+        self.as_ref().peek(question)
+    }
+
     fn evidence(
         &self,
         question: &Question,

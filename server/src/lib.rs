@@ -22,6 +22,7 @@ pub mod revocation;
 pub mod registry;
 pub mod access;
 pub mod rules;
+pub mod changes;
 pub mod clock;
 pub mod admin;
 pub mod metrics;

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use moka::future::Cache;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
 use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{self, ANY_PLATFORM, Document, Index};
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -119,13 +121,14 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Resolves with `registry`. Searches are tasks of `tasks`.
+    /// Resolves with `registry`. Searches are tasks of `tasks` on `background`.
     #[must_use]
     pub fn new(
         registry: Registry,
         config: ResolveConfig,
         clock: Arc<dyn Clock>,
         tasks: TaskTracker,
+        background: Handle,
     ) -> Self {
         let kept = Cache::builder()
             .max_capacity(MAX_REMEMBERED)
@@ -134,15 +137,21 @@ impl Resolver {
                 u32::try_from(key.weight() + fresh.weight()).unwrap_or(u32::MAX)
             })
             .build();
-        Self { registry, clock, kept, flights: Flights::new(tasks), config }
+        Self { registry, clock, kept, flights: Flights::new(tasks, background), config }
+    }
+
+    /// What `image` names, if that is known and needs no waiting.
+    #[must_use]
+    pub fn peek(&self, image: &Reference, access: &Arc<str>) -> Option<Fresh> {
+        // A look into memory never waits.
+        let fresh = self.kept.get(&key(image, access)).now_or_never()??;
+        (self.clock.now() < fresh.until).then_some(Fresh { source: Source::Memory, ..fresh })
     }
 
     /// What `image` names, as far as it can be found out by `deadline`; where it names nothing, the
     /// evidence says why.
     pub async fn resolve(&self, image: &Reference, access: &Arc<str>, deadline: Instant) -> Fresh {
-        // Beside a digest, a tag is only a label.
-        let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
-        let key = Key { access: Arc::clone(access), image };
+        let key = key(image, access);
         let kept = self.kept.get(&key).await;
         if let Some(fresh) = kept.as_ref().filter(|fresh| self.clock.now() < fresh.until) {
             return Fresh { source: Source::Memory, ..fresh.clone() };
@@ -203,6 +212,12 @@ impl Resolver {
             fresh
         }
     }
+}
+
+fn key(image: &Reference, access: &Arc<str>) -> Key {
+    // Beside a digest, a tag is only a label.
+    let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
+    Key { access: Arc::clone(access), image }
 }
 
 impl Key {

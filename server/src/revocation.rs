@@ -105,7 +105,7 @@ impl Revocation {
         Self(Arc::new(Inner {
             sources: Sources::new(downloads, config, Arc::clone(&clock), metrics),
             known: Cache::builder().name("revocation").max_capacity(MAX_KNOWN).build(),
-            flights: Flights::new(tasks.clone()),
+            flights: Flights::new(tasks.clone(), Handle::current()),
             clock,
             tasks,
             runtime: Handle::current(),

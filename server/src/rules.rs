@@ -25,6 +25,7 @@ pub use self::cosign::CosignConfig;
 use self::trust::{TrustConfig, TrustFiles};
 use self::upkeep::Upkeep;
 use crate::chain::chain;
+use crate::changes::Changes;
 use crate::metrics::Metrics;
 
 /// The largest rule file or trust policy that is read, in bytes.
@@ -149,6 +150,7 @@ impl Rules {
         config: RulesConfig,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        changes: Changes,
         stop: CancellationToken,
     ) {
         let (mut seen, mut upkeep) = ((None, None), Upkeep::default());
@@ -159,6 +161,7 @@ impl Rules {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
             }
+            let before = (self.policy(), self.trust());
             let (rules, seen_before) = (Arc::clone(&self), seen);
             let (config, clock, metrics) =
                 (config.clone(), Arc::clone(&clock), Arc::clone(&metrics));
@@ -170,6 +173,11 @@ impl Rules {
             match look.await {
                 Ok(now) => seen = now,
                 Err(error) => tracing::error!(%error, "looking at the rule files was lost"),
+            }
+            if before.0.revision() != self.policy().revision()
+                || before.1.revision() != self.trust().revision()
+            {
+                changes.policy();
             }
         }
     }

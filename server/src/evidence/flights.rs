@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 pub struct Flights<K, V> {
     running: Arc<DashMap<K, watch::Receiver<Option<V>>>>,
     tasks: TaskTracker,
+    background: Handle,
 }
 
 /// Why a caller has no result.
@@ -34,10 +36,10 @@ where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// No work yet; tasks are joined by the owner of `tasks`.
+    /// No work yet; it will run on `background`, whoever asks, as tasks of `tasks`.
     #[must_use]
-    pub fn new(tasks: TaskTracker) -> Self {
-        Self { running: Arc::new(DashMap::new()), tasks }
+    pub fn new(tasks: TaskTracker, background: Handle) -> Self {
+        Self { running: Arc::new(DashMap::new()), tasks, background }
     }
 
     /// How many keys are being worked on.
@@ -74,12 +76,13 @@ where
                     Landing { running: Arc::clone(&self.running), key: entry.key().clone() };
                 entry.insert(receiver.clone());
                 let work = start();
-                self.tasks.spawn(async move {
+                let work = async move {
                     // Dropped last, also when the work panics: the key is free again.
                     let _landing = landing;
                     let value = work.await;
                     sender.send_replace(Some(value));
-                });
+                };
+                self.tasks.spawn_on(work, &self.background);
                 receiver
             }
         };
@@ -119,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_hundred_callers_share_one_run() {
-        let flights = Arc::new(Flights::new(TaskTracker::new()));
+        let flights = Arc::new(Flights::new(TaskTracker::new(), Handle::current()));
         let runs = Arc::new(AtomicUsize::new(0));
         let calls: Vec<_> = (0..100)
             .map(|_| {
@@ -143,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn followers_survive_a_cancelled_leader() {
-        let flights = Arc::new(Flights::new(TaskTracker::new()));
+        let flights = Arc::new(Flights::new(TaskTracker::new(), Handle::current()));
         let gate = Arc::new(Semaphore::new(0));
         let leader = {
             let (flights, gate) = (Arc::clone(&flights), Arc::clone(&gate));
@@ -163,7 +166,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_late_result_is_not_waited_for_and_not_lost() {
-        let flights = Flights::new(TaskTracker::new());
+        let flights = Flights::new(TaskTracker::new(), Handle::current());
         let kept = Arc::new(AtomicUsize::new(0));
         let work = {
             let kept = Arc::clone(&kept);
@@ -180,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_frees_the_key_and_tells_its_callers() {
-        let flights = Flights::new(TaskTracker::new());
+        let flights = Flights::new(TaskTracker::new(), Handle::current());
         let lost = flights.join("key", soon(), || async { panic!("boom") }).await;
         assert_eq!(lost, Err::<(), _>(NoResult::Lost));
         assert_eq!(flights.join("key", soon(), || async {}).await, Ok(()));

@@ -9,11 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use moka::Expiry;
 use moka::future::Cache;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use portcullis_core::ports::Clock;
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -64,7 +66,8 @@ pub struct Memory<S> {
 }
 
 impl<S: EvidenceSource> Memory<S> {
-    /// Remembers what `inner` finds out. Searches are tasks of `tasks`.
+    /// Remembers what `inner` finds out. Searches are tasks of `tasks` on
+    /// `background`.
     #[must_use]
     pub fn new(
         inner: S,
@@ -72,6 +75,7 @@ impl<S: EvidenceSource> Memory<S> {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
+        background: Handle,
     ) -> Self {
         let kept = Cache::builder()
             .name("evidence")
@@ -81,7 +85,14 @@ impl<S: EvidenceSource> Memory<S> {
             })
             .expire_after(ByStatus(config.clone()))
             .build();
-        Self { inner: Arc::new(inner), config, kept, flights: Flights::new(tasks), clock, metrics }
+        Self {
+            inner: Arc::new(inner),
+            config,
+            kept,
+            flights: Flights::new(tasks, background),
+            clock,
+            metrics,
+        }
     }
 
     async fn search(
@@ -152,6 +163,15 @@ impl<S: EvidenceSource> Memory<S> {
 }
 
 impl<S: EvidenceSource> EvidenceSource for Memory<S> {
+    fn peek(&self, question: &Question) -> Option<Known> {
+        // A look into memory never waits.
+        let kept = self.kept.get(&question.key()).now_or_never()??;
+        let known = (kept.fresh_until > self.clock.now())
+            .then_some(Known { source: Source::Memory, ..kept })?;
+        self.metrics.evidence(known.evidence.status(), known.source.as_str());
+        Some(known)
+    }
+
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
         let key = question.key();
         let known = match self.kept.get(&key).await {

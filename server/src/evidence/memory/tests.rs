@@ -49,7 +49,14 @@ fn world(evidence: Evidence) -> World {
         failure_ttl: Duration::from_secs(100),
         ..MemoryConfig::default()
     };
-    let memory = Memory::new(source, config, clock.clone(), Arc::default(), TaskTracker::new());
+    let memory = Memory::new(
+        source,
+        config,
+        clock.clone(),
+        Arc::default(),
+        TaskTracker::new(),
+        Handle::current(),
+    );
     World { memory, clock }
 }
 
@@ -151,7 +158,14 @@ async fn what_does_not_fit_is_forgotten_and_not_wrong() {
         clock: Arc::clone(&clock),
     };
     let config = MemoryConfig { max_bytes: 1, ..MemoryConfig::default() };
-    let memory = Memory::new(source, config, clock.clone(), Arc::default(), TaskTracker::new());
+    let memory = Memory::new(
+        source,
+        config,
+        clock.clone(),
+        Arc::default(),
+        TaskTracker::new(),
+        Handle::current(),
+    );
     let world = World { memory, clock };
     assert_eq!(world.ask(&question()).await, 1);
     assert_eq!(world.ask(&question()).await, 2);
