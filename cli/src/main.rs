@@ -8,6 +8,10 @@ mod args;
 mod command;
 mod render;
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The command could not do what it was asked.
 const FAILED: u8 = 1;
 

@@ -64,10 +64,24 @@ pub fn decide(
     ctx: &Context,
     now: OffsetDateTime,
 ) -> Decision {
+    decide_container(policy, image, subjects, ctx, &ctx.container, now)
+}
+
+/// As [`decide`], for the `container` of a context that several share: its own name of a container is not
+/// looked at.
+#[must_use]
+pub fn decide_container(
+    policy: &Policy,
+    image: &Reference,
+    subjects: &[Subject],
+    ctx: &Context,
+    container: &str,
+    now: OffsetDateTime,
+) -> Decision {
     let mut clock = Clock { now, next: None };
     let mut notices = Vec::new();
     let looked = subject::look(subjects, &mut clock, &mut notices);
-    let target = Target::new(image, ctx);
+    let target = Target::of(image, ctx, container);
     // Also where the index has no evidence and so leaves the word to its platforms.
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
     let decision = weigh::weigh(policy, &target, own, &looked, clock, notices);

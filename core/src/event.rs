@@ -40,6 +40,8 @@ pub struct Call<'a> {
     pub time: OffsetDateTime,
     /// How long that took.
     pub took: Duration,
+    /// The container within the pod: one context may be of several.
+    pub container: &'a str,
 }
 
 /// The record of one decision. All names are foreign, and so cut at [`MAX_NAME`] and without
@@ -136,7 +138,8 @@ pub struct NoticeRecord {
 }
 
 impl Event {
-    /// Records `decision`, made for `image` with its manifests `subjects` in `ctx`.
+    /// Records `decision`, made for `image` with its manifests `subjects` in `ctx`, whose own name of a
+    /// container is not looked at.
     #[must_use]
     pub fn new(
         call: Call<'_>,
@@ -167,7 +170,7 @@ impl Event {
             pod: name(&ctx.pod),
             pod_labels: labels(&ctx.pod_labels, &mut name),
             service_account: name(&ctx.service_account),
-            container: name(&ctx.container),
+            container: name(call.container),
             justification,
             image: image.to_string(),
             digest: named.and_then(|subject| subject.digest).or(image.digest()),

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use self::nodes::{MAX_NODES, Nodes};
 
@@ -97,14 +98,28 @@ impl Digest {
     /// The 64 hexadecimal digits, without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                hex.push(DIGITS.get(usize::from(nibble)).map_or('0', |d| char::from(*d)));
-            }
-        }
+        self.push_hex(&mut hex);
         hex
+    }
+
+    /// Adds the 64 hexadecimal digits to `text`.
+    fn push_hex(&self, text: &mut String) {
+        text.push_str(std::str::from_utf8(&self.hex_digits()).unwrap_or_default());
+    }
+
+    /// The 64 hexadecimal digits, in ASCII.
+    #[must_use]
+    pub fn hex_digits(&self) -> [u8; 64] {
+        const fn digit(nibble: u8) -> u8 {
+            if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+        }
+        let mut digits = [0; 64];
+        let (pairs, _) = digits.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.0) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        digits
     }
 
     /// The tag under which registries without the referrers API keep the list of what is attached
@@ -135,23 +150,34 @@ impl FromStr for Digest {
             return Err(malformed());
         }
         let mut raw = [0_u8; 32];
-        for (byte, pair) in raw.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            for digit in pair {
-                let value = match digit {
-                    b'0'..=b'9' => digit - b'0',
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    _ => return Err(malformed()),
-                };
-                *byte = (*byte << 4) | value;
-            }
+        let mut wrong = 0;
+        let (pairs, _) = hex.as_bytes().as_chunks::<2>();
+        for (byte, [high, low]) in raw.iter_mut().zip(pairs) {
+            let (high, low) = (nibble(*high), nibble(*low));
+            // A digit that is none has bits that no other has.
+            wrong |= high | low;
+            *byte = high << 4 | low;
+        }
+        if wrong > 15 {
+            return Err(malformed());
         }
         Ok(Self(raw))
     }
 }
 
+/// The value of a hexadecimal digit in lower case; of anything else, more than 15.
+const fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => u8::MAX,
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str("sha256:")?;
+        f.write_str(&self.hex())
     }
 }
 
@@ -178,12 +204,12 @@ impl<'de> serde::Deserialize<'de> for Digest {
 /// `ParseDockerRef`): `nginx` is `docker.io/library/nginx:latest`.
 ///
 /// The aliases of Docker Hub (`index.docker.io`, `registry-1.docker.io`) become `docker.io`, so that
-/// a rule for one of them cannot be passed by writing another.
+/// a rule for one of them cannot be passed by writing another. A copy shares the text.
 #[derive(Clone)]
 pub struct Reference {
     /// `registry/repository`, then `:tag` and `@digest` as far as they are named: one text for each
     /// image, of which all others are parts.
-    text: Box<str>,
+    text: Arc<str>,
     /// Where the registry ends in it.
     registry: usize,
     /// Where the repository ends in it.
@@ -192,27 +218,35 @@ pub struct Reference {
     tagged: usize,
     digest: Option<Digest>,
     /// `registry/repository@digest`, which is no part of the text if a tag is between.
-    pinned: Option<Box<str>>,
+    pinned: Option<Arc<str>>,
 }
 
 impl Reference {
     fn new(registry: &str, repository: &str, tag: Option<&str>, digest: Option<Digest>) -> Self {
-        let mut text = format!("{registry}/{repository}");
-        let name = text.len();
-        let pinned = match (tag, digest) {
-            (Some(_), Some(digest)) => Some(format!("{text}@{digest}").into()),
-            _ => None,
+        let name = registry.len() + 1 + repository.len();
+        let tagged = name + tag.map_or(0, |tag| 1 + tag.len());
+        // As long as it becomes, so that it is not moved.
+        let whole = |tag: Option<&str>, digest: Option<Digest>| {
+            let length = name
+                + tag.map_or(0, |tag| 1 + tag.len())
+                + digest.map_or(0, |_| "@sha256:".len() + 64);
+            let mut text = String::with_capacity(length);
+            text.push_str(registry);
+            text.push('/');
+            text.push_str(repository);
+            if let Some(tag) = tag {
+                text.push(':');
+                text.push_str(tag);
+            }
+            if let Some(digest) = digest {
+                text.push_str("@sha256:");
+                digest.push_hex(&mut text);
+            }
+            Arc::from(text)
         };
-        if let Some(tag) = tag {
-            text.push(':');
-            text.push_str(tag);
-        }
-        let tagged = text.len();
-        if let Some(digest) = digest {
-            text.push('@');
-            text.push_str(&digest.to_string());
-        }
-        Self { text: text.into(), registry: registry.len(), name, tagged, digest, pinned }
+        let text = whole(tag, digest);
+        let pinned = (tag.is_some() && digest.is_some()).then(|| whole(None, digest));
+        Self { text, registry: registry.len(), name, tagged, digest, pinned }
     }
 
     /// The registry host in lower case, with its port if one was named: `docker.io`,
@@ -429,8 +463,11 @@ fn split_registry(name: &str) -> (&str, &str) {
 
 /// One spelling for each registry: lower case, no `:443`, an IPv6 address as RFC 5952 writes it, and
 /// `docker.io` for all names of Docker Hub.
-fn canonical_registry(host: &str) -> Result<String, ImageError> {
+fn canonical_registry(host: &str) -> Result<Cow<'_, str>, ImageError> {
     bounded("registry host", host, MAX_REGISTRY)?;
+    if is_canonical(host) {
+        return Ok(Cow::Borrowed(host));
+    }
     let malformed = || ImageError::Registry(host.to_owned());
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
@@ -450,13 +487,7 @@ fn canonical_registry(host: &str) -> Result<String, ImageError> {
             (name.to_ascii_lowercase(), port)
         }
     };
-    // `+80` and `080` would be other spellings of a port.
-    let plain = |port: &str| {
-        !port.starts_with('0')
-            && port.bytes().all(|b| b.is_ascii_digit())
-            && port.parse::<u16>().is_ok()
-    };
-    if !port.is_none_or(plain) {
+    if !port.is_none_or(is_port) {
         return Err(malformed());
     }
     let is_host = |text: &str| split_registry(&format!("{text}/a")).0 == text;
@@ -472,9 +503,25 @@ fn canonical_registry(host: &str) -> Result<String, ImageError> {
         return Err(malformed());
     }
     Ok(match canonical.as_str() {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
-        _ => canonical,
+        "index.docker.io" | "registry-1.docker.io" => Cow::Borrowed("docker.io"),
+        _ => Cow::Owned(canonical),
     })
+}
+
+/// Whether a host is spelled as it should be, as most are, without a look at what is rare.
+fn is_canonical(host: &str) -> bool {
+    let (name, port) = host.split_once(':').map_or((host, None), |(n, p)| (n, Some(p)));
+    port.map_or_else(|| name.contains('.'), |port| port != "443" && is_port(port))
+        && !name.ends_with("docker.io")
+        && !name.bytes().any(|b| b.is_ascii_uppercase())
+        && name.split('.').all(is_label)
+}
+
+/// `+80` and `080` would be other spellings of a port.
+fn is_port(port: &str) -> bool {
+    !port.starts_with('0')
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
 }
 
 /// Letters, digits and `-` between them (RFC 1123).

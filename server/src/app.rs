@@ -10,20 +10,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::service::TowerToHyperService;
 use portcullis_core::ports::Clock;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Layer as _;
 
 use self::stack::{Stack, Writer, stack};
 use crate::admin::{Admin, Readiness};
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::evidence::marks::Kept;
-use crate::grpc::deadline::DeadlineLayer;
 use crate::listen;
 use crate::metrics::Metrics;
 use crate::registry::RegistryConfigError;
@@ -120,13 +117,12 @@ impl App {
         let rule_files = config.rules.clone();
         let Stack { checker, inspector, marks, writer } =
             stack(config, &shared, Arc::clone(&rules)).await?;
-        let (health, routes) = services::routes(checker, inspector, budget, &shared).await?;
+        let (health, services) = services::services(checker, inspector, budget, &shared).await?;
 
         let (listener, address) = bind(listen).await?;
         let (admin_listener, admin_address) = bind(admin).await?;
         let Shared { clock, metrics, changes, stop, tasks, searches, .. } = shared;
-        let service = TowerToHyperService::new(DeadlineLayer.layer(routes));
-        tasks.spawn(listen::grpc(listener, service, stop.clone(), tasks.clone()));
+        tasks.spawn(listen::grpc(listener, services, stop.clone(), tasks.clone()));
         let readiness = Arc::new(Readiness::default());
         let admin = Admin { metrics: Arc::clone(&metrics), readiness: Arc::clone(&readiness) };
         tasks.spawn(listen::admin(admin_listener, Arc::new(admin), stop.clone(), tasks.clone()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use portcullis_core::decide::{Context, Decision, decide};
+use portcullis_core::decide::{Context, Decision, decide_container};
 use portcullis_core::evidence::{Evidence, Subject};
 use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::policy::Policy;
@@ -21,6 +21,8 @@ use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
 use crate::resolve::{Fresh, Resolver};
 use crate::rules::Rules;
 
+pub mod bulk;
+
 /// The most containers in one question.
 pub const MAX_CONTAINERS: usize = 256;
 /// How much of the caller's time is kept for deciding and answering, but at most a quarter of it: an
@@ -30,8 +32,8 @@ const RESERVE: Duration = Duration::from_millis(150);
 /// One admission: where, and which images.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// Where the images would run. Its `container` is filled in for each.
-    pub context: Context,
+    /// Where the images would run; names no container.
+    pub context: Arc<Context>,
     /// The platforms of the nodes that they may run on, as far as whoever asks knows.
     pub nodes: Nodes,
     /// The containers: name and image, at most [`MAX_CONTAINERS`].
@@ -41,6 +43,8 @@ pub struct Question {
 /// The answer to one admission.
 #[derive(Debug, Clone)]
 pub struct Answer {
+    /// Where the images would run, as in the question.
+    pub context: Arc<Context>,
     /// One per container, in the order of the question.
     pub decided: Vec<Decided>,
     /// The policy that was applied.
@@ -56,8 +60,8 @@ pub struct Answer {
 /// What was decided about one container, and from what.
 #[derive(Debug, Clone)]
 pub struct Decided {
-    /// Where it would run.
-    pub context: Context,
+    /// Its name.
+    pub container: String,
     /// The image as asked, normalised.
     pub image: Reference,
     /// What is known of the image and its platforms.
@@ -270,15 +274,17 @@ impl<S: EvidenceSource> Decider<S> {
             .iter()
             .zip(found)
             .map(|((container, image), ((subjects, known), took))| {
-                let context = Context { container: container.clone(), ..question.context.clone() };
-                let decision = decide(&policy, image, &subjects, &context, now);
+                let context = &question.context;
+                let decision = decide_container(&policy, image, &subjects, context, container, now);
                 max_age = max_age.min(reusable(&known, &subjects, &decision, now));
-                Decided { context, image: image.clone(), subjects, decision, took }
+                let (container, image) = (container.clone(), image.clone());
+                Decided { container, image, subjects, decision, took }
             })
             .collect();
         let has_platforms = decided.iter().any(Decided::has_platforms);
         let depends = if has_platforms { self.clusters.depends() } else { &[] };
-        Answer { decided, policy, evaluated_at: now, max_age, depends }
+        let context = Arc::clone(&question.context);
+        Answer { context, decided, policy, evaluated_at: now, max_age, depends }
     }
 }
 

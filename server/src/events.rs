@@ -16,6 +16,7 @@ use portcullis_core::event::{Call, Event};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Decided, Question};
 use crate::metrics::Metrics;
 
@@ -57,10 +58,11 @@ impl<C> Recorded<C> {
         Self { inner, queue, ids, metrics }
     }
 
-    fn event(&self, decided: &Decided, time: OffsetDateTime) -> Event {
-        let Decided { context, image, subjects, decision, took } = decided;
-        let id = self.ids.next();
-        Event::new(Call { id: &id, time, took: *took }, image, subjects, context, decision)
+    fn event(&self, answer: &Answer, decided: &Decided) -> Event {
+        let Decided { container, image, subjects, decision, took } = decided;
+        let (id, time) = (self.ids.next(), answer.evaluated_at);
+        let call = Call { id: &id, time, took: *took, container };
+        Event::new(call, image, subjects, &answer.context, decision)
     }
 
     /// Records all but the lifted denials, of which there is a record already.
@@ -72,7 +74,7 @@ impl<C> Recorded<C> {
             if decided.decision.break_glass.is_some() {
                 continue;
             }
-            let event = self.event(decided, answer.evaluated_at);
+            let event = self.event(answer, decided);
             if action != Action::Allow {
                 tracing::info!(
                     id = event.id,
@@ -119,11 +121,25 @@ impl<C: Check> Check for Recorded<C> {
     }
 }
 
+/// Nothing is admitted by it, and so there is no event: what is looked at again every few minutes would
+/// bury what happened. It is counted (ADR 0017).
+impl<C: Bulk> Bulk for Recorded<C> {
+    async fn bulk(&self, question: BulkQuestion) -> BulkAnswer {
+        let answer = self.inner.bulk(question).await;
+        for action in [Action::Allow, Action::Audit, Action::Deny] {
+            let count = answer.decided.iter().filter(|decided| decided.action == action).count();
+            self.metrics.bulk(action.as_str(), count);
+        }
+        self.metrics.bulk_pending(answer.pending);
+        answer
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use portcullis_core::decide::{Context, decide};
+    use portcullis_core::decide::decide_container;
     use portcullis_core::policy::Policy;
     use time::macros::datetime;
 
@@ -142,19 +158,26 @@ mod tests {
             }
             let policy = Arc::new(Policy::default_policy());
             let decided = question.containers.into_iter().map(|(container, image)| {
-                let context = Context { container, ..question.context.clone() };
-                let decision = decide(&policy, &image, &[], &context, NOW);
-                Decided { context, image, subjects: Vec::new(), decision, took: Duration::ZERO }
+                let context = &question.context;
+                let decision = decide_container(&policy, &image, &[], context, &container, NOW);
+                Decided { container, image, subjects: Vec::new(), decision, took: Duration::ZERO }
             });
-            let decided = decided.collect();
-            Ok(Answer { decided, policy, evaluated_at: NOW, max_age: Duration::ZERO, depends: &[] })
+            let (decided, context) = (decided.collect(), question.context.clone());
+            Ok(Answer {
+                context,
+                decided,
+                policy,
+                evaluated_at: NOW,
+                max_age: Duration::ZERO,
+                depends: &[],
+            })
         }
     }
 
     fn question(containers: &[&str]) -> Question {
         let image = |name: &&str| ((*name).to_owned(), "reg.io/app:v1".parse().unwrap());
         let containers = containers.iter().map(image).collect();
-        Question { context: Context::default(), nodes: Default::default(), containers }
+        Question { context: Arc::default(), nodes: Default::default(), containers }
     }
 
     fn dropped(metrics: &Metrics) -> String {

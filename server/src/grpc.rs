@@ -1,44 +1,41 @@
 //! Protobuf in, protobuf out: the contract over whatever answers questions.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::Stream;
-use portcullis_proto::v1;
-use portcullis_proto::v1::decision_service_server::DecisionService;
+use bytes::Bytes;
+use http::{Response, header};
+use hyper::body::Body;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument as _;
+use tonic::Status;
+use tracing::{Instrument as _, Span};
 
-use crate::check::Check;
-use crate::grpc::deadline::Deadline;
+use self::convert::Detail;
+use self::messages::Messages;
+use self::reply::Reply;
+use self::stream::AnswerStream;
+use crate::check::bulk::Bulk;
+use crate::check::{Answer, Check, CheckError, Question};
 
 pub mod deadline;
 pub mod evidence;
 pub mod convert;
 pub mod status;
+pub(crate) mod front;
+mod stream;
+mod messages;
+mod reply;
+mod wire;
 mod span;
-
-/// The names of the calls, as traces have them.
-const CHECK: &str = "portcullis.v1.DecisionService/Check";
-const CHECK_STREAM: &str = "portcullis.v1.DecisionService/CheckStream";
 
 /// The most bytes of one request message.
 pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
-/// The most questions of one stream that are worked on at a time; the next is read when one is
+/// The most questions of one stream that are waited for at a time; the next is read when one is
 /// answered, which slows the caller by HTTP/2's own flow control.
 pub const MAX_STREAM_IN_FLIGHT: usize = 128;
-/// Answers that wait for a slow reader before its questions are no longer read.
-const STREAM_BUFFER: usize = 64;
-/// How long an answer waits for a reader who takes none, before the stream is ended.
-const MAX_UNREAD: Duration = Duration::from_secs(30);
 
 /// `portcullis.v1.DecisionService` over a checker.
 pub struct Decisions<C> {
@@ -46,6 +43,12 @@ pub struct Decisions<C> {
     budget: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// An answer, with the five bytes before it, or who will give it.
+enum Answered {
+    Now(Result<Bytes, Status>),
+    Later(std::pin::Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>),
 }
 
 impl<C> Decisions<C> {
@@ -62,173 +65,110 @@ impl<C> Decisions<C> {
     }
 }
 
-#[tonic::async_trait]
-impl<C: Check> DecisionService for Decisions<C> {
-    async fn check(
-        &self,
-        request: Request<v1::CheckRequest>,
-    ) -> Result<Response<v1::CheckResponse>, Status> {
-        let deadline = request
-            .extensions()
-            .get::<Deadline>()
-            .map_or_else(|| Instant::now() + self.budget, |deadline| deadline.0);
-        let span = span::call(CHECK, request.metadata());
-        let answer = answer(self.checker.as_ref(), request.into_inner(), deadline);
-        let answer = answer.instrument(span.clone()).await;
-        span::ended(&span, &answer);
-        answer.map(Response::new)
-    }
-
-    type CheckStreamStream =
-        Pin<Box<dyn Stream<Item = Result<v1::CheckStreamResponse, Status>> + Send>>;
-
-    async fn check_stream(
-        &self,
-        request: Request<Streaming<v1::CheckStreamRequest>>,
-    ) -> Result<Response<Self::CheckStreamStream>, Status> {
-        let span = span::call(CHECK_STREAM, request.metadata());
-        let (stream, receiver) = AnswerStream::new(
-            Arc::clone(&self.checker),
-            self.budget,
-            self.stop.clone(),
-            request.into_inner(),
-        );
-        // Ends when the caller ends the stream, goes away or no longer reads, or the service stops.
-        self.tasks.spawn(stream.run().instrument(span));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
-    }
-}
-
-type Answered = Result<v1::CheckStreamResponse, Status>;
-
-/// One stream: questions in, answers out in the order in which they are found.
-struct AnswerStream<C, Q> {
-    checker: Arc<C>,
-    budget: Duration,
-    stop: CancellationToken,
-    questions: Q,
-    answers: mpsc::Sender<Answered>,
-}
-
-/// Why a stream ends before all its questions are answered.
-enum End {
-    /// Its caller is gone, and hears nothing.
-    Gone,
-    /// Its caller is to hear this.
-    Told(Status),
-}
-
-impl<C, Q> AnswerStream<C, Q>
-where
-    C: Check,
-    Q: Stream<Item = Result<v1::CheckStreamRequest, Status>> + Unpin,
-{
-    fn new(
-        checker: Arc<C>,
-        budget: Duration,
-        stop: CancellationToken,
-        questions: Q,
-    ) -> (Self, mpsc::Receiver<Answered>) {
-        // One more, for the last word to a caller who does not read.
-        let (answers, receiver) = mpsc::channel(STREAM_BUFFER + 1);
-        (Self { checker, budget, stop, questions, answers }, receiver)
-    }
-
-    async fn run(mut self) {
-        let Ok(last_word) = self.answers.clone().reserve_owned().await else {
-            return;
+impl<C: Check> Decisions<C> {
+    /// Answers `Check`.
+    fn check(&self, message: &[u8], deadline: Instant) -> Answered {
+        let (question, detail) = match convert::question(message) {
+            Ok(question) => question,
+            Err(status) => return Answered::Now(Err(status)),
         };
-        if let Err(End::Told(status)) = self.answer_all().await {
-            last_word.send(Err(status));
-        }
-    }
-
-    /// Each question is a task, so that it ends in its time, and gives back what it holds, whether
-    /// or not somebody reads the answers. They end with the set.
-    async fn answer_all(&mut self) -> Result<(), End> {
-        let mut working = JoinSet::new();
-        let (mut more, mut draining) = (true, false);
-        while more || !working.is_empty() {
-            tokio::select! {
-                Some(answer) = working.join_next(), if !working.is_empty() => {
-                    let answer = answer.map_err(|error| End::Told(status::lost(&error)))?;
-                    self.give(answer).await?;
-                }
-                question = self.questions.next(), if more && working.len() < MAX_STREAM_IN_FLIGHT => {
-                    match question {
-                        Some(Ok(question)) => {
-                            let answer = one(Arc::clone(&self.checker), self.budget, question);
-                            working.spawn(answer.in_current_span());
-                        }
-                        Some(Err(status)) => return Err(End::Told(status)),
-                        None => more = false,
-                    }
-                }
-                () = self.stop.cancelled(), if more => (more, draining) = (false, true),
-                () = self.answers.closed() => return Err(End::Gone),
+        match (self.checker.check_now(&question), detail) {
+            (Some(answer), Detail::Plain) => Answered::Now(
+                answer
+                    .map(|answer| wire::framed(|to| convert::answer(to, &answer, detail)))
+                    .map_err(|error| status::from_check(&error)),
+            ),
+            (found, _) => {
+                let checker = Arc::clone(&self.checker);
+                Answered::Later(Box::pin(async move {
+                    let answer = wait(checker.as_ref(), found, question, deadline).await?;
+                    written(answer, detail, deadline, move |to, answer| {
+                        convert::answer(to, answer, detail);
+                    })
+                    .await
+                }))
             }
         }
-        if draining { Err(End::Told(status::draining())) } else { Ok(()) }
     }
 
-    async fn give(&self, answer: v1::CheckStreamResponse) -> Result<(), End> {
-        match timeout(MAX_UNREAD, self.answers.send(Ok(answer))).await {
-            Ok(sent) => sent.map_err(|_gone| End::Gone),
-            Err(_elapsed) => Err(End::Told(status::unread(MAX_UNREAD))),
-        }
+    /// Begins to answer `CheckStream`: ends when the caller ends it, its time is up, it goes away or no
+    /// longer reads, or the service stops.
+    fn stream<B>(
+        &self,
+        questions: Messages<B>,
+        span: Option<Span>,
+        until: Option<Instant>,
+    ) -> Response<Reply>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error,
+    {
+        let checker = Arc::clone(&self.checker);
+        let (stream, answers) =
+            AnswerStream::new(checker, self.budget, self.stop.clone(), questions);
+        let run = stream.run(until);
+        match span {
+            Some(span) => self.tasks.spawn(run.instrument(span)),
+            None => self.tasks.spawn(run),
+        };
+        streaming(answers)
     }
 }
 
-async fn one<C: Check>(
-    checker: Arc<C>,
-    budget: Duration,
-    request: v1::CheckStreamRequest,
-) -> v1::CheckStreamResponse {
-    let id = request.id;
-    let timeout = request.timeout.map(Duration::try_from);
-    let result = match (request.check, timeout) {
-        (None, _) => Err(status::invalid("check", "a question without `check`")),
-        (_, Some(Err(_))) => Err(status::invalid("timeout", "`timeout` is negative or too large")),
-        (Some(check), timeout) => {
-            let wait = timeout.and_then(Result::ok).unwrap_or(budget).min(deadline::MAX_DEADLINE);
-            answer(checker.as_ref(), check, Instant::now() + wait).await
-        }
-    };
-    let result = match result {
-        Ok(check) => v1::check_stream_response::Result::Check(check),
-        Err(status) => v1::check_stream_response::Result::Error(v1::CheckError {
-            code: i32::from(status.code()),
-            message: status.message().to_owned(),
-        }),
-    };
-    v1::CheckStreamResponse { id, result: Some(result) }
+impl<C: Bulk> Decisions<C> {
+    /// Answers `BulkCheck`.
+    fn bulk_check(&self, message: &[u8], deadline: Instant) -> Answered {
+        let question = match convert::bulk_question(message) {
+            Ok(question) => question,
+            Err(status) => return Answered::Now(Err(status)),
+        };
+        let checker = Arc::clone(&self.checker);
+        Answered::Later(Box::pin(async move {
+            let answer = timeout_at(deadline, checker.bulk(question))
+                .await
+                .map_err(|_elapsed| status::deadline_exceeded())?;
+            Ok(wire::framed(|to| convert::bulk_answer(to, &answer)))
+        }))
+    }
 }
 
-async fn answer<C: Check>(
+/// A response whose messages are still to come.
+fn streaming(messages: mpsc::Receiver<Result<Bytes, Status>>) -> Response<Reply> {
+    let mut response = Response::new(Reply::Stream(messages));
+    response.headers_mut().insert(header::CONTENT_TYPE, status::GRPC);
+    response
+}
+
+/// The answer to a question, which may be `found` already.
+async fn wait<C: Check>(
     checker: &C,
-    request: v1::CheckRequest,
+    found: Option<Result<Answer, CheckError>>,
+    question: Question,
     deadline: Instant,
-) -> Result<v1::CheckResponse, Status> {
-    let detail = convert::Detail::of(&request);
-    let question = convert::question(request)?;
-    let is_in_time = Instant::now() < deadline;
-    let answer = match is_in_time.then(|| checker.check_now(&question)).flatten() {
+) -> Result<Answer, Status> {
+    let answer = match found {
         Some(answer) => answer,
-        None => tokio::time::timeout_at(deadline, checker.check(question, deadline))
+        None => timeout_at(deadline, checker.check(question, deadline))
             .await
             .map_err(|_elapsed| status::deadline_exceeded())?,
     };
-    let answer = answer.map_err(|error| status::from_check(&error))?;
+    answer.map_err(|error| status::from_check(&error))
+}
+
+/// The message of an answer. Explanations may take their time, which others must not wait for.
+async fn written(
+    answer: Answer,
+    detail: Detail,
+    deadline: Instant,
+    write: impl FnOnce(&mut wire::Writer<'_>, &Answer) + Send + 'static,
+) -> Result<Bytes, Status> {
+    let write = move || wire::framed(|to| write(to, &answer));
     match detail {
-        convert::Detail::Plain => Ok(convert::answer(&answer)),
-        convert::Detail::Explained => {
-            // It may take its time, which others must not wait for.
-            let explained = tokio::task::spawn_blocking(move || convert::explain(&answer));
-            tokio::time::timeout_at(deadline, explained)
-                .await
-                .map_err(|_elapsed| status::deadline_exceeded())?
-                .map_err(|error| status::lost(&error))
-        }
+        Detail::Plain => Ok(write()),
+        Detail::Explained => timeout_at(deadline, tokio::task::spawn_blocking(write))
+            .await
+            .map_err(|_elapsed| status::deadline_exceeded())?
+            .map_err(|error| status::lost(&error)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
 use crate::metrics::Metrics;
 
@@ -50,6 +51,13 @@ impl<C: Check> Check for Limited<C> {
     }
 }
 
+/// Nothing is waited for in it, and it lets others have their turn: it takes no place.
+impl<C: Bulk> Bulk for Limited<C> {
+    fn bulk(&self, question: BulkQuestion) -> impl Future<Output = BulkAnswer> + Send {
+        self.inner.bulk(question)
+    }
+}
+
 /// Counts a question for as long as it is being answered, also when its caller goes away.
 struct InFlight<'a>(&'a Metrics);
 
@@ -70,7 +78,6 @@ impl Drop for InFlight<'_> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use portcullis_core::decide::Context;
     use portcullis_core::policy::Policy;
     use time::OffsetDateTime;
 
@@ -87,6 +94,7 @@ mod tests {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let _passed = self.gate.acquire().await;
             Ok(Answer {
+                context: Arc::default(),
                 decided: Vec::new(),
                 policy: Arc::new(Policy::default_policy()),
                 evaluated_at: OffsetDateTime::UNIX_EPOCH,
@@ -103,7 +111,7 @@ mod tests {
     }
 
     fn question() -> Question {
-        Question { context: Context::default(), nodes: Default::default(), containers: Vec::new() }
+        Question { context: Arc::default(), nodes: Default::default(), containers: Vec::new() }
     }
 
     fn soon() -> Instant {

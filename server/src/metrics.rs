@@ -65,6 +65,8 @@ struct OutcomeLabels {
 pub struct Metrics {
     registry: Registry,
     decisions: Family<ActionLabel, Counter>,
+    bulk_decisions: Family<ActionLabel, Counter>,
+    bulk_pending: Counter,
     exemptions_applied: Counter,
     break_glass: Family<OutcomeLabel, Counter>,
     check_duration: Histogram,
@@ -97,6 +99,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("portcullis"),
             decisions: Family::default(),
+            bulk_decisions: Family::default(),
+            bulk_pending: Counter::default(),
             exemptions_applied: Counter::default(),
             break_glass: Family::default(),
             // From the time of a hit to the largest budget.
@@ -126,6 +130,7 @@ impl Metrics {
             policy_changed: Gauge::default(),
         };
         metrics.register();
+        metrics.register_bulk();
         metrics.register_marks();
         metrics.register_requests();
         metrics
@@ -228,6 +233,20 @@ impl Metrics {
         );
     }
 
+    fn register_bulk(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "bulk_decisions",
+            "What would be decided about images in questions about many, by action",
+            self.bulk_decisions.clone(),
+        );
+        r.register(
+            "bulk_pending",
+            "Images in questions about many that were not known yet",
+            self.bulk_pending.clone(),
+        );
+    }
+
     fn register_marks(&mut self) {
         let r = &mut self.registry;
         r.register(
@@ -254,6 +273,14 @@ impl Metrics {
 
     pub(crate) fn decision(&self, action: &'static str) {
         self.decisions.get_or_create(&ActionLabel { action }).inc();
+    }
+
+    pub(crate) fn bulk(&self, action: &'static str, count: usize) {
+        self.bulk_decisions.get_or_create(&ActionLabel { action }).inc_by(count as u64);
+    }
+
+    pub(crate) fn bulk_pending(&self, count: usize) {
+        self.bulk_pending.inc_by(count as u64);
     }
 
     pub(crate) fn exemptions_applied(&self, count: usize) {

@@ -80,3 +80,9 @@ mod catalogue_cases;
 #[cfg(test)]
 #[path = "it/cases.rs"]
 mod cases;
+#[cfg(test)]
+#[path = "it/wire.rs"]
+mod wire;
+#[cfg(test)]
+#[path = "it/bulk.rs"]
+mod bulk;

@@ -28,7 +28,8 @@ fn policy(rules: &str) -> Policy {
 fn event(policy: &Policy, subjects: &[Subject], ctx: &Context) -> Event {
     let image = "reg.io/app:v1".parse().unwrap();
     let decision = decide(policy, &image, subjects, ctx, NOW);
-    let call = Call { id: "e-1", time: NOW, took: Duration::from_micros(7) };
+    let call =
+        Call { id: "e-1", time: NOW, took: Duration::from_micros(7), container: &ctx.container };
     Event::new(call, &image, subjects, ctx, &decision)
 }
 
@@ -114,7 +115,7 @@ fn platforms_rules_and_notices_from_outside_are_escaped_and_cut() {
         let rule = Some(hostile().into());
         decision.notices.push(Notice { rule, subject: None, platform: platform(), kind });
     }
-    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
+    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO, container: &ctx.container };
     let event = Event::new(call, &image, &subjects, &ctx, &decision);
     assert_eq!(event.notices[0].kind, "signature");
     let detail = event.notices[0].detail.as_deref().unwrap();
@@ -151,7 +152,7 @@ fn exemptions_that_were_applied_are_in_the_event() {
     applied.until = Some(NOW);
     applied.condition = Some("unscanned");
     decision.exemptions = vec![applied; MAX_LISTED + 1];
-    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
+    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO, container: &ctx.container };
     let event = Event::new(call, &image, &subjects, &ctx, &decision);
     assert_eq!((event.exemptions.len(), event.exemptions_total), (MAX_LISTED, MAX_LISTED + 1));
     let json = serde_json::to_value(&event.exemptions[0]).unwrap();
@@ -171,7 +172,7 @@ fn a_justification_is_in_the_event_whether_or_not_it_lifted_a_denial() {
     let policy = Policy::default_policy();
     let image = "reg.io/app:v1".parse().unwrap();
     let mut decision = decide(&policy, &image, &[], &ctx, NOW);
-    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO };
+    let call = Call { id: "e-1", time: NOW, took: Duration::ZERO, container: &ctx.container };
     let told = |decision: &Decision| {
         let event = Event::new(call, &image, &[], &ctx, decision);
         assert_eq!(event.justification, justification);

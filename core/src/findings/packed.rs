@@ -50,6 +50,14 @@ impl Findings {
         self.rows.len()
     }
 
+    /// How many there are of `severity` alone. Rows lie by severity, so few are looked at.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        let begin = self.rows.partition_point(|row| row.severity > severity);
+        let end = self.rows.partition_point(|row| row.severity >= severity);
+        end - begin
+    }
+
     /// Whether there are none: the scanner looked, and found nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -74,12 +74,18 @@ impl Field {
 pub(crate) struct Target<'a> {
     reference: &'a Reference,
     ctx: &'a Context,
+    container: &'a str,
     lineage: Lineage<'a>,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn new(image: &'a Reference, ctx: &'a Context) -> Self {
-        Self { reference: image, ctx, lineage: Lineage::of(ctx) }
+        Self::of(image, ctx, &ctx.container)
+    }
+
+    /// An image as `container` of a context that several share.
+    pub(crate) fn of(image: &'a Reference, ctx: &'a Context, container: &'a str) -> Self {
+        Self { reference: image, ctx, container, lineage: Lineage::of(ctx) }
     }
 
     pub(crate) const fn reference(&self) -> &'a Reference {
@@ -139,7 +145,7 @@ impl<'a> Target<'a> {
             Field::Namespace => &self.ctx.namespace,
             Field::Pod => &self.ctx.pod,
             Field::ServiceAccount => &self.ctx.service_account,
-            Field::Container => &self.ctx.container,
+            Field::Container => self.container,
             Field::Registry => self.reference.registry(),
             Field::Repository => self.reference.name(),
             Field::BreakGlass => &self.ctx.break_glass,

@@ -38,7 +38,7 @@ impl<C> Recorded<C> {
         if count == 0 {
             return answer;
         }
-        let event = |decided| (self.event(decided, answer.evaluated_at), decided);
+        let event = |decided| (self.event(&answer, decided), decided);
         let events: Vec<_> = lifted().map(event).collect();
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);

@@ -1,26 +1,25 @@
 //! Messages of the contract in, core's values out, and back.
 
+mod request;
+mod response;
+mod bulk;
 mod explanation;
 mod inspection;
 
-use std::time::Duration;
-
-use portcullis_core::decide::{
-    Action, Applied, Context, Lifted, MAX_JUSTIFICATION, Notice, Violation,
-};
+use portcullis_core::decide::{Action, Applied, Lifted, Notice, Violation};
 use portcullis_core::evidence::{Evidence, Report, Source, Subject};
 use portcullis_core::findings::{Epss, FindingRef, Findings, FixState, Score, Severity};
-use portcullis_core::image::{Digest, MAX_NODES, Nodes, Platform, Reference};
+use portcullis_core::image::{Digest, Platform, Reference};
 use portcullis_proto::v1;
 use time::OffsetDateTime;
-use tonic::Status;
 
+pub(super) use self::bulk::{bulk_answer, bulk_question};
+pub(super) use self::explanation::Detail;
 pub use self::explanation::MAX_EXPLAINED;
-pub(crate) use self::explanation::{Detail, explain};
 pub use self::inspection::MAX_ATTACHED;
 pub(crate) use self::inspection::inspection;
-use super::status;
-use crate::check::{Answer, Decided, MAX_CONTAINERS, Question};
+pub(super) use self::request::{StreamRequest, nodes, question, stream_request};
+pub(super) use self::response::answer;
 
 /// The most violations in one decision's message.
 pub const MAX_VIOLATIONS: usize = 64;
@@ -28,146 +27,6 @@ pub const MAX_VIOLATIONS: usize = 64;
 pub const MAX_NOTICES: usize = 64;
 /// The most applied exemptions in one decision's message.
 pub const MAX_EXEMPTIONS: usize = 64;
-
-/// Reads a question.
-///
-/// # Errors
-/// INVALID_ARGUMENT when there are no or too many containers, an image reference is malformed, or the
-/// justification is longer than [`MAX_JUSTIFICATION`]; the details name the field.
-pub(crate) fn question(request: v1::CheckRequest) -> Result<Question, Status> {
-    let v1::CheckRequest { context, containers, explain } = request;
-    if containers.is_empty() {
-        return Err(status::invalid("containers", "there are no `containers` to decide about"));
-    }
-    if containers.len() > MAX_CONTAINERS {
-        let message = format!(
-            "there are {} `containers`, more than the {MAX_CONTAINERS} allowed in one question",
-            containers.len()
-        );
-        return Err(status::invalid("containers", &message));
-    }
-    explanation::check(&containers, explain)?;
-    let read = |(index, container): (usize, v1::Container)| {
-        let v1::Container { name, image } = container;
-        let image: Reference = image.parse().map_err(|error| {
-            status::invalid(&format!("containers[{index}].image"), &format!("{error}"))
-        })?;
-        Ok((name, image))
-    };
-    let containers = containers.into_iter().enumerate().map(read).collect::<Result<_, Status>>()?;
-    let mut context = context.unwrap_or_default();
-    let nodes = nodes("context.platforms", &std::mem::take(&mut context.platforms))?;
-    Ok(Question { context: self::context(context)?, nodes, containers })
-}
-
-/// Reads the platforms that `field` names.
-///
-/// # Errors
-/// INVALID_ARGUMENT when there are too many, or one is malformed.
-pub(crate) fn nodes(field: &str, platforms: &[String]) -> Result<Nodes, Status> {
-    if platforms.len() > MAX_NODES {
-        let message = format!(
-            "`{field}` has {} platforms, more than the {MAX_NODES} allowed",
-            platforms.len()
-        );
-        return Err(status::invalid(field, &message));
-    }
-    let read = |(index, platform): (usize, &String)| {
-        let platform = platform.parse::<Platform>();
-        platform.map_err(|error| status::invalid(&format!("{field}[{index}]"), &format!("{error}")))
-    };
-    Ok(Nodes::new(platforms.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?))
-}
-
-fn context(context: v1::Context) -> Result<Context, Status> {
-    let v1::Context {
-        cluster,
-        cloud,
-        namespace,
-        namespace_labels,
-        workload,
-        pod,
-        pod_labels,
-        service_account,
-        break_glass,
-        platforms: _,
-    } = context;
-    if break_glass.len() > MAX_JUSTIFICATION {
-        let message = format!(
-            "`context.break_glass` is {} bytes long, more than the {MAX_JUSTIFICATION} allowed",
-            break_glass.len()
-        );
-        return Err(status::invalid("context.break_glass", &message));
-    }
-    let v1::Cloud { provider, account, region } = cloud.unwrap_or_default();
-    let v1::Workload { kind, name } = workload.unwrap_or_default();
-    Ok(Context {
-        provider,
-        account,
-        region,
-        cluster,
-        namespace,
-        namespace_labels: namespace_labels.into_iter().collect(),
-        workload_kind: kind,
-        workload: name,
-        pod,
-        pod_labels: pod_labels.into_iter().collect(),
-        service_account,
-        container: String::new(),
-        break_glass: break_glass.trim().to_owned(),
-    })
-}
-
-pub(crate) fn answer(answer: &Answer) -> v1::CheckResponse {
-    let strictest = answer.decided.iter().map(|d| d.decision.action).max();
-    v1::CheckResponse {
-        action: strictest.map_or(v1::Action::Unspecified, action).into(),
-        decisions: answer.decided.iter().map(|d| decision(d, answer.evaluated_at)).collect(),
-        policy_revision: answer.policy.revision().to_owned(),
-        evaluated_at: Some(timestamp(answer.evaluated_at)),
-        max_age: Some(duration(answer.max_age)),
-        vary: vary(answer),
-    }
-}
-
-/// What the policy reads, and what the platforms that were looked at depend on.
-fn vary(answer: &Answer) -> Vec<String> {
-    let mut vary: Vec<_> = answer.policy.vary().iter().map(|field| field.as_str()).collect();
-    let more = answer.depends.iter().filter(|field| !vary.contains(field));
-    let more: Vec<_> = more.copied().collect();
-    vary.extend(more);
-    vary.into_iter().map(str::to_owned).collect()
-}
-
-fn decision(decided: &Decided, now: OffsetDateTime) -> v1::Decision {
-    let Decided { context, image, subjects, decision, took: _ } = decided;
-    let deciding = decision.violations.iter().filter(|v| v.deciding);
-    let others = decision.violations.iter().filter(|v| !v.deciding);
-    let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
-    let notices = || decision.notices.iter().take(MAX_NOTICES);
-    v1::Decision {
-        container: context.container.clone(),
-        image: image.to_string(),
-        digest: digest(own),
-        action: action(decision.action).into(),
-        rule: decision.rule.as_deref().unwrap_or_default().to_owned(),
-        message: decision.denial(&context.container, image, now),
-        violations: deciding
-            .chain(others)
-            .take(MAX_VIOLATIONS)
-            .map(|v| violation(v, image))
-            .collect(),
-        violations_total: count(decision.violations.len()),
-        evidence: subjects.iter().map(evidence).collect(),
-        notices: notices().map(Notice::message).collect(),
-        notice_details: notices().map(notice).collect(),
-        notices_total: count(decision.notices.len()),
-        exemptions: decision.exemptions.iter().take(MAX_EXEMPTIONS).map(exemption).collect(),
-        exemptions_total: count(decision.exemptions.len()),
-        break_glass: decision.break_glass.as_ref().map(break_glass),
-        explanation: None,
-    }
-}
 
 fn notice(notice: &Notice) -> v1::Notice {
     v1::Notice {
@@ -280,12 +139,37 @@ fn evidence(subject: &Subject) -> v1::Evidence {
         status: status_of(&subject.evidence).into(),
         detail: subject.evidence.detail().unwrap_or_default(),
         reports,
-        source: match subject.source {
-            Source::Registry => v1::EvidenceSource::Registry,
-            Source::Memory => v1::EvidenceSource::Memory,
-        }
-        .into(),
+        source: source_of(subject.source).into(),
         fetched_at: Some(timestamp(subject.fetched_at)),
+    }
+}
+
+fn report(report: &Report) -> v1::Report {
+    v1::Report {
+        digest: report.digest.to_string(),
+        scanner: report.findings.scanner.name.to_string(),
+        scanned_at: Some(timestamp(report.findings.scanned_at)),
+        signer: report.signer.subject.clone(),
+        counts: Some(counts(&report.findings)),
+    }
+}
+
+fn counts(findings: &Findings) -> v1::SeverityCounts {
+    let of = |severity| count(findings.count(severity));
+    v1::SeverityCounts {
+        critical: of(Severity::Critical),
+        high: of(Severity::High),
+        medium: of(Severity::Medium),
+        low: of(Severity::Low),
+        negligible: of(Severity::Negligible),
+        unknown: of(Severity::Unknown),
+    }
+}
+
+const fn source_of(source: Source) -> v1::EvidenceSource {
+    match source {
+        Source::Registry => v1::EvidenceSource::Registry,
+        Source::Memory => v1::EvidenceSource::Memory,
     }
 }
 
@@ -301,32 +185,6 @@ const fn status_of(evidence: &Evidence) -> v1::EvidenceStatus {
     }
 }
 
-fn report(report: &Report) -> v1::Report {
-    v1::Report {
-        digest: report.digest.to_string(),
-        scanner: report.findings.scanner.name.to_string(),
-        scanned_at: Some(timestamp(report.findings.scanned_at)),
-        signer: report.signer.subject.clone(),
-        counts: Some(counts(&report.findings)),
-    }
-}
-
-fn counts(findings: &Findings) -> v1::SeverityCounts {
-    let mut counts = v1::SeverityCounts::default();
-    for finding in findings.iter() {
-        let count = match finding.severity() {
-            Severity::Unknown => &mut counts.unknown,
-            Severity::Negligible => &mut counts.negligible,
-            Severity::Low => &mut counts.low,
-            Severity::Medium => &mut counts.medium,
-            Severity::High => &mut counts.high,
-            Severity::Critical => &mut counts.critical,
-        };
-        *count = count.saturating_add(1);
-    }
-    counts
-}
-
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -336,13 +194,6 @@ fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
         seconds: at.unix_timestamp(),
         // Below 10^9, and so never out of range.
         nanos: i32::try_from(at.nanosecond()).unwrap_or(0),
-    }
-}
-
-fn duration(span: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
     }
 }
 

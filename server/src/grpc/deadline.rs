@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
+use tonic::Status;
 use tower::{Layer, Service};
 
 use super::status;
@@ -55,15 +56,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let timeout = match timeout(request.headers()) {
             Ok(timeout) => timeout,
-            Err(header) => {
-                let status = status::invalid(
-                    "grpc-timeout",
-                    &format!(
-                        "`{header}` is not a `grpc-timeout`: expected 1 to 8 digits and one of H M S m u n"
-                    ),
-                );
-                return Box::pin(async move { Ok(status.into_http()) });
-            }
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
         let Some(timeout) = timeout else {
             return Box::pin(self.inner.call(request));
@@ -83,16 +76,25 @@ where
     }
 }
 
-/// The caller's time-out, if it gave one, or the header as it is if it is malformed.
-fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+/// The caller's time-out, if it gave one.
+///
+/// # Errors
+/// INVALID_ARGUMENT if the header is malformed, or there are several.
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let mut values = headers.get_all("grpc-timeout").iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    match (parse(&text), values.next()) {
+    let read = std::str::from_utf8(value.as_bytes()).ok().and_then(parse);
+    match (read, values.next()) {
         (Some(timeout), None) => Ok(Some(timeout)),
-        _ => Err(text),
+        _ => {
+            let header = String::from_utf8_lossy(value.as_bytes());
+            let message = format!(
+                "`{header}` is not a `grpc-timeout`: expected 1 to 8 digits and one of H M S m u n"
+            );
+            Err(status::invalid("grpc-timeout", &message))
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl<S: Inspect> EvidenceService for EvidenceAnswers<S> {
         let deadline = request.extensions().get::<Deadline>();
         let deadline = deadline.map_or_else(|| Instant::now() + BUDGET, |deadline| deadline.0);
         let v1::GetEvidenceRequest { image, platforms } = request.into_inner();
-        let nodes = convert::nodes("platforms", &platforms)?;
+        let nodes = convert::nodes("platforms", platforms.len(), &platforms)?;
         let image: Reference =
             image.parse().map_err(|error| status::invalid("image", &format!("{error}")))?;
         let inspection =

@@ -1,7 +1,7 @@
 //! A call in, its span out: within the caller's trace, named by OpenTelemetry's conventions for RPC.
 
+use http::HeaderMap;
 use opentelemetry::propagation::Extractor;
-use tonic::metadata::{KeyRef, MetadataMap};
 use tonic::{Code, Status};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -9,8 +9,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::spans::SPANS;
 
 /// The span of one gRPC call, within the caller's trace if it is in one (W3C trace context). Fields
-/// are named by OpenTelemetry's semantic conventions for RPC.
-pub(crate) fn call(method: &'static str, metadata: &MetadataMap) -> Span {
+/// are named by OpenTelemetry's semantic conventions for RPC. None where nobody looks at spans.
+pub(crate) fn call(method: &'static str, headers: &HeaderMap) -> Option<Span> {
+    if !tracing::span_enabled!(target: SPANS, tracing::Level::DEBUG) {
+        return None;
+    }
     let span = tracing::debug_span!(
         target: SPANS,
         "call",
@@ -21,16 +24,14 @@ pub(crate) fn call(method: &'static str, metadata: &MetadataMap) -> Span {
         rpc.response.status_code = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
     );
-    if !span.is_disabled() {
-        let caller = opentelemetry::global::get_text_map_propagator(|propagator| {
-            propagator.extract(&Headers(metadata))
-        });
-        // Fails only where the span is in no trace, and then there is nothing to join.
-        if let Err(error) = span.set_parent(caller) {
-            tracing::debug!(%error, "the caller's trace is not continued");
-        }
+    let caller = opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.extract(&Headers(headers))
+    });
+    // Fails only where the span is in no trace, and then there is nothing to join.
+    if let Err(error) = span.set_parent(caller) {
+        tracing::debug!(%error, "the caller's trace is not continued");
     }
-    span
+    Some(span)
 }
 
 /// Writes into the current span how a call ended.
@@ -42,7 +43,7 @@ pub(crate) fn ended<T>(span: &Span, result: &Result<T, Status>) {
     }
 }
 
-struct Headers<'a>(&'a MetadataMap);
+struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
@@ -50,10 +51,6 @@ impl Extractor for Headers<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        let ascii = |key| match key {
-            KeyRef::Ascii(key) => Some(key.as_str()),
-            KeyRef::Binary(_) => None,
-        };
-        self.0.keys().filter_map(ascii).collect()
+        self.0.keys().map(http::HeaderName::as_str).collect()
     }
 }

@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::MAX_REQUEST;
+use super::wire::Malformed;
 use crate::check::CheckError;
 use crate::inspect::InspectError;
 
+/// The type of all messages.
+pub(super) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+/// All is well.
+pub(super) const OK: HeaderValue = HeaderValue::from_static("0");
+
+/// The longest name of an encoding that is repeated, in bytes.
+const MAX_ENCODING: usize = 64;
 /// Who gives the reasons of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "portcullis.dev";
 
@@ -16,6 +26,49 @@ pub(crate) fn invalid(field: &str, message: &str) -> Status {
     let mut details = ErrorDetails::with_bad_request_violation(field, message);
     details.set_error_info("INVALID_ARGUMENT", DOMAIN, []);
     Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// What the caller sent is not the message that the contract says.
+pub(super) fn malformed(error: &Malformed) -> Status {
+    Status::invalid_argument(format!("the message is malformed: {error}"))
+}
+
+/// The body ends within a message.
+pub(super) fn cut_off() -> Status {
+    Status::invalid_argument("the body ends in the middle of a message")
+}
+
+/// A message is longer than we take.
+pub(super) fn too_large(length: u32) -> Status {
+    Status::resource_exhausted(format!(
+        "the message is {length} bytes long, more than the {MAX_REQUEST} allowed"
+    ))
+}
+
+/// A message has a flag that says it is compressed, and nothing says how (gRPC, "Compression").
+pub(super) fn compressed(flag: u8) -> Status {
+    Status::internal(format!("a message has the flag {flag}, and no `grpc-encoding` goes with it"))
+}
+
+/// Messages are compressed in a way that we do not know.
+pub(super) fn unknown_encoding(encoding: &HeaderValue) -> Status {
+    let name = String::from_utf8_lossy(encoding.as_bytes());
+    let name = portcullis_core::decide::printable(&name, MAX_ENCODING);
+    let mut status =
+        Status::unimplemented(format!("the encoding `{name}` is not known: send `identity`"));
+    let known = tonic::metadata::MetadataValue::from_static("identity");
+    status.metadata_mut().insert("grpc-accept-encoding", known);
+    status
+}
+
+/// A call that has one message has none or several (gRPC, "Status codes").
+pub(super) fn not_one() -> Status {
+    Status::unimplemented("the call takes one message, and there are none or several")
+}
+
+/// The request broke off.
+pub(super) fn broken(error: &dyn std::error::Error) -> Status {
+    Status::cancelled(format!("the request broke off: {error}"))
 }
 
 /// The caller's time was up.

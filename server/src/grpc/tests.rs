@@ -3,13 +3,16 @@
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use portcullis_core::policy::Policy;
+use portcullis_proto::v1;
+use prost::Message as _;
 use time::OffsetDateTime;
 use tokio::task::yield_now;
 
+use super::stream::{MAX_UNREAD, STREAM_BUFFER};
+use super::wire::Frames;
 use super::*;
-use crate::check::{Answer, CheckError, Question};
 use crate::limit::Limited;
 use crate::metrics::Metrics;
 
@@ -51,6 +54,7 @@ impl Check for Stub {
             pending::<()>().await;
         }
         Ok(Answer {
+            context: Arc::default(),
             decided: Vec::new(),
             policy: Arc::new(Policy::default_policy()),
             evaluated_at: OffsetDateTime::UNIX_EPOCH,
@@ -65,9 +69,27 @@ fn check_of(image: &str) -> v1::CheckRequest {
     v1::CheckRequest { context: None, containers: vec![container], explain: false }
 }
 
-fn questions(image: &str, count: usize) -> Vec<Result<v1::CheckStreamRequest, Status>> {
+fn questions(image: &str, count: usize) -> Vec<Result<Bytes, Status>> {
     let check = Some(check_of(image));
-    vec![Ok(v1::CheckStreamRequest { id: 1, check, timeout: None }); count]
+    let question = v1::CheckStreamRequest { id: 1, check, timeout: None };
+    vec![Ok(question.encode_to_vec().into()); count]
+}
+
+/// The answers in one write.
+fn answers_in(batch: Bytes) -> Vec<v1::CheckStreamResponse> {
+    let mut frames = Frames::default();
+    frames.push(batch);
+    let next = || frames.next().unwrap();
+    std::iter::from_fn(next).map(|m| v1::CheckStreamResponse::decode(m).unwrap()).collect()
+}
+
+async fn ask(checker: &Arc<impl Check>) -> Result<Bytes, Status> {
+    let decisions =
+        Decisions::new(Arc::clone(checker), BUDGET, CancellationToken::new(), TaskTracker::new());
+    match decisions.check(&check_of(QUICK).encode_to_vec(), Instant::now() + BUDGET) {
+        Answered::Now(answer) => answer,
+        Answered::Later(answer) => answer.await,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,22 +100,25 @@ async fn a_stream_that_is_not_read_gives_back_what_it_holds() {
     let mut asked = questions(SLOW, SLOW_ONES);
     // Without a question: these are answered at once, and nobody takes the answers.
     let empty = v1::CheckStreamRequest { id: 2, check: None, timeout: None };
-    asked.extend(vec![Ok(empty); 1_000]);
+    asked.extend(vec![Ok(empty.encode_to_vec().into()); 10_000]);
     let asked = stream::iter(asked).chain(stream::pending());
     let (stream, mut unread) =
         AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
-    let running = tokio::spawn(stream.run());
+    let running = tokio::spawn(stream.run(None));
     while unread.len() < STREAM_BUFFER {
         yield_now().await;
     }
-    let other = || answer(checker.as_ref(), check_of(QUICK), Instant::now() + BUDGET);
-    assert_eq!(other().await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    // What is known was answered before the others began to be found out.
+    for _ in 0..TURNS {
+        yield_now().await;
+    }
+    assert_eq!(ask(&checker).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
     tokio::time::advance(BUDGET * 2).await;
     // The clock stands still, so that the stream does not end here.
     for _ in 0..TURNS {
         yield_now().await;
     }
-    other().await.unwrap();
+    ask(&checker).await.unwrap();
     assert!(!running.is_finished());
 
     // Nobody reads: it ends, and says so after what it had already found.
@@ -111,14 +136,13 @@ async fn a_stream_that_is_read_slowly_is_answered_whole() {
     let asked = stream::iter(questions(QUICK, COUNT));
     let (stream, mut answers) =
         AnswerStream::new(Arc::new(Stub::default()), BUDGET, CancellationToken::new(), asked);
-    let running = tokio::spawn(stream.run());
+    let running = tokio::spawn(stream.run(None));
     let mut count = 0;
     loop {
         // Of the paused clock, which goes on when everything waits.
         tokio::time::sleep(MAX_UNREAD - Duration::from_millis(1)).await;
         let Some(answer) = answers.recv().await else { break };
-        answer.unwrap();
-        count += 1;
+        count += answers_in(answer.unwrap()).len();
     }
     assert_eq!(count, COUNT);
     running.await.unwrap();
@@ -130,12 +154,13 @@ async fn questions_are_not_read_one_past_their_bound() {
     let asked = stream::iter(questions(SLOW, MAX_STREAM_IN_FLIGHT + 1));
     let (stream, mut answers) =
         AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
-    let running = tokio::spawn(stream.run());
+    let running = tokio::spawn(stream.run(None));
     let mut count = 0;
     while let Some(late) = answers.recv().await {
-        let result = late.unwrap().result;
-        assert!(matches!(result, Some(v1::check_stream_response::Result::Error(_))));
-        count += 1;
+        for late in answers_in(late.unwrap()) {
+            assert!(matches!(late.result, Some(v1::check_stream_response::Result::Error(_))));
+            count += 1;
+        }
     }
     assert_eq!(count, MAX_STREAM_IN_FLIGHT + 1);
     assert_eq!(checker.most.load(Ordering::Relaxed), MAX_STREAM_IN_FLIGHT);
@@ -148,7 +173,7 @@ async fn what_is_under_way_ends_with_its_stream() {
     let asked = stream::iter(questions(SLOW, 3)).chain(stream::pending());
     let (stream, answers) =
         AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
-    let running = tokio::spawn(stream.run());
+    let running = tokio::spawn(stream.run(None));
     while checker.under_way.load(Ordering::Relaxed) < 3 {
         yield_now().await;
     }

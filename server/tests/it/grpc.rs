@@ -158,7 +158,7 @@ async fn a_message_past_its_bound_is_refused() {
         v1::CheckRequest { context, ..question(&image.name) }
     };
     let status = world.try_ask(with_label(MAX_REQUEST)).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(world.try_ask(with_label(MAX_REQUEST - 1_024)).await.is_ok());
 }
 

@@ -165,6 +165,23 @@ proptest! {
     }
 
     #[test]
+    fn findings_are_counted_by_severity(list in reports()) {
+        let findings = Findings::new(scanner(), AT, list);
+        let severities = [
+            Severity::Unknown,
+            Severity::Negligible,
+            Severity::Low,
+            Severity::Medium,
+            Severity::High,
+            Severity::Critical,
+        ];
+        for severity in severities {
+            let counted = findings.iter().filter(|f| f.severity() == severity).count();
+            prop_assert_eq!(findings.count(severity), counted);
+        }
+    }
+
+    #[test]
     fn findings_of_several_reports_are_there_as_often_as_reported(list in reports()) {
         let findings = Findings::with_repeats(scanner(), AT, list.clone());
         prop_assert_eq!(unpacked(&findings), sorted(list));

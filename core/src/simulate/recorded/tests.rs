@@ -94,7 +94,8 @@ fn context() -> Context {
 fn line(subjects: &[Subject], ctx: &Context) -> (Vec<u8>, Decision) {
     let image = "reg.io/app:v1".parse().unwrap();
     let decision = decide(&policy(), &image, subjects, ctx, NOW);
-    let call = Call { id: "e-1", time: NOW, took: Duration::from_micros(7) };
+    let call =
+        Call { id: "e-1", time: NOW, took: Duration::from_micros(7), container: &ctx.container };
     let event = Event::new(call, &image, subjects, ctx, &decision);
     (serde_json::to_vec(&Line::Decision(&event)).unwrap(), decision)
 }

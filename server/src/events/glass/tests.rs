@@ -27,18 +27,19 @@ struct Denies;
 
 impl Check for Denies {
     async fn check(&self, question: Question, _: Instant) -> Result<Answer, CheckError> {
+        let context = question.context;
         let decided = question.containers.into_iter().map(|(container, image)| {
-            let context = Context { container, ..question.context.clone() };
             let mut decision = denial();
             if !context.break_glass.is_empty() {
                 decision.action = Action::Audit;
                 let justification = context.break_glass.clone();
                 decision.break_glass = Some(Lifted { name: "on-call".into(), justification });
             }
-            Decided { context, image, subjects: Vec::new(), decision, took: Duration::ZERO }
+            Decided { container, image, subjects: Vec::new(), decision, took: Duration::ZERO }
         });
         Ok(Answer {
             decided: decided.collect(),
+            context: context.clone(),
             policy: Arc::new(Policy::default_policy()),
             evaluated_at: NOW,
             max_age: Duration::ZERO,
@@ -70,7 +71,11 @@ fn denial() -> Decision {
 fn question(why: &str) -> Question {
     let image = |name: &str| (name.to_owned(), "reg.io/app:v1".parse().unwrap());
     let context = Context { break_glass: why.to_owned(), ..Context::default() };
-    Question { context, nodes: Default::default(), containers: vec![image("a"), image("b")] }
+    Question {
+        context: Arc::new(context),
+        nodes: Default::default(),
+        containers: vec![image("a"), image("b")],
+    }
 }
 
 /// A checker with its file, whose writer runs.

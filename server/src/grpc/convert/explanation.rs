@@ -1,4 +1,4 @@
-//! An answer in, the same with an explanation of each of its decisions out.
+//! A decision in, the explanation of it out.
 
 use portcullis_core::decide::{Condition, Context};
 use portcullis_core::explain;
@@ -11,8 +11,9 @@ use portcullis_core::policy::{Evaluation, Mismatch};
 use portcullis_proto::v1;
 use tonic::Status;
 
-use super::{action, count, digest, platform, severity, status, timestamp};
+use super::{action, count, digest, platform, severity, timestamp};
 use crate::check::{Answer, Decided};
+use crate::grpc::status;
 
 /// The most containers of one question that are explained: an explanation is long.
 pub const MAX_EXPLAINED: usize = 8;
@@ -26,36 +27,22 @@ pub(crate) enum Detail {
     Explained,
 }
 
-impl Detail {
-    pub(crate) const fn of(request: &v1::CheckRequest) -> Self {
-        if request.explain { Self::Explained } else { Self::Plain }
-    }
+/// There are `total` containers to explain, which is too many.
+pub(super) fn too_many(total: usize) -> Status {
+    let message = format!(
+        "there are {total} `containers`, more than the {MAX_EXPLAINED} that `explain` allows"
+    );
+    status::invalid("containers", &message)
 }
 
-/// Checks that there are not too many `containers` to explain.
-pub(super) fn check(containers: &[v1::Container], explain: bool) -> Result<(), Status> {
-    if explain && containers.len() > MAX_EXPLAINED {
-        let message = format!(
-            "there are {} `containers`, more than the {MAX_EXPLAINED} that `explain` allows",
-            containers.len()
-        );
-        return Err(status::invalid("containers", &message));
-    }
-    Ok(())
-}
-
-/// Answers with explanations. It may take long.
-pub(crate) fn explain(answer: &Answer) -> v1::CheckResponse {
-    let mut response = super::answer(answer);
-    for (decision, decided) in response.decisions.iter_mut().zip(&answer.decided) {
-        decision.explanation = Some(message(&explained(answer, decided)));
-    }
-    response
+/// Why a decision is what it is. It may take long.
+pub(super) fn explain(answer: &Answer, decided: &Decided) -> v1::Explanation {
+    message(&explained(answer, decided))
 }
 
 fn explained(answer: &Answer, decided: &Decided) -> Explanation {
-    let Decided { context, image, subjects, decision, .. } = decided;
-    let mut context = Context::clone(context);
+    let Decided { container, image, subjects, decision, .. } = decided;
+    let mut context = Context { container: container.clone(), ..Context::clone(&answer.context) };
     if decision.break_glass.is_none() {
         // It lifted nothing, or what it lifted could not be recorded.
         context.break_glass.clear();

@@ -2,13 +2,38 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use portcullis_core::decide::{Condition, Decision, NoticeKind};
+use portcullis_core::decide::{Condition, Context, Decision, MAX_JUSTIFICATION, NoticeKind};
+use portcullis_core::evidence::{Cause, CauseKind, Reason, Rejection};
 use portcullis_core::findings::{Analysis, Finding, Scanner};
 use portcullis_core::policy::Policy;
+use portcullis_core::signature::Signer;
+use prost::Message as _;
 use time::macros::datetime;
+use tonic::Status;
 
 use super::*;
+use crate::check::{Answer, Decided};
+use crate::grpc::wire::Writer;
+
+/// What a caller reads.
+pub(super) fn told(answer: &Answer, detail: Detail) -> v1::CheckResponse {
+    let mut message = Vec::new();
+    super::answer(&mut Writer::new(&mut message), answer, detail);
+    v1::CheckResponse::decode(&*message).unwrap()
+}
+
+fn plain(answer: &Answer) -> v1::CheckResponse {
+    told(answer, Detail::Plain)
+}
+
+/// The context of a question that a caller sends.
+fn context(context: v1::Context) -> Result<Context, Status> {
+    let containers = vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }];
+    let request = v1::CheckRequest { context: Some(context), containers, explain: false };
+    question(&request.encode_to_vec()).map(|(question, _)| Context::clone(&question.context))
+}
 
 fn pair(name: &str) -> HashMap<String, String> {
     HashMap::from([(name.to_owned(), format!("{name} value"))])
@@ -74,7 +99,7 @@ fn notices_and_exemptions_past_their_bound_are_counted() {
     for many in [MAX_NOTICES, MAX_NOTICES + 1] {
         let mut answer = answer_with(1);
         answer.decided[0].decision.notices = vec![notice.clone(); many];
-        let decision = self::answer(&answer).decisions.remove(0);
+        let decision = plain(&answer).decisions.remove(0);
         assert_eq!(decision.notices.len(), MAX_NOTICES);
         assert_eq!(decision.notice_details.len(), MAX_NOTICES);
         assert_eq!(decision.notices_total as usize, many);
@@ -86,7 +111,7 @@ fn notices_and_exemptions_past_their_bound_are_counted() {
     for many in [MAX_EXEMPTIONS, MAX_EXEMPTIONS + 1] {
         let mut answer = answer_with(1);
         answer.decided[0].decision.exemptions = vec![applied(); many];
-        let decision = self::answer(&answer).decisions.remove(0);
+        let decision = plain(&answer).decisions.remove(0);
         assert_eq!(decision.exemptions.len(), MAX_EXEMPTIONS);
         assert_eq!(decision.exemptions_total as usize, many);
     }
@@ -99,7 +124,7 @@ fn every_field_of_an_applied_exemption_and_of_a_lifted_denial_is_told() {
     decision.exemptions = vec![applied()];
     let justification = "why".to_owned();
     decision.break_glass = Some(Lifted { name: "on-call".into(), justification });
-    let decision = self::answer(&answer).decisions.remove(0);
+    let decision = plain(&answer).decisions.remove(0);
     let expected = v1::AppliedExemption {
         name: "waiver".to_owned(),
         owner: "team@example.com".to_owned(),
@@ -201,13 +226,14 @@ fn answer_with(violations: usize) -> Answer {
         policy_revision: "r".into(),
     };
     let decided = Decided {
-        context: Context::default(),
+        container: String::new(),
         image: "reg.io/app:v1".parse().unwrap(),
         subjects: Vec::new(),
         decision,
         took: Duration::ZERO,
     };
     Answer {
+        context: Arc::default(),
         decided: vec![decided],
         policy: Arc::new(Policy::default_policy()),
         evaluated_at: datetime!(2026-08-01 12:00:00.25 UTC),
@@ -219,7 +245,7 @@ fn answer_with(violations: usize) -> Answer {
 #[test]
 fn violations_past_their_bound_are_counted_and_the_deciding_one_is_kept() {
     for count in [MAX_VIOLATIONS, MAX_VIOLATIONS + 1] {
-        let answer = answer(&answer_with(count));
+        let answer = plain(&answer_with(count));
         let decision = &answer.decisions[0];
         assert_eq!(decision.violations.len(), MAX_VIOLATIONS);
         assert_eq!(decision.violations_total as usize, count);
@@ -235,11 +261,78 @@ fn violations_past_their_bound_are_counted_and_the_deciding_one_is_kept() {
 
 #[test]
 fn times_and_spans_keep_their_fractions() {
-    let answer = answer(&answer_with(1));
+    let answer = plain(&answer_with(1));
     let (at, age) = (answer.evaluated_at.unwrap(), answer.max_age.unwrap());
     assert_eq!((at.seconds, at.nanos), (1_785_585_600, 250_000_000));
     assert_eq!((age.seconds, age.nanos), (1, 500_000_000));
     // Before 1970 the fraction still counts forwards, as protobuf has it.
     let at = timestamp(datetime!(1969-12-31 23:59:59.75 UTC));
     assert_eq!((at.seconds, at.nanos), (-1, 750_000_000));
+}
+
+/// What most answers have is written by hand; who asks for an inspection gets the generated message.
+#[test]
+fn evidence_is_told_as_the_generated_message_has_it() {
+    let of = |evidence: Evidence, source: Source| Subject {
+        digest: Some(Digest::of(b"manifest")),
+        platform: Some("linux/arm64/v8".parse().unwrap()),
+        evidence: Arc::new(evidence),
+        fetched_at: datetime!(2026-08-01 12:00:00.5 UTC),
+        source,
+    };
+    let finding = |n: usize, severity| Finding {
+        id: format!("CVE-2024-{n}").into(),
+        aliases: Vec::new(),
+        severity,
+        score: None,
+        package: None,
+        purl: None,
+        installed: None,
+        fixed: Vec::new(),
+        fix_state: FixState::NotStated,
+        known_exploited: None,
+        epss: None,
+        published: None,
+        first_seen: None,
+        analysis: Analysis::Affected,
+    };
+    let list = [Severity::Critical, Severity::Low, Severity::Low, Severity::Unknown];
+    let list = list.into_iter().enumerate().map(|(n, severity)| finding(n, severity)).collect();
+    let scanner = Scanner { name: "trivy".to_owned(), version: None };
+    let report = Report {
+        digest: Digest::of(b"report"),
+        signer: Arc::new(Signer {
+            subject: "CN=scanner".to_owned(),
+            fingerprint: "f".to_owned(),
+            policy: "p".to_owned(),
+            signed_at: None,
+        }),
+        findings: Findings::new(scanner, datetime!(2026-07-01 12:00 UTC), list),
+        notices: Vec::new(),
+    };
+    let cause = Cause { kind: CauseKind::Denied, detail: "no".to_owned() };
+    let rejection = Rejection { reason: Reason::Malformed, report: None, detail: "bad".to_owned() };
+    let subjects = vec![
+        of(Evidence::Verified(vec![Arc::new(report)].into()), Source::Memory),
+        of(Evidence::Missing, Source::Registry),
+        of(Evidence::Rejected(rejection), Source::Registry),
+        of(Evidence::Stale { age: Duration::from_secs(9) }, Source::Memory),
+        of(Evidence::Withheld, Source::Memory),
+        of(Evidence::Unavailable(cause), Source::Registry),
+        Subject { digest: None, platform: None, ..of(Evidence::Unsupported, Source::Registry) },
+    ];
+    let expected: Vec<_> = subjects.iter().map(super::evidence).collect();
+    let counts = expected[0].reports[0].counts.unwrap();
+    assert_eq!((counts.critical, counts.high, counts.low, counts.unknown), (1, 0, 2, 1));
+    let mut answer = answer_with(0);
+    answer.decided[0].subjects = subjects;
+    answer.decided[0].container = "main".to_owned();
+    answer.depends = &["platforms"];
+    let told = plain(&answer);
+    assert_eq!(told.decisions[0].evidence, expected);
+    assert_eq!(told.decisions[0].container, "main");
+    assert_eq!(told.decisions[0].rule, "rule");
+    assert_eq!(told.policy_revision, answer.policy.revision());
+    assert_eq!(told.vary.last().unwrap(), "platforms");
+    assert_eq!((told.action(), told.decisions[0].action()), (v1::Action::Deny, v1::Action::Deny));
 }

@@ -9,7 +9,10 @@ use portcullis_core::decide::decide;
 use portcullis_core::evidence::{Evidence, Source, Subject};
 use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy};
+use prost::Message as _;
 use time::macros::datetime;
+
+use super::super::tests::told;
 
 const RULES: &str = "apiVersion: portcullis.dev/v1
 kind: Policy
@@ -40,8 +43,10 @@ fn answered(break_glass: &str) -> Answer {
     };
     let image = "reg.io/app:v1".parse().unwrap();
     let decision = decide(&policy, &image, &subjects, &context, now);
-    let decided = Decided { context, image, subjects, decision, took: Duration::ZERO };
+    let container = String::new();
+    let decided = Decided { container, image, subjects, decision, took: Duration::ZERO };
     Answer {
+        context: Arc::new(context),
         decided: vec![decided],
         policy: Arc::new(policy),
         evaluated_at: now,
@@ -53,8 +58,8 @@ fn answered(break_glass: &str) -> Answer {
 #[test]
 fn an_explanation_is_given_to_whoever_asks() {
     let answer = answered("");
-    assert_eq!(super::super::answer(&answer).decisions[0].explanation, None);
-    let decision = explain(&answer).decisions.remove(0);
+    assert_eq!(told(&answer, Detail::Plain).decisions[0].explanation, None);
+    let decision = told(&answer, Detail::Explained).decisions.remove(0);
     assert_eq!(decision.action(), v1::Action::Deny);
     let told = decision.explanation.unwrap();
     assert_eq!((&*told.evaluation, told.rules_total), ("firstMatch", 2));
@@ -76,13 +81,13 @@ fn an_explanation_is_given_to_whoever_asks() {
 #[test]
 fn break_glass_that_could_not_be_recorded_explains_a_denial() {
     let mut answer = answered("INC-1");
-    let lifted = explain(&answer).decisions.remove(0);
+    let lifted = told(&answer, Detail::Explained).decisions.remove(0);
     assert_eq!(lifted.action(), v1::Action::Audit);
     assert_eq!(lifted.explanation.unwrap().break_glass, "lifted");
     let decided = answer.decided.pop().unwrap();
     let decision = decided.decision.clone().without_break_glass();
     answer.decided.push(Decided { decision, ..decided });
-    let refused = explain(&answer).decisions.remove(0);
+    let refused = told(&answer, Detail::Explained).decisions.remove(0);
     assert_eq!(refused.action(), v1::Action::Deny);
     assert_eq!(refused.explanation.unwrap().break_glass, "possible");
 }
@@ -92,7 +97,8 @@ fn so_many_containers_are_explained_and_no_more() {
     let container = v1::Container { name: "c".to_owned(), image: "busybox".to_owned() };
     let of = |count: usize, explain: bool| {
         let containers = vec![container.clone(); count];
-        super::super::question(v1::CheckRequest { containers, explain, ..Default::default() })
+        let request = v1::CheckRequest { containers, explain, ..Default::default() };
+        super::super::question(&request.encode_to_vec())
     };
     assert!(of(MAX_EXPLAINED, true).is_ok());
     assert!(of(MAX_EXPLAINED + 1, false).is_ok());
