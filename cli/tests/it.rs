@@ -36,3 +36,6 @@ mod traces;
 #[cfg(test)]
 #[path = "it/simulate.rs"]
 mod simulate;
+#[cfg(test)]
+#[path = "it/observability.rs"]
+mod observability;

@@ -3,7 +3,8 @@
 //! Each registry holds an image; a report is attached by `oras attach` and signed by `notation sign`,
 //! and the command must deny it, with the signer and the CVE. Without its signature, or under another
 //! authority, it must be rejected evidence. And what `portcullis attach` signs, `notation verify` must
-//! accept. What `cosign attest` of two versions attaches is denied by its key alone.
+//! accept. What `cosign attest` of two versions attaches is denied by its key alone. Prometheus scrapes the
+//! service, keeps its exemplars and evaluates the alerts.
 //!
 //! Where a program is not installed the tests say so and pass; with `PORTCULLIS_PEERS=required` they
 //! fail. `.ci/tools` installs them.
@@ -34,6 +35,9 @@ mod cosign;
 #[cfg(test)]
 #[path = "peers/matrix.rs"]
 mod matrix;
+#[cfg(test)]
+#[path = "peers/prometheus.rs"]
+mod prometheus;
 
 use cosign::{Cosign, Version};
 use host::{Peer, Registry};
@@ -69,6 +73,11 @@ fn t051_a_token_for_one_repository_opens_no_other() {
 #[test]
 fn moto_as_the_token_services_of_aws() {
     moto::story();
+}
+
+#[test]
+fn prometheus_as_who_scrapes_and_alerts() {
+    prometheus::story();
 }
 
 /// zot is a peer where it is installed; the module of it cannot be had everywhere.

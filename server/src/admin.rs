@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::metrics::{Exposition, Metrics};
 
 /// Whether the service takes questions: false while it starts and once it drains.
 #[derive(Debug, Default)]
@@ -44,14 +44,16 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.readiness.get() => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n"),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(request.headers()),
             _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n"),
         })
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        match self.metrics.encode() {
-            Ok(body) => answer(StatusCode::OK, CONTENT_TYPE, body),
+    fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let exposition = Exposition::wanted(accept);
+        match self.metrics.encode_as(exposition) {
+            Ok(body) => answer(StatusCode::OK, exposition.content_type(), body),
             Err(error) => {
                 tracing::error!(%error, "metrics could not be written");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n")

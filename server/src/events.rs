@@ -10,15 +10,18 @@ mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use portcullis_core::decide::Action;
 use portcullis_core::event::{Call, Event};
+use portcullis_core::evidence::Subject;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Decided, Question};
 use crate::metrics::Metrics;
+use crate::spans;
 
 pub use self::file::EventFile;
 pub use self::queue::{QUEUE, Queue};
@@ -65,12 +68,23 @@ impl<C> Recorded<C> {
         Event::new(call, image, subjects, &answer.context, decision)
     }
 
+    fn count_evidence(&self, decided: &Decided, now: OffsetDateTime) {
+        for Subject { digest, evidence, source, fetched_at, .. } in &decided.subjects {
+            // A tag that could not be resolved names no manifest of which something could be known.
+            if digest.is_some() {
+                let age = Duration::try_from(now - *fetched_at).unwrap_or_default();
+                self.metrics.evidence(evidence, *source, age);
+            }
+        }
+    }
+
     /// Records all but the lifted denials, of which there is a record already.
     fn record(&self, answer: &Answer) {
         for decided in &answer.decided {
             let action = decided.decision.action;
-            self.metrics.decision(action.as_str());
+            self.metrics.decision(action);
             self.metrics.exemptions_applied(decided.decision.exemptions.len());
+            self.count_evidence(decided, answer.evaluated_at);
             if decided.decision.break_glass.is_some() {
                 continue;
             }
@@ -106,7 +120,10 @@ impl<C: Check> Check for Recorded<C> {
         let answer = self.inner.check_now(question)?;
         if let Ok(answer) = &answer {
             self.record(answer);
-            self.metrics.answered(asked.elapsed());
+            // What is answered at once was all in memory.
+            let known = answer.decided.iter().map(|decided| decided.subjects.len()).sum();
+            self.metrics.hits(known);
+            self.metrics.answered(asked.elapsed(), spans::trace_id(), answer.evaluated_at);
         }
         Some(answer)
     }
@@ -116,7 +133,7 @@ impl<C: Check> Check for Recorded<C> {
         let answer = self.inner.check(question, deadline).await?;
         let answer = self.record_first(answer, deadline).await;
         self.record(&answer);
-        self.metrics.answered(asked.elapsed());
+        self.metrics.answered(asked.elapsed(), spans::trace_id(), answer.evaluated_at);
         Ok(answer)
     }
 }
@@ -128,7 +145,7 @@ impl<C: Bulk> Bulk for Recorded<C> {
         let answer = self.inner.bulk(question).await;
         for action in [Action::Allow, Action::Audit, Action::Deny] {
             let count = answer.decided.iter().filter(|decided| decided.action == action).count();
-            self.metrics.bulk(action.as_str(), count);
+            self.metrics.bulk(action, count);
         }
         self.metrics.bulk_pending(answer.pending);
         answer
@@ -137,8 +154,6 @@ impl<C: Bulk> Bulk for Recorded<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use portcullis_core::decide::decide_container;
     use portcullis_core::policy::Policy;
     use time::macros::datetime;

@@ -157,6 +157,7 @@ impl Rules {
         self.announce(&clock, &metrics);
         loop {
             upkeep.look(&self.policy(), clock.now(), &metrics);
+            metrics.looked(clock.now());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
@@ -235,6 +236,7 @@ impl Rules {
             Ok(trust) => {
                 self.trust.store(Arc::new(trust));
                 metrics.reload("trust", "ok");
+                metrics.trust(self.trust().revision());
                 tracing::info!(revision = %self.trust().revision(), "trust is in force");
                 self.warn_of_trust();
             }
@@ -249,7 +251,8 @@ impl Rules {
 
     fn announce(&self, clock: &Arc<dyn Clock>, metrics: &Metrics) {
         let policy = self.policy();
-        metrics.policy(policy.rules().len(), clock.now());
+        metrics.policy(policy.revision(), policy.rules().len(), clock.now());
+        metrics.trust(self.trust().revision());
         tracing::info!(
             revision = policy.revision(),
             rules = policy.rules().len(),

@@ -6,14 +6,15 @@ use std::io::IsTerminal as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::Metadata;
+use tracing::subscriber::Interest;
+use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::spans::SPANS;
+use crate::spans::{self, ROOTS, SPANS, Sampling};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -95,16 +96,29 @@ impl Telemetry {
             LogFormat::Text => logs.with_filter(filter).boxed(),
             LogFormat::Json => logs.json().flatten_event(true).with_filter(filter).boxed(),
         };
-        let provider = config.otlp_endpoint.as_deref().map(|e| provider(e, config.sample_ratio));
-        let provider = provider.transpose()?;
-        // Spans are at level debug under a target of their own: no log shows them, and where traces are
-        // off they cost a comparison.
-        let spans = Targets::new().with_target(SPANS, LevelFilter::DEBUG);
+        let provider = config.otlp_endpoint.as_deref().map(provider).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             let tracer = provider.tracer("portcullis");
-            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(spans)
+            // Spans are under targets of their own. Where a trace begins was decided before; others are
+            // made only within one that is kept.
+            let kept = dynamic_filter_fn(|metadata, context| match metadata.target() {
+                ROOTS => metadata.is_span(),
+                SPANS => metadata.is_span() && context.lookup_current().is_some(),
+                _ => false,
+            });
+            let kept = kept.with_max_level_hint(LevelFilter::DEBUG);
+            let kept = kept.with_callsite_filter(interest);
+            tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_filter(kept)
         });
         tracing_subscriber::registry().with(traces).with(logs).try_init()?;
+        if provider.is_some() {
+            spans::begin(Sampling::ratio(config.sample_ratio));
+        }
         Ok(Self(provider))
     }
 
@@ -118,17 +132,24 @@ impl Telemetry {
     }
 }
 
-fn provider(endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, TelemetryError> {
+fn interest(metadata: &'static Metadata<'static>) -> Interest {
+    match metadata.target() {
+        ROOTS => Interest::always(),
+        SPANS => Interest::sometimes(),
+        _ => Interest::never(),
+    }
+}
+
+fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
         .map_err(|source| TelemetryError::Otlp { endpoint: endpoint.to_owned(), source })?;
-    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(sampler)
+        // What is not to be kept is not begun (`spans`).
+        .with_sampler(Sampler::AlwaysOn)
         .with_resource(Resource::builder().with_service_name("portcullis").build())
         .build())
 }

@@ -86,3 +86,6 @@ mod wire;
 #[cfg(test)]
 #[path = "it/bulk.rs"]
 mod bulk;
+#[cfg(test)]
+#[path = "it/series.rs"]
+mod series;

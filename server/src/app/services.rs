@@ -16,6 +16,7 @@ use super::{AppError, Shared};
 use crate::grpc::deadline::{DeadlineLayer, Deadlined};
 use crate::grpc::evidence::EvidenceAnswers;
 use crate::grpc::front::Front;
+use crate::grpc::meter::Metered;
 use crate::grpc::{Decisions, MAX_REQUEST};
 use crate::inspect::Inspector;
 
@@ -23,7 +24,7 @@ use crate::inspect::Inspector;
 const DECISIONS: &str = decision_service_server::SERVICE_NAME;
 
 /// All that is served over gRPC.
-pub(super) type Services = Front<Checker, TowerToHyperService<Deadlined<Routes>>>;
+pub(super) type Services = Metered<Front<Checker, TowerToHyperService<Deadlined<Routes>>>>;
 type EvidenceServer = EvidenceServiceServer<EvidenceAnswers<Source>>;
 
 /// All services, with health and reflection.
@@ -48,7 +49,8 @@ pub(super) async fn services(
         .max_decoding_message_size(MAX_REQUEST);
     let routes = Routes::new(inspections).add_service(health_service).add_service(reflection);
     let routes = TowerToHyperService::new(DeadlineLayer.layer(routes.prepare()));
-    Ok((health, Front::new(decisions, routes)))
+    let services = Metered::new(Front::new(decisions, routes), Arc::clone(&shared.metrics));
+    Ok((health, services))
 }
 
 /// Tells health checks that the service takes no more.

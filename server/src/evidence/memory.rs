@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 
 use super::flights::{Flights, NoResult};
 use super::{EvidenceSource, Key, Known, Question};
-use crate::metrics::Metrics;
+use crate::metrics::{CacheSize, Lookup, Metrics};
 use crate::spans::SPANS;
 
 /// How much is kept and for how long.
@@ -85,6 +85,11 @@ impl<S: EvidenceSource> Memory<S> {
             })
             .expire_after(ByStatus(config.clone()))
             .build();
+        let sized = kept.clone();
+        metrics.watch_cache("evidence", move || CacheSize {
+            entries: Some(sized.entry_count()),
+            bytes: sized.weighted_size(),
+        });
         Self {
             inner: Arc::new(inner),
             config,
@@ -123,9 +128,8 @@ impl<S: EvidenceSource> Memory<S> {
                 let known = Known { fresh_until, ..known };
                 // Kept before the flight lands, so that nobody can find neither.
                 kept.insert(key, known.clone()).await;
-                // So that the sizes are those of now.
+                // So that the sizes that are shown are those of now.
                 kept.run_pending_tasks().await;
-                metrics.kept(kept.entry_count(), kept.weighted_size());
                 known
             }
         };
@@ -135,8 +139,20 @@ impl<S: EvidenceSource> Memory<S> {
             container.image.name = question.image.name(),
             oci.manifest.digest = %question.digest,
         );
-        let begin = || begin().instrument(span);
+        let mut began = false;
+        let begin = || {
+            began = true;
+            begin().instrument(span)
+        };
         let found = self.flights.join(key.clone(), deadline, begin).await;
+        self.metrics.lookup(match &found {
+            Ok(known) if known.source == Source::Memory => Lookup::Stale,
+            Err(_) if known_before.is_some() => Lookup::Stale,
+            Ok(known) if matches!(*known.evidence, Evidence::Unavailable(_)) => Lookup::Failed,
+            Err(_) => Lookup::Failed,
+            Ok(_) if began => Lookup::Fetched,
+            Ok(_) => Lookup::Coalesced,
+        });
         // Who cannot wait for the search is answered from before it, while it goes on.
         found.unwrap_or_else(|no_result| known_before.unwrap_or_else(|| self.unknown(no_result)))
     }
@@ -166,16 +182,14 @@ impl<S: EvidenceSource> EvidenceSource for Memory<S> {
     fn peek(&self, question: &Question) -> Option<Known> {
         // A look into memory never waits.
         let kept = self.kept.get(&question.key()).now_or_never()??;
-        let known = (kept.fresh_until > self.clock.now())
-            .then_some(Known { source: Source::Memory, ..kept })?;
-        self.metrics.evidence(known.evidence.status(), known.source.as_str());
-        Some(known)
+        (kept.fresh_until > self.clock.now()).then_some(Known { source: Source::Memory, ..kept })
     }
 
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
         let key = question.key();
-        let known = match self.kept.get(&key).await {
+        match self.kept.get(&key).await {
             Some(known) if known.fresh_until > self.clock.now() => {
+                self.metrics.lookup(Lookup::Hit);
                 Known { source: Source::Memory, ..known }
             }
             kept => {
@@ -185,9 +199,7 @@ impl<S: EvidenceSource> EvidenceSource for Memory<S> {
                 let before = kept.filter(|k| k.fetched_at > oldest && is_valid(k));
                 self.search(question, key, before, deadline).await
             }
-        };
-        self.metrics.evidence(known.evidence.status(), known.source.as_str());
-        known
+        }
     }
 }
 

@@ -1,56 +1,58 @@
 //! A call in, its span out: within the caller's trace, named by OpenTelemetry's conventions for RPC.
 
 use http::HeaderMap;
-use opentelemetry::propagation::Extractor;
+use opentelemetry::trace::TraceContextExt as _;
 use tonic::{Code, Status};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::spans::SPANS;
+use crate::metrics::code_name;
+use crate::spans::{self, Beginning, ROOTS};
 
-/// The span of one gRPC call, within the caller's trace if it is in one (W3C trace context). Fields
-/// are named by OpenTelemetry's semantic conventions for RPC. None where nobody looks at spans.
+/// The span of one gRPC call, within the caller's trace if it is in one (W3C trace context); none
+/// where the call is not to be traced. Fields are named by OpenTelemetry's semantic conventions for
+/// RPC.
 pub(crate) fn call(method: &'static str, headers: &HeaderMap) -> Option<Span> {
-    if !tracing::span_enabled!(target: SPANS, tracing::Level::DEBUG) {
-        return None;
-    }
+    let traceparent = || headers.get("traceparent").map(http::HeaderValue::as_bytes);
+    let tracestate = || headers.get("tracestate")?.to_str().ok();
+    let beginning = spans::sampled(traceparent, tracestate)?;
     let span = tracing::debug_span!(
-        target: SPANS,
+        target: ROOTS,
+        parent: None,
         "call",
         otel.name = method,
         otel.kind = "server",
         rpc.system.name = "grpc",
         rpc.method = method,
         rpc.response.status_code = tracing::field::Empty,
+        error.type = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
     );
-    let caller = opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.extract(&Headers(headers))
-    });
-    // Fails only where the span is in no trace, and then there is nothing to join.
-    if let Err(error) = span.set_parent(caller) {
-        tracing::debug!(%error, "the caller's trace is not continued");
+    if let Beginning::Caller(caller) = beginning {
+        let caller = opentelemetry::Context::new().with_remote_span_context(caller);
+        // Fails only where the span is in no trace, and then there is nothing to join.
+        if let Err(error) = span.set_parent(caller) {
+            tracing::debug!(%error, "the caller's trace is not continued");
+        }
     }
     Some(span)
 }
 
-/// Writes into the current span how a call ended.
+/// Writes into the span of a call how it ended.
 pub(crate) fn ended<T>(span: &Span, result: &Result<T, Status>) {
     let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
-    span.record("rpc.response.status_code", tracing::field::debug(code));
-    if matches!(code, Code::Internal | Code::Unknown | Code::Unavailable | Code::DeadlineExceeded) {
+    span.record("rpc.response.status_code", code_name(code));
+    // Those that the conventions call errors of a server; others are the caller's.
+    if matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    ) {
+        span.record("error.type", code_name(code));
         span.record("otel.status_code", "ERROR");
-    }
-}
-
-struct Headers<'a>(&'a HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
     }
 }

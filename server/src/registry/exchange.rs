@@ -230,14 +230,15 @@ impl Exchange {
                 http.request.resend_count = tries - 1,
                 http.response.status_code = tracing::field::Empty,
             );
-            let sent = build(client, request, url, authorization).send();
+            let (began, sent) = (Instant::now(), build(client, request, url, authorization).send());
             let sent = sent.instrument(span.clone()).await;
+            let took = began.elapsed();
             if let Ok(response) = &sent {
                 span.record("http.response.status_code", response.status().as_u16());
             }
             let outcome =
                 sent.as_ref().map_or(Outcome::Unanswered, |r| Outcome::Answered(r.status().into()));
-            self.observer.on_request(&host.name, request.route, outcome);
+            self.observer.on_request(&host.name, request.route, outcome, Some(took));
             debug!(registry = host.name, route = request.route.as_str(), ?outcome, tries);
             let error = match sent {
                 Err(error) if error.is_timeout() && !error.is_connect() => {
@@ -286,7 +287,7 @@ impl Exchange {
             return Err(RegistryError::Deadline);
         }
         let Ok(turn) = self.budgets.turn(lane, budget, request.deadline).await else {
-            self.observer.on_request(&host.name, request.route, Outcome::Shed);
+            self.observer.on_request(&host.name, request.route, Outcome::Shed, None);
             return Err(RegistryError::OverBudget { host: origin.to_owned() });
         };
         if !turn.waited.is_zero() {
@@ -306,7 +307,7 @@ impl Exchange {
         let Some(retry_after) = self.gate.closed_for(lane).await else {
             return Ok(());
         };
-        self.observer.on_request(&host.name, request.route, Outcome::Withheld);
+        self.observer.on_request(&host.name, request.route, Outcome::Withheld, None);
         Err(RegistryError::Throttled { host: origin.to_owned(), retry_after })
     }
 }

@@ -47,8 +47,9 @@ pub enum Outcome {
 /// Is told of every request.
 pub trait Observe: Send + Sync {
     /// A request for `registry`, as image references name it, has ended. Unlisted registries are
-    /// named too: whoever makes a label of the name must bound how many there are.
-    fn on_request(&self, registry: &str, route: Route, outcome: Outcome);
+    /// named too: whoever makes a label of the name must bound how many there are. It took so long
+    /// until the head of the response or the failure; `None` where it was not sent.
+    fn on_request(&self, registry: &str, route: Route, outcome: Outcome, took: Option<Duration>);
 
     /// A request for `registry` has waited for its turn in the budget.
     fn on_wait(&self, registry: &str, waited: Duration);
@@ -66,7 +67,7 @@ pub trait Observe: Send + Sync {
 pub struct Unobserved;
 
 impl Observe for Unobserved {
-    fn on_request(&self, _: &str, _: Route, _: Outcome) {}
+    fn on_request(&self, _: &str, _: Route, _: Outcome, _: Option<Duration>) {}
 
     fn on_wait(&self, _: &str, _: Duration) {}
 

@@ -41,14 +41,17 @@ async fn metrics_are_open_metrics_and_name_no_image() {
         (world.metric("portcullis_flights").await == 0.0).then_some(())
     })
     .await;
-    let answer = reqwest::get(format!("{}/metrics", world.admin)).await.unwrap();
+    let request = reqwest::Client::new().get(format!("{}/metrics", world.admin));
+    // As Prometheus asks.
+    let request = request.header("accept", "application/openmetrics-text;version=1.0.0,*/*;q=0.1");
+    let answer = request.send().await.unwrap();
     let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let text = answer.text().await.unwrap();
     assert!(text.ends_with("# EOF\n"));
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
-        assert!(name.starts_with("portcullis_"), "{line}");
+        assert!(name.starts_with("portcullis_") || name.starts_with("process_"), "{line}");
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
     for secret in ["it/app", "secret", "sha256:", &image.digest.hex(), "v1\"", unlisted.host()] {
@@ -66,7 +69,7 @@ async fn metrics_are_open_metrics_and_name_no_image() {
         ("portcullis_policy_rules".to_owned(), 1.0),
         ("portcullis_checks_in_flight".to_owned(), 0.0),
         ("portcullis_events_dropped_total".to_owned(), 0.0),
-        ("portcullis_evidence_kept_entries".to_owned(), 1.0),
+        ("portcullis_cache_entries{cache=\"evidence\"}".to_owned(), 1.0),
     ] {
         let found = text.lines().find_map(|l| l.strip_prefix(&name)?.strip_prefix(' '));
         let found: f64 = found.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap();

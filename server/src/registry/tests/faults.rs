@@ -80,7 +80,7 @@ async fn t110_a_host_that_throttles_is_not_asked_again() {
 struct Told(mpsc::Sender<(String, Route, Outcome)>);
 
 impl Observe for Told {
-    fn on_request(&self, registry: &str, route: Route, outcome: Outcome) {
+    fn on_request(&self, registry: &str, route: Route, outcome: Outcome, _: Option<Duration>) {
         self.0.try_send((registry.to_owned(), route, outcome)).unwrap();
     }
 

@@ -14,6 +14,7 @@ impl Observe for Counted {
         _: &str,
         _: crate::registry::observe::Route,
         _: crate::registry::observe::Outcome,
+        _: Option<Duration>,
     ) {
     }
 
