@@ -1,0 +1,283 @@
+//! A scenario in, its service, registry and echo running, and each phase carried out.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::clock;
+use crate::generator::{Generator, Pace, Seen, Setup, Strictness, Until, Waiting};
+use crate::measure::{Interval, Measured};
+use crate::process::{self, Addresses, Cores, Process, Usage};
+use crate::progress::Progress;
+use crate::questions::{Asked, Call, Pick, Questions};
+use crate::registry::{Holdings, Registry};
+use crate::scenario::{Load, Scenario};
+use crate::world::World;
+
+/// How many questions say how long an answer is.
+const PROBES: u64 = 200;
+/// How long answers are waited for after the last question.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long preparing may take.
+const PREPARE: Duration = Duration::from_secs(3_600);
+/// The deadline of a question that prepares.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How services are begun and pinned.
+pub(crate) struct Options {
+    /// What is measured.
+    pub(crate) under_test: UnderTest,
+    /// This program, for the echo.
+    pub(crate) own: PathBuf,
+    /// Cores of the service and the echo.
+    pub(crate) server_cores: Option<Cores>,
+    /// Cores of the harness and the registry.
+    pub(crate) client_cores: Option<Cores>,
+    /// Where the registry listens.
+    pub(crate) registry: SocketAddr,
+    /// Where to write the configuration for whoever begins what runs already.
+    pub(crate) write_config: Option<PathBuf>,
+}
+
+/// What is measured.
+pub(crate) enum UnderTest {
+    /// This `portcullis`, begun for each scenario.
+    Program(PathBuf),
+    /// What listens there already: it is configured by whoever began it.
+    Running(SocketAddr),
+    /// Something in this process, which is given the configuration.
+    Within(Box<crate::Begin>),
+}
+
+/// A service that runs.
+enum Service {
+    Program(Process, Addresses),
+    Running(Addresses),
+    Within(Addresses, Box<dyn std::any::Any + Send + Sync>),
+}
+
+impl Service {
+    const fn addresses(&self) -> Addresses {
+        match self {
+            Self::Program(_, addresses) | Self::Running(addresses) | Self::Within(addresses, _) => {
+                *addresses
+            }
+        }
+    }
+}
+
+/// All that a scenario needs, running.
+pub(crate) struct Bench<'a> {
+    options: &'a Options,
+    registry: Registry,
+    world: World,
+    service: Option<Service>,
+    echo: Option<(Process, SocketAddr)>,
+    reply: usize,
+}
+
+/// What came of one load.
+pub(crate) struct Outcome {
+    pub(crate) measured: Measured,
+    pub(crate) seen: Seen,
+}
+
+impl<'a> Bench<'a> {
+    /// Begins the registry and the service.
+    pub(crate) fn start(options: &'a Options, scenario: &Scenario) -> anyhow::Result<Self> {
+        let crate::scenario::Holds { digests, findings, seed } = scenario.registry;
+        let holdings = Holdings { images: digests, findings, seed };
+        let cores = options.client_cores.as_ref();
+        if let Some(cores) = cores {
+            cores.hold_thread().with_context(|| format!("failed to go to the cores {cores:?}"))?;
+        }
+        let registry = Registry::start(options.registry, holdings, cores)?;
+        let world = World::new(&registry, &scenario.service.config)?;
+        let mut bench = Self { options, registry, world, service: None, echo: None, reply: 0 };
+        bench.begin()?;
+        Ok(bench)
+    }
+
+    /// Begins the service, and gives how long it took to say that it listens.
+    pub(crate) fn begin(&mut self) -> anyhow::Result<Duration> {
+        let began = clock::now();
+        let config = self.world.config();
+        let service = match &self.options.under_test {
+            UnderTest::Program(program) => {
+                let log = self.world.path("service.log");
+                let cores = self.options.server_cores.as_ref();
+                let (process, addresses) = process::serve(program, &config, &log, cores)?;
+                Service::Program(process, addresses)
+            }
+            UnderTest::Running(grpc) => {
+                if let Some(folder) = &self.options.write_config {
+                    World::write(folder, &self.registry, "")?;
+                }
+                process::wait_for(*grpc)?;
+                Service::Running(Addresses { grpc: *grpc, admin: None })
+            }
+            UnderTest::Within(begin) => {
+                let (addresses, held) = begin(&config)?;
+                Service::Within(addresses, held)
+            }
+        };
+        self.service = Some(service);
+        Ok(Duration::from_nanos(clock::now().saturating_sub(began)))
+    }
+
+    /// Stops the service as an orchestrator does.
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
+        match self.service.take() {
+            Some(Service::Program(process, _)) => process.stop(),
+            Some(Service::Running(_)) => {
+                anyhow::bail!("what runs already cannot be stopped: give --serve, not --target")
+            }
+            Some(Service::Within(_, held)) => {
+                drop(held);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The log of the service, if it has one.
+    pub(crate) fn log(&self) -> Option<PathBuf> {
+        Some(self.world.path("service.log")).filter(|log| Path::exists(log))
+    }
+
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.service.as_ref().context("the service is not running")?.addresses().grpc)
+    }
+
+    /// What the service takes of the machine: of a service that runs elsewhere it is not known.
+    pub(crate) fn usage(&self) -> anyhow::Result<Option<Usage>> {
+        match &self.service {
+            Some(Service::Program(process, _)) => process::usage(process.id()).map(Some),
+            Some(Service::Within(..)) => process::usage(std::process::id()).map(Some),
+            Some(Service::Running(_)) | None => Ok(None),
+        }
+    }
+
+    /// Asks about each of the first `images` once; each must be verified.
+    pub(crate) fn warm(&mut self, images: u32, progress: &mut dyn Progress) -> anyhow::Result<()> {
+        let load = Load {
+            connections: 4,
+            in_flight: 32,
+            images: Some((0, images)),
+            pick: Pick::InTurn,
+            read: true,
+            timeout: Some(crate::scenario::Span(PATIENCE)),
+            ..Load::default()
+        };
+        let mut generator = self.generator(&load, load.call, Strictness::Read)?;
+        let until = Until::Questions(u64::from(images), PREPARE);
+        let pace = Pace::Closed(load.in_flight);
+        let measured = generator.run(pace, until, &mut |part| progress.part(part))?;
+        let seen = generator.seen();
+        let verified = seen.evidence.get("verified").copied().unwrap_or_default();
+        anyhow::ensure!(
+            verified == u64::from(images),
+            "of {images} images {verified} are verified: {:?}; not answered: {:?}",
+            seen.evidence,
+            measured.tally.failures().collect::<Vec<_>>()
+        );
+        Ok(())
+    }
+
+    /// The echo, begun where it is not running, with replies as long as the service's.
+    pub(crate) fn echo(&mut self) -> anyhow::Result<SocketAddr> {
+        if let Some((_, address)) = &self.echo {
+            return Ok(*address);
+        }
+        self.reply = self.reply_length()?;
+        let cores = self.options.server_cores.as_ref();
+        let (process, address) = process::echo(&self.options.own, self.reply, cores)?;
+        self.echo = Some((process, address));
+        Ok(address)
+    }
+
+    /// The length of the echo's replies, in bytes; 0 where there is none.
+    pub(crate) const fn echo_reply(&self) -> usize {
+        self.reply
+    }
+
+    fn reply_length(&self) -> anyhow::Result<usize> {
+        let load = Load { connections: 1, in_flight: 8, ..Load::default() };
+        let mut generator = self.generator(&load, Call::Check, Strictness::Count)?;
+        let until = Until::Questions(PROBES, GRACE);
+        let measured = generator.run(Pace::Closed(8), until, &mut |_| {})?;
+        let answers = measured.tally.of("answered").max(1);
+        Ok(usize::try_from(measured.bytes / answers)?)
+    }
+
+    /// Connections for a load. To the echo they are as many, with messages as long.
+    pub(crate) fn generator(
+        &self,
+        load: &Load,
+        call: Call,
+        strictness: Strictness,
+    ) -> anyhow::Result<Generator> {
+        self.generator_that(load, call, strictness, Waiting::Spins)
+    }
+
+    fn generator_that(
+        &self,
+        load: &Load,
+        call: Call,
+        strictness: Strictness,
+        waiting: Waiting,
+    ) -> anyhow::Result<Generator> {
+        let target = match (call, &self.echo) {
+            (Call::Echo, Some((_, address))) => *address,
+            (Call::Echo, None) => anyhow::bail!("the echo is not running"),
+            _ => self.address()?,
+        };
+        let (from, count) = load.range(self.registry.images().count());
+        let questions = Questions::new(Asked {
+            call,
+            images: std::sync::Arc::clone(self.registry.images()),
+            from,
+            count,
+            pick: load.pick,
+            containers: load.containers,
+            by_tag: load.by_tag,
+            clusters: load.clusters,
+            seed: u64::from(from) + 1,
+        });
+        let setup = Setup {
+            targets: vec![target],
+            connections: load.connections,
+            timeout: load.timeout.map(|span| span.0),
+            strictness,
+            waiting,
+            grace: GRACE,
+        };
+        Generator::connect(setup, questions)
+    }
+
+    /// Carries out a load at `pace`.
+    pub(crate) fn carry_out(
+        &self,
+        load: &Load,
+        pace: Pace,
+        waiting: Waiting,
+        watch: &mut dyn FnMut(&Interval),
+    ) -> anyhow::Result<Outcome> {
+        let strictness = if load.read { Strictness::Read } else { Strictness::Count };
+        let mut generator = self.generator_that(load, load.call, strictness, waiting)?;
+        let measured = generator.run(pace, until(load), watch)?;
+        Ok(Outcome { measured, seen: generator.seen().clone() })
+    }
+}
+
+/// When a load ends.
+pub(crate) fn until(load: &Load) -> Until {
+    let length = load.duration.0;
+    load.questions.map_or(Until::Time(length), |count| Until::Questions(count, length))
+}

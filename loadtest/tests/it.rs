@@ -1,0 +1,174 @@
+//! Each scenario, small, against a service in this process: that what is counted is right. How long it
+//! took is not asserted.
+
+use std::any::Any;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use portcullis_loadtest::{Addresses, Args, Begin, execute_within};
+use portcullis_server::app::App;
+use portcullis_server::clock::SystemClock;
+use portcullis_server::config::Config;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// Figures that depend on the machine.
+const OF_TIME: [&str; 6] = ["_us", "ratio", "throughput", "ready_ms", "last_failure", "share"];
+
+#[test]
+fn warm() {
+    let document = run("warm", 0.02, &["--baseline", "echo", "--check"]);
+    check(&document);
+    let phase = &document["phases"][0];
+    assert_eq!(phase["seen"]["evidence"]["verified"], phase["checks"], "{phase}");
+    assert!(phase["echo"]["throughput_per_s"].as_f64().unwrap() > 0.0);
+    assert!(document["ratio_to_echo"].as_f64().unwrap() > 0.0);
+    let echo = phase["segments"].as_array().unwrap().iter().filter(|s| s["who"] == "echo").count();
+    assert_eq!(echo, 2, "as many as of the service");
+}
+
+#[test]
+fn cold_start() {
+    let document = run("cold-start", 0.05, &[]);
+    check(&document);
+    assert_eq!(document["figures"]["cold.registry_searches"], 100.0);
+    assert_eq!(document["phases"][0]["registry_kinds"]["blob"], 200, "{}", document["phases"][0]);
+}
+
+#[test]
+fn stampede() {
+    let document = run("stampede", 0.1, &[]);
+    check(&document);
+    assert_eq!(document["figures"]["one.registry_searches"], 1.0);
+    assert_eq!(document["figures"]["one.checks"], 1_000.0);
+    assert_eq!(document["figures"]["two-thousand.checks"], 300.0);
+}
+
+#[test]
+fn rollout() {
+    let document = run("rollout", 0.1, &[]);
+    check(&document);
+    assert_eq!(document["figures"]["rollout.registry_images"], 3.0);
+}
+
+#[test]
+fn slow_registry() {
+    let document = run("slow-registry", 0.02, &[]);
+    check(&document);
+    assert!(document["figures"]["slow.beside.answered"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn failing_registry() {
+    let document = run("failing-registry", 0.02, &[]);
+    check(&document);
+    for phase in ["throttled", "broken", "black-hole"] {
+        assert!(document["figures"][format!("{phase}.beside.answered")].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn overload() {
+    let document = run("overload", 0.03, &[]);
+    check(&document);
+    let figures = &document["figures"];
+    assert!(figures["overload.answered"].as_f64().unwrap() > 0.0, "{figures}");
+}
+
+#[test]
+fn mix() {
+    let document = run("mix", 0.03, &["--check"]);
+    check(&document);
+    assert!(document["figures"]["both.beside.checks"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn warm_restart() {
+    // Without a store that outlives the service, the registry is asked again: that is told.
+    let document = run("warm-restart", 0.001, &[]);
+    assert_eq!(document["errors"], 0, "{}", document["phases"]);
+    assert!(document["figures"]["restart.ready_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_missed_objective_is_told_by_name_and_status() {
+    let scenario = tempfile::NamedTempFile::new().unwrap();
+    let text = "name = 'own'\nabout = 'x'\nregistry = { digests = 5, findings = 3 }\n\
+                [[phases]]\nname = 'p'\nload = { questions = 20, duration = '20s' }\n\
+                [[objectives]]\nfigure = 'p.checks'\nmin = 21\n";
+    std::fs::write(scenario.path(), text).unwrap();
+    let name = scenario.path().to_str().unwrap();
+    let (document, status) = run_with_status(name, 1.0, &[]);
+    assert_eq!(document["objectives"][0]["met"], false, "{document}");
+    assert_eq!(document["checks"], 20);
+    assert_eq!(status, format!("{:?}", std::process::ExitCode::from(2)));
+}
+
+/// All objectives that count something are met.
+#[cfg(test)]
+#[track_caller]
+fn check(document: &Value) {
+    let objectives = document["objectives"].as_array().unwrap();
+    let figure = |objective: &Value| objective["figure"].as_str().unwrap().to_owned();
+    let counts = objectives.iter().filter(|o| !OF_TIME.iter().any(|word| figure(o).contains(word)));
+    let missed: Vec<_> = counts.filter(|objective| objective["met"] != true).collect();
+    let phases = document["phases"].as_array().unwrap();
+    let failures: Vec<_> =
+        phases.iter().map(|p| (&p["phase"], &p["failures"], &p["seen"])).collect();
+    assert!(missed.is_empty(), "{missed:#?} {failures:#?}");
+}
+
+#[cfg(test)]
+#[track_caller]
+fn run(scenario: &str, scale: f64, more: &[&str]) -> Value {
+    run_with_status(scenario, scale, more).0
+}
+
+#[cfg(test)]
+#[track_caller]
+fn run_with_status(scenario: &str, scale: f64, more: &[&str]) -> (Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("run.json");
+    let page = folder.path().join("run.html");
+    let (scale, echo) = (scale.to_string(), env!("CARGO_BIN_EXE_portcullis-loadtest"));
+    let mut line = vec!["portcullis-loadtest", "run", scenario, "--scale", &scale, "--quiet"];
+    line.extend(["--json", json.to_str().unwrap(), "--html", page.to_str().unwrap()]);
+    line.extend(["--echo-program", echo]);
+    if !more.contains(&"--baseline") {
+        line.extend(["--baseline", "none"]);
+    }
+    line.extend(more);
+    let args = Args::try_parse_from(line).unwrap();
+    let status = execute_within(args, begin()).unwrap();
+    assert!(std::fs::read_to_string(page).unwrap().contains("<!DOCTYPE html>"));
+    let document = std::fs::read(json).unwrap();
+    (serde_json::from_slice(&document).unwrap(), format!("{status:?}"))
+}
+
+/// Begins the service that `portcullis serve` would run.
+#[cfg(test)]
+fn begin() -> Box<Begin> {
+    Box::new(|config: &Path| {
+        let runtime = Runtime::new()?;
+        let config = Config::from_file(config)?;
+        let app = runtime.block_on(App::start(config, Arc::new(SystemClock)))?;
+        let addresses = Addresses { grpc: app.address(), admin: Some(app.admin_address()) };
+        let held: Box<dyn Any + Send + Sync> = Box::new(Held { app: Some(app), runtime });
+        Ok((addresses, held))
+    })
+}
+
+/// Stops the service in order when it is dropped.
+struct Held {
+    app: Option<App>,
+    runtime: Runtime,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take() {
+            self.runtime.block_on(app.stop());
+        }
+    }
+}
