@@ -1,10 +1,11 @@
 //! A scenario in, its service, registry and echo running, and each phase carried out.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 
 use crate::clock;
 use crate::generator::{Generator, Pace, Seen, Setup, Strictness, Until, Waiting};
@@ -68,12 +69,19 @@ impl Service {
     }
 }
 
+/// A place for a replica.
+struct Replica {
+    service: Option<Service>,
+    address: Option<SocketAddr>,
+}
+
 /// All that a scenario needs, running.
 pub(crate) struct Bench<'a> {
     options: &'a Options,
     registry: Registry,
     world: World,
-    service: Option<Service>,
+    /// They may be restarted while they are asked.
+    replicas: Mutex<Vec<Replica>>,
     echo: Option<(Process, SocketAddr)>,
     reply: usize,
 }
@@ -94,26 +102,36 @@ impl<'a> Bench<'a> {
             cores.hold_thread().with_context(|| format!("failed to go to the cores {cores:?}"))?;
         }
         let registry = Registry::start(options.registry, holdings, cores)?;
-        let world = World::new(&registry, &scenario.service.config)?;
-        let mut bench = Self { options, registry, world, service: None, echo: None, reply: 0 };
-        bench.begin()?;
+        let count = scenario.service.replicas;
+        let world = World::new(&registry, &scenario.service.config, count)?;
+        let replicas = (0..count).map(|_| Replica { service: None, address: None }).collect();
+        let replicas = Mutex::new(replicas);
+        let bench = Self { options, registry, world, replicas, echo: None, reply: 0 };
+        for replica in 0..count {
+            bench.begin(replica)?;
+        }
         Ok(bench)
     }
 
-    /// Begins the service, and gives how long it took to say that it listens.
-    pub(crate) fn begin(&mut self) -> anyhow::Result<Duration> {
+    /// How many replicas there are.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.replicas.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Begins a replica, and gives how long it took to say that it listens.
+    pub(crate) fn begin(&self, replica: u32) -> anyhow::Result<Duration> {
         let began = clock::now();
-        let config = self.world.config();
+        let config = self.world.config(replica);
         let service = match &self.options.under_test {
             UnderTest::Program(program) => {
-                let log = self.world.path("service.log");
+                let log = self.world.log(replica);
                 let cores = self.options.server_cores.as_ref();
                 let (process, addresses) = process::serve(program, &config, &log, cores)?;
                 Service::Program(process, addresses)
             }
             UnderTest::Running(grpc) => {
                 if let Some(folder) = &self.options.write_config {
-                    World::write(folder, &self.registry, "")?;
+                    World::write(folder, &self.registry, "", *grpc)?;
                 }
                 process::wait_for(*grpc)?;
                 Service::Running(Addresses { grpc: *grpc, admin: None })
@@ -123,13 +141,17 @@ impl<'a> Bench<'a> {
                 Service::Within(addresses, held)
             }
         };
-        self.service = Some(service);
+        if let Some(place) = self.replicas.lock().get_mut(at(replica)) {
+            place.address = Some(service.addresses().grpc);
+            place.service = Some(service);
+        }
         Ok(Duration::from_nanos(clock::now().saturating_sub(began)))
     }
 
-    /// Stops the service as an orchestrator does.
-    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
-        match self.service.take() {
+    /// Stops a replica as an orchestrator does.
+    pub(crate) fn end(&self, replica: u32) -> anyhow::Result<()> {
+        let service = self.replicas.lock().get_mut(at(replica)).and_then(|r| r.service.take());
+        match service {
             Some(Service::Program(process, _)) => process.stop(),
             Some(Service::Running(_)) => {
                 anyhow::bail!("what runs already cannot be stopped: give --serve, not --target")
@@ -146,26 +168,45 @@ impl<'a> Bench<'a> {
         &self.registry
     }
 
-    /// The log of the service, if it has one.
-    pub(crate) fn log(&self) -> Option<PathBuf> {
-        Some(self.world.path("service.log")).filter(|log| Path::exists(log))
+    /// The last line of the first replica's log, if it has one.
+    pub(crate) fn last_word(&self) -> Option<String> {
+        let said = std::fs::read_to_string(self.world.log(0)).ok()?;
+        said.lines().last().map(ToOwned::to_owned)
     }
 
-    fn address(&self) -> anyhow::Result<SocketAddr> {
-        Ok(self.service.as_ref().context("the service is not running")?.addresses().grpc)
+    /// Where the replicas listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.replicas.lock().iter().filter_map(|replica| replica.address).collect()
     }
 
-    /// What the service takes of the machine: of a service that runs elsewhere it is not known.
+    /// What the replicas take of the machine together: of a service that runs elsewhere it is not known.
     pub(crate) fn usage(&self) -> anyhow::Result<Option<Usage>> {
-        match &self.service {
-            Some(Service::Program(process, _)) => process::usage(process.id()).map(Some),
-            Some(Service::Within(..)) => process::usage(std::process::id()).map(Some),
-            Some(Service::Running(_)) | None => Ok(None),
+        let mut all = Usage::default();
+        for replica in self.replicas.lock().iter() {
+            let usage = match &replica.service {
+                Some(Service::Program(process, _)) => process::usage(process.id())?,
+                Some(Service::Within(..)) => process::usage(std::process::id())?,
+                Some(Service::Running(_)) | None => return Ok(None),
+            };
+            all.resident += usage.resident;
+            all.cpu_s += usage.cpu_s;
         }
+        Ok(Some(all))
     }
 
-    /// Asks about each of the first `images` once; each must be verified.
-    pub(crate) fn warm(&mut self, images: u32, progress: &mut dyn Progress) -> anyhow::Result<()> {
+    /// Asks each replica about each of the first `images` once; each must be verified.
+    pub(crate) fn warm(&self, images: u32, progress: &mut dyn Progress) -> anyhow::Result<()> {
+        self.addresses()
+            .into_iter()
+            .try_for_each(|replica| self.warm_one(replica, images, progress))
+    }
+
+    fn warm_one(
+        &self,
+        replica: SocketAddr,
+        images: u32,
+        progress: &mut dyn Progress,
+    ) -> anyhow::Result<()> {
         let load = Load {
             connections: 4,
             in_flight: 32,
@@ -175,7 +216,8 @@ impl<'a> Bench<'a> {
             timeout: Some(crate::scenario::Span(PATIENCE)),
             ..Load::default()
         };
-        let mut generator = self.generator(&load, load.call, Strictness::Read)?;
+        let (call, waiting) = (load.call, Waiting::Sleeps);
+        let mut generator = self.connect(vec![replica], &load, call, Strictness::Read, waiting)?;
         let until = Until::Questions(u64::from(images), PREPARE);
         let pace = Pace::Closed(load.in_flight);
         let measured = generator.run(pace, until, &mut |part| progress.part(part))?;
@@ -233,11 +275,22 @@ impl<'a> Bench<'a> {
         strictness: Strictness,
         waiting: Waiting,
     ) -> anyhow::Result<Generator> {
-        let target = match (call, &self.echo) {
-            (Call::Echo, Some((_, address))) => *address,
+        let targets = match (call, &self.echo) {
+            (Call::Echo, Some((_, address))) => vec![*address],
             (Call::Echo, None) => anyhow::bail!("the echo is not running"),
-            _ => self.address()?,
+            _ => self.addresses(),
         };
+        self.connect(targets, load, call, strictness, waiting)
+    }
+
+    fn connect(
+        &self,
+        targets: Vec<SocketAddr>,
+        load: &Load,
+        call: Call,
+        strictness: Strictness,
+        waiting: Waiting,
+    ) -> anyhow::Result<Generator> {
         let (from, count) = load.range(self.registry.images().count());
         let questions = Questions::new(Asked {
             call,
@@ -251,7 +304,7 @@ impl<'a> Bench<'a> {
             seed: u64::from(from) + 1,
         });
         let setup = Setup {
-            targets: vec![target],
+            targets,
             connections: load.connections,
             timeout: load.timeout.map(|span| span.0),
             strictness,
@@ -274,6 +327,10 @@ impl<'a> Bench<'a> {
         let measured = generator.run(pace, until(load), watch)?;
         Ok(Outcome { measured, seen: generator.seen().clone() })
     }
+}
+
+fn at(replica: u32) -> usize {
+    usize::try_from(replica).unwrap_or(usize::MAX)
 }
 
 /// When a load ends.

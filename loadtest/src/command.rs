@@ -158,7 +158,8 @@ fn registry(args: &RegistryArgs) -> anyhow::Result<ExitCode> {
     let holdings = Holdings { images: *digests, findings: *findings, seed: *seed };
     let registry = Registry::start(*listen, holdings, None)?;
     if let Some(folder) = write_config {
-        World::write(folder, &registry, "")?;
+        let listen = SocketAddr::from(([127, 0, 0, 1], 7443));
+        World::write(folder, &registry, "", listen)?;
         print(&format!("wrote `{}`", folder.display()))?;
     }
     print(&format!("listening {}", registry.address()))?;

@@ -39,10 +39,7 @@ pub(crate) enum ConnectionError {
     #[error("the service breaks HTTP/2: {0}")]
     Protocol(&'static str),
     /// A frame is longer than we allow.
-    #[error(
-        "a frame of the service is {0} bytes long, more than the {} allowed",
-        frame::MAX_PAYLOAD
-    )]
+    #[error("a frame of the service is {0} bytes long, more than the 16384 allowed")]
     Frame(usize),
     /// A header block cannot be read.
     #[error("the service breaks HTTP/2")]

@@ -69,8 +69,7 @@ pub(crate) fn run(
 
 /// An error with the last that the service said.
 fn with_log(error: anyhow::Error, bench: &Bench<'_>) -> anyhow::Error {
-    let said = bench.log().and_then(|log| std::fs::read_to_string(log).ok()).unwrap_or_default();
-    match said.lines().last() {
+    match bench.last_word() {
         Some(last) => error.context(format!("the service said last: {last}")),
         None => error,
     }
@@ -128,11 +127,11 @@ fn one(
     bench.registry().take_counted();
     let before = bench.usage()?;
     match phase.action {
-        Action::Nothing => {}
+        Action::Nothing | Action::RollingRestart => {}
         Action::Rescan => bench.registry().scan_all(),
         Action::Restart => {
-            bench.end()?;
-            let took = bench.begin()?;
+            bench.end(0)?;
+            let took = bench.begin(0)?;
             figures.set(format!("{name}.ready_ms"), took.as_secs_f64() * 1e3);
         }
     }
@@ -258,7 +257,7 @@ struct Outcomes {
     beside: Option<Outcome>,
 }
 
-/// The load and what is beside it, each on a thread of its own.
+/// The load, what is beside it, and what happens meanwhile, each on a thread of its own.
 fn at_once(
     phase: &Phase,
     bench: &Bench<'_>,
@@ -266,19 +265,35 @@ fn at_once(
     figures: &Figures,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Outcomes> {
+    let beside = phase.beside.as_ref().map(|load| anyhow::Ok((load, self::pace(load, figures)?)));
+    let beside = beside.transpose()?;
     let mut watch = |part: &crate::measure::Interval| progress.part(part);
-    let Some(load) = &phase.beside else {
-        let service = bench.carry_out(&phase.load, pace, Waiting::Spins, &mut watch)?;
-        return Ok(Outcomes { service, beside: None });
-    };
-    let beside_pace = self::pace(load, figures)?;
     std::thread::scope(|scope| {
-        let beside =
-            scope.spawn(|| bench.carry_out(load, beside_pace, Waiting::Sleeps, &mut |_| {}));
+        let beside = beside.map(|(load, pace)| {
+            scope.spawn(move || bench.carry_out(load, pace, Waiting::Sleeps, &mut |_| {}))
+        });
+        let restarts = (phase.action == Action::RollingRestart)
+            .then(|| scope.spawn(|| restart_all(bench, phase.load.duration.0)));
         let service = bench.carry_out(&phase.load, pace, Waiting::Spins, &mut watch)?;
-        let beside = beside.join().map_err(|_| anyhow::anyhow!("the load beside panicked"))??;
-        Ok(Outcomes { service, beside: Some(beside) })
+        let beside = beside.map(|thread| joined(thread.join())).transpose()?;
+        restarts.map(|thread| joined(thread.join())).transpose()?;
+        Ok(Outcomes { service, beside })
     })
+}
+
+fn joined<T>(joined: std::thread::Result<anyhow::Result<T>>) -> anyhow::Result<T> {
+    joined.map_err(|_| anyhow::anyhow!("what runs beside the load panicked"))?
+}
+
+/// Restarts one replica after the other, evenly over `length`.
+fn restart_all(bench: &Bench<'_>, length: std::time::Duration) -> anyhow::Result<()> {
+    let pause = length / (bench.count() + 1);
+    for replica in 0..bench.count() {
+        std::thread::sleep(pause);
+        bench.end(replica)?;
+        bench.begin(replica)?;
+    }
+    Ok(())
 }
 
 fn pace(load: &Load, figures: &Figures) -> anyhow::Result<Pace> {

@@ -22,6 +22,9 @@ pub(crate) const MAX_FILE: u64 = 64 * 1024;
 /// The most phases of a scenario.
 pub(crate) const MAX_PHASES: usize = 32;
 
+/// The most replicas of the service.
+pub(crate) const MAX_REPLICAS: u32 = 8;
+
 /// Those that come with the program.
 const BUILT_IN: [(&str, &str); 9] = [
     ("warm", include_str!("../scenarios/warm.toml")),
@@ -80,11 +83,19 @@ impl Default for Holds {
 }
 
 /// How the service is set up.
-#[derive(Debug, Clone, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Service {
     /// YAML that follows what the harness writes.
     pub(crate) config: String,
+    /// How many there are, 1 to [`MAX_REPLICAS`].
+    pub(crate) replicas: u32,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self { config: String::new(), replicas: 1 }
+    }
 }
 
 /// One phase.
@@ -117,6 +128,8 @@ pub(crate) enum Action {
     Nothing,
     /// The service is stopped and started again.
     Restart,
+    /// One replica after the other is stopped and started again, evenly over the phase.
+    RollingRestart,
     /// All images have been scanned again.
     Rescan,
 }
@@ -198,6 +211,8 @@ impl Scenario {
         anyhow::ensure!((1..=MAX_PHASES).contains(&phases), "phases: 1 to {MAX_PHASES}");
         anyhow::ensure!((1..=MAX_IMAGES).contains(&digests), "digests: 1 to {MAX_IMAGES}");
         anyhow::ensure!(findings <= MAX_FINDINGS, "findings: at most {MAX_FINDINGS}");
+        let replicas = self.service.replicas;
+        anyhow::ensure!((1..=MAX_REPLICAS).contains(&replicas), "replicas: 1 to {MAX_REPLICAS}");
         anyhow::ensure!(self.warm_images <= digests, "warm-images: at most {digests} as there are");
         for (at, phase) in self.phases.iter().enumerate() {
             let earlier = self.phases.iter().take(at).any(|earlier| earlier.name == phase.name);

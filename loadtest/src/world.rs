@@ -1,6 +1,7 @@
 //! A registry in, a folder with all that a service needs to ask it out: configuration, trust, rules.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -21,28 +22,36 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes the folder, which is removed when this is dropped. `more` is YAML that follows the
-    /// configuration.
+    /// Makes a folder for each replica, which are removed when this is dropped. `more` is YAML that
+    /// follows the configuration.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn new(registry: &Registry, more: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(registry: &Registry, more: &str, replicas: u32) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("portcullis-loadtest-").tempdir()?;
-        Self::write(folder.path(), registry, more)?;
-        Ok(Self { folder })
+        let world = Self { folder };
+        for replica in 0..replicas {
+            Self::write(&world.replica(replica), registry, more, listen_on(replicas)?)?;
+        }
+        Ok(world)
     }
 
-    /// Writes the files to a folder.
+    /// Writes the files to a folder, for a service that listens on `listen`.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn write(folder: &Path, registry: &Registry, more: &str) -> anyhow::Result<()> {
+    pub(crate) fn write(
+        folder: &Path,
+        registry: &Registry,
+        more: &str,
+        listen: SocketAddr,
+    ) -> anyhow::Result<()> {
         let roots = folder.join("truststore/x509/ca").join(Registry::store());
         fs::create_dir_all(&roots)
             .with_context(|| format!("failed to make `{}`", roots.display()))?;
         let host = registry.address();
         let config = format!(
-            "listen: 127.0.0.1:0\n\
+            "listen: {listen}\n\
              admin: 127.0.0.1:0\n\
              rules: [rules.yaml]\n\
              trust: {{policy: trustpolicy.json, store: truststore}}\n\
@@ -67,13 +76,27 @@ impl World {
         Ok(())
     }
 
-    /// The configuration.
-    pub(crate) fn config(&self) -> PathBuf {
-        self.path(CONFIG)
+    /// The configuration of a replica.
+    pub(crate) fn config(&self, replica: u32) -> PathBuf {
+        self.replica(replica).join(CONFIG)
     }
 
-    /// A file in the folder.
-    pub(crate) fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
+    /// Where a replica's log goes.
+    pub(crate) fn log(&self, replica: u32) -> PathBuf {
+        self.replica(replica).join("service.log")
     }
+
+    fn replica(&self, replica: u32) -> PathBuf {
+        self.folder.path().join(replica.to_string())
+    }
+}
+
+/// One service may listen on any port. One of several is found again where it was: its port is one that
+/// was free a moment ago.
+fn listen_on(replicas: u32) -> anyhow::Result<SocketAddr> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    if replicas == 1 {
+        return Ok(any);
+    }
+    Ok(TcpListener::bind(any).and_then(|listener| listener.local_addr())?)
 }

@@ -64,6 +64,10 @@ fn what_is_out_of_bounds_is_refused() {
     let many: Vec<_> = (0..=MAX_PHASES).map(|n| phase.replace("'p'", &format!("'{n}'"))).collect();
     refused(&format!("name = 'x'\nabout = 'y'\n{}", many.concat()), "phases");
     refused(&format!("{MINIMAL}\n[[objectives]]\nfigure = 'f'"), "min or max");
+    let replicas = |n: u32| format!("{MINIMAL}\n[service]\nreplicas = {n}");
+    Scenario::parse(&replicas(MAX_REPLICAS)).unwrap();
+    refused(&replicas(MAX_REPLICAS + 1), "replicas");
+    refused(&replicas(0), "replicas");
     let warm = |n: u32| format!("warm-images = {n}\n{MINIMAL}");
     Scenario::parse(&warm(10_000)).unwrap();
     refused(&warm(10_001), "warm-images");
