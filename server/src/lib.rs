@@ -18,6 +18,7 @@ pub mod clusters;
 pub mod resolve;
 pub mod evidence;
 pub mod inspect;
+pub mod hooks;
 pub mod revocation;
 pub mod registry;
 pub mod access;

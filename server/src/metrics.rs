@@ -23,6 +23,7 @@ mod evidence;
 mod caches;
 mod policy;
 mod questions;
+mod refresh;
 mod registries;
 
 use std::fmt;
@@ -50,6 +51,7 @@ pub struct Metrics {
     caches: caches::CacheMetrics,
     policy: policy::PolicyMetrics,
     questions: questions::QuestionMetrics,
+    refresh: refresh::RefreshMetrics,
     registries: registries::RegistryMetrics,
 }
 
@@ -74,6 +76,7 @@ impl Metrics {
             caches: caches::CacheMetrics::register(r),
             policy: policy::PolicyMetrics::register(r),
             questions: questions::QuestionMetrics::register(r),
+            refresh: refresh::RefreshMetrics::register(r),
             registries: registries::RegistryMetrics::register(r),
             process: own,
             registry,
