@@ -1,84 +1,142 @@
-//! The client library: an address in, answers of a decision service out.
+//! The client library: the addresses of replicas in, answers of a decision service out.
+//!
+//! ```text
+//! check ─ near cache ─ call (deadline, one retry) ─ pool (health, balance) ─ replica
+//!             └───────────── Watch: what to drop ──────────────────────────────┘
+//! ```
 //!
 //! A denial is an answer. [`ClientError`] means that there is none, and only the caller knows what
 //! that should mean for an image.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), portcullis_client::ClientError> {
+//! use std::time::Duration;
+//! use portcullis_client::{Client, Config, NearCacheConfig};
+//! use portcullis_proto::v1;
+//!
+//! let mut config = Config::new(["http://portcullis.portcullis:7443"]);
+//! config.timeout = Duration::from_secs(1);
+//! config.near_cache = Some(NearCacheConfig::default());
+//! let client = Client::start(&config)?;
+//! let container = v1::Container { name: "main".into(), image: "nginx:1.29".into() };
+//! let request = v1::CheckRequest { containers: vec![container], ..Default::default() };
+//! let answer = client.check(request).await?;
+//! assert_ne!(answer.action(), v1::Action::Unspecified);
+//! # Ok(()) }
+//! ```
 
+mod config;
+mod error;
+mod network;
+mod address;
+mod near;
+mod call;
+mod pool;
+mod replica;
+mod stats;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_proto::v1;
 use portcullis_proto::v1::decision_service_client::DecisionServiceClient;
 use portcullis_proto::v1::evidence_service_client::EvidenceServiceClient;
-use tonic::transport::{Channel, Endpoint};
+use tokio::time::Instant;
+
+pub use self::address::MAX_TARGETS;
+pub use self::config::{Config, NearCacheConfig};
+pub use self::error::ClientError;
+pub use self::near::MAX_AGE;
+pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
+pub use self::pool::MAX_REPLICAS;
+pub use self::stats::{NearStats, ReplicaStats, Standing, Stats};
+
+use self::call::Calls;
 
 /// The largest answer that is read, in bytes.
 pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The address is not one.
-    #[error("`{0}` is not a server address: expected `http://host:port`")]
-    Address(String),
-    /// The service cannot be reached.
-    #[error("failed to reach the decision service at `{url}`")]
-    Unreachable {
-        /// As given.
-        url: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// The service has no answer.
-    #[error("the decision service has no answer")]
-    NoAnswer(#[source] Box<tonic::Status>),
-}
-
-/// A connection to a decision service. Cheap to clone; clones share it.
-#[derive(Debug, Clone)]
+/// Connections to the replicas of a decision service. Cheap to clone; clones share them, and with the
+/// last clone they end.
+#[derive(Clone)]
 pub struct Client {
-    decisions: DecisionServiceClient<Channel>,
-    evidence: EvidenceServiceClient<Channel>,
+    calls: Arc<Calls>,
     timeout: Duration,
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// An answer, and where it is from.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The answer.
+    pub response: Arc<v1::CheckResponse>,
+    /// Whether it was kept by the near cache.
+    pub near: bool,
+}
+
 impl Client {
-    /// Connects to `url` (`http://host:port`). Each question may take `timeout`.
+    /// Connects to the service at `url` (`http://host:port`), without a near cache. Each question may
+    /// take `timeout`. Every address of the host's name is a replica.
     ///
     /// # Errors
-    /// When the address is malformed or the service cannot be reached.
+    /// When the address is malformed or no replica can be reached.
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let malformed = || ClientError::Address(url.to_owned());
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| malformed())?;
-        // There is no TLS yet, and what is no URL at all reads as a host.
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
-            return Err(malformed());
-        }
-        let channel = endpoint
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(|source| ClientError::Unreachable { url: url.to_owned(), source })?;
-        let decisions =
-            DecisionServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
-        let evidence = EvidenceServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        Ok(Self { decisions, evidence, timeout })
+        let client = Self::start(&Config { timeout, ..Config::new([url]) })?;
+        client.calls.pool().reached(Instant::now() + CONNECT).await?;
+        Ok(client)
     }
 
-    /// Asks one question.
+    /// Begins to connect to all replicas, and returns at once: a question that comes before one is
+    /// reached waits for it. It belongs to the tokio runtime that it is called in.
+    ///
+    /// # Errors
+    /// When a target is malformed, or there is none or too many.
+    pub fn start(config: &Config) -> Result<Self, ClientError> {
+        Ok(Self { calls: Arc::new(Calls::start(config)?), timeout: config.timeout })
+    }
+
+    /// Asks one question, within the time-out of the configuration.
     ///
     /// # Errors
     /// When there is no answer within the time-out, or the question is malformed.
     pub async fn check(&self, request: v1::CheckRequest) -> Result<v1::CheckResponse, ClientError> {
-        let mut request = tonic::Request::new(request);
-        request.set_timeout(self.timeout);
-        self.decisions
-            .clone()
-            .check(request)
-            .await
-            .map(tonic::Response::into_inner)
-            .map_err(|status| ClientError::NoAnswer(Box::new(status)))
+        let answer = self.check_by(request, Instant::now() + self.timeout).await?;
+        Ok(Arc::unwrap_or_clone(answer.response))
+    }
+
+    /// Asks one question that is to be answered by `deadline`, which the service is told. An answer
+    /// that the near cache has comes without a copy.
+    ///
+    /// # Errors
+    /// When there is no answer by the deadline, or the question is malformed.
+    pub async fn check_by(
+        &self,
+        request: v1::CheckRequest,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
+        let near = self.calls.pool().near();
+        if let Some(response) = near.and_then(|near| near.find(&request, Instant::now())) {
+            return Ok(Answer { response, near: true });
+        }
+        let called = self.calls.call(deadline, near, |replica, left| {
+            let request = timed(request.clone(), left);
+            let mut client =
+                DecisionServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+            async move { client.check(request).await }
+        });
+        let called = called.await?;
+        let response = Arc::new(called.answer);
+        if let (Some(near), Some(ticket)) = (near, called.ticket) {
+            near.keep(&ticket, &request, &response, Instant::now());
+        }
+        Ok(Answer { response, near: false })
     }
 
     /// Asks what is attached to an image in its registry now, and what of it is believed.
@@ -89,13 +147,25 @@ impl Client {
         &self,
         request: v1::GetEvidenceRequest,
     ) -> Result<v1::GetEvidenceResponse, ClientError> {
-        let mut request = tonic::Request::new(request);
-        request.set_timeout(self.timeout);
-        self.evidence
-            .clone()
-            .get_evidence(request)
-            .await
-            .map(tonic::Response::into_inner)
-            .map_err(|status| ClientError::NoAnswer(Box::new(status)))
+        let called = self.calls.call(Instant::now() + self.timeout, None, |replica, left| {
+            let request = timed(request.clone(), left);
+            let mut client =
+                EvidenceServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+            async move { client.get_evidence(request).await }
+        });
+        Ok(called.await?.answer)
     }
+
+    /// What was done so far, and how the replicas are.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.calls.stats()
+    }
+}
+
+/// A request that says how long its caller waits.
+fn timed<T>(message: T, left: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(left);
+    request
 }

@@ -112,6 +112,7 @@ impl App {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let shared = Shared::new(clock);
         let rules = Arc::new(Rules::load(&config.rules)?);
+        shared.changes.policy(rules.policy().revision());
         let forgetful = config.marks.folder.is_none();
         let (listen, admin, budget) = (config.listen, config.admin, config.budget);
         let rule_files = config.rules.clone();

@@ -23,6 +23,7 @@ use crate::check::{Answer, Check, CheckError, Question};
 pub mod deadline;
 pub mod evidence;
 pub mod meter;
+pub mod watch;
 pub mod convert;
 pub mod status;
 pub(crate) mod front;

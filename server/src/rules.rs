@@ -178,7 +178,7 @@ impl Rules {
             if before.0.revision() != self.policy().revision()
                 || before.1.revision() != self.trust().revision()
             {
-                changes.policy();
+                changes.policy(self.policy().revision());
             }
         }
     }

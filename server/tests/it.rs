@@ -57,6 +57,12 @@ mod flights;
 #[path = "it/rules.rs"]
 mod rules;
 #[cfg(test)]
+#[path = "it/watch.rs"]
+mod watch;
+#[cfg(test)]
+#[path = "it/near.rs"]
+mod near;
+#[cfg(test)]
 #[path = "it/grpc.rs"]
 mod grpc;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::grpc::deadline::{DeadlineLayer, Deadlined};
 use crate::grpc::evidence::EvidenceAnswers;
 use crate::grpc::front::Front;
 use crate::grpc::meter::Metered;
+use crate::grpc::watch::{Watch, Watchers};
 use crate::grpc::{Decisions, MAX_REQUEST};
 use crate::inspect::Inspector;
 
@@ -47,7 +48,12 @@ pub(super) async fn services(
         .build_v1()?;
     let inspections = EvidenceServer::new(EvidenceAnswers::new(Arc::new(inspector)))
         .max_decoding_message_size(MAX_REQUEST);
-    let routes = Routes::new(inspections).add_service(health_service).add_service(reflection);
+    let watchers = Watchers::new(shared.changes.clone(), shared.background.clone());
+    let watch = Watch::new(watchers, shared.stop.clone(), shared.tasks.clone());
+    let routes = Routes::new(inspections)
+        .add_service(watch)
+        .add_service(health_service)
+        .add_service(reflection);
     let routes = TowerToHyperService::new(DeadlineLayer.layer(routes.prepare()));
     let services = Metered::new(Front::new(decisions, routes), Arc::clone(&shared.metrics));
     Ok((health, services))

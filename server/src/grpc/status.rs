@@ -81,10 +81,10 @@ pub(crate) fn draining() -> Status {
     Status::unavailable("the service is draining; ask another replica")
 }
 
-/// The answers of a stream were not read for as long as `wait`.
+/// What a stream sends was not read for as long as `wait`.
 pub(crate) fn unread(wait: Duration) -> Status {
     let seconds = wait.as_secs();
-    Status::aborted(format!("the answers of this stream were not read for {seconds} s"))
+    Status::aborted(format!("what this stream sends was not read for {seconds} s"))
 }
 
 /// The work on a question was lost.
@@ -108,7 +108,8 @@ pub(crate) fn from_inspect(error: &InspectError) -> Status {
     }
 }
 
-fn overloaded(message: &str, retry_after: Duration) -> Status {
+/// There is no room; `retry_after` says when to come back.
+pub(crate) fn overloaded(message: &str, retry_after: Duration) -> Status {
     let mut details = ErrorDetails::with_retry_info(Some(retry_after));
     details.set_error_info("OVERLOADED", DOMAIN, []);
     Status::with_error_details(Code::ResourceExhausted, message, details)

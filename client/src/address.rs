@@ -1,0 +1,155 @@
+//! Targets in, the addresses of replicas out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tonic::codegen::http::Uri;
+
+use crate::error::{ClientError, ReplicaError};
+use crate::network::Network;
+
+/// The most targets of one client.
+pub const MAX_TARGETS: usize = 16;
+
+/// `http://host:port`.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) url: Uri,
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    /// Reads the targets of a configuration.
+    pub(crate) fn read(targets: &[String]) -> Result<Vec<Self>, ClientError> {
+        if targets.is_empty() || targets.len() > MAX_TARGETS {
+            return Err(ClientError::Targets(targets.len()));
+        }
+        targets
+            .iter()
+            .map(|target| Self::parse(target).ok_or_else(|| ClientError::Address(target.clone())))
+            .collect()
+    }
+
+    fn parse(target: &str) -> Option<Self> {
+        let url: Uri = target.parse().ok()?;
+        // There is no TLS yet, and what is no URL at all reads as a host.
+        let host =
+            url.host().filter(|host| !host.is_empty() && url.scheme_str() == Some("http"))?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let (host, port) = (bare.to_owned(), url.port_u16().unwrap_or(80));
+        Some(Self { url, host, port })
+    }
+
+    /// The addresses of the target now.
+    pub(crate) async fn addresses(
+        &self,
+        network: &dyn Network,
+    ) -> Result<Vec<SocketAddr>, ReplicaError> {
+        if let Ok(address) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.port)]);
+        }
+        let failed = |source| ReplicaError::Lookup { host: self.host.clone(), source };
+        let found = network.resolve(&self.host, self.port).await.map_err(failed)?;
+        if found.is_empty() {
+            return Err(failed(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
+        }
+        Ok(found)
+    }
+}
+
+/// What each target was found to be. One whose name cannot be looked up keeps the addresses that it had:
+/// a name service that is away must not take the service away.
+#[derive(Default)]
+pub(crate) struct Known(BTreeMap<usize, Vec<SocketAddr>>);
+
+impl Known {
+    /// Looks all targets up; gives each address with the target that it is of, and the last failure.
+    pub(crate) async fn look(
+        &mut self,
+        targets: &[Target],
+        network: &dyn Network,
+    ) -> (BTreeMap<SocketAddr, Uri>, Option<ReplicaError>) {
+        let (mut all, mut failure) = (BTreeMap::new(), None);
+        for (index, target) in targets.iter().enumerate() {
+            match target.addresses(network).await {
+                Ok(found) => _ = self.0.insert(index, found),
+                Err(error) => failure = Some(error),
+            }
+            let addresses = self.0.get(&index).into_iter().flatten();
+            all.extend(addresses.map(|address| (*address, target.url.clone())));
+        }
+        (all, failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Connecting, Resolving};
+
+    #[track_caller]
+    fn check(target: &str, expected: Option<(&str, u16)>) {
+        let read = Target::parse(target);
+        let read = read.as_ref().map(|target| (target.host.as_str(), target.port));
+        assert_eq!(read, expected, "{target}");
+    }
+
+    #[test]
+    fn targets_are_urls_of_plain_http() {
+        check("http://127.0.0.1:7443", Some(("127.0.0.1", 7443)));
+        check("http://portcullis.ns.svc:7443/", Some(("portcullis.ns.svc", 7443)));
+        check("http://[::1]:7443", Some(("::1", 7443)));
+        check("http://portcullis", Some(("portcullis", 80)));
+        check("https://portcullis:7443", None);
+        check("portcullis:7443", None);
+        check("portcullis", None);
+        check("http://", None);
+        check("", None);
+    }
+
+    #[test]
+    fn targets_are_refused_one_past_their_bound() {
+        let targets = |count| vec!["http://a".to_owned(); count];
+        assert_eq!(Target::read(&targets(MAX_TARGETS)).unwrap().len(), MAX_TARGETS);
+        for count in [0, MAX_TARGETS + 1] {
+            let refused = Target::read(&targets(count)).unwrap_err();
+            assert!(matches!(refused, ClientError::Targets(n) if n == count), "{refused}");
+        }
+    }
+
+    struct Names(parking_lot::Mutex<Vec<io::Result<Vec<SocketAddr>>>>);
+
+    impl Network for Names {
+        fn resolve(&self, _: &str, _: u16) -> Resolving {
+            let next = self.0.lock().remove(0);
+            Box::pin(async move { next })
+        }
+
+        fn connect(&self, _: SocketAddr) -> Connecting {
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_looked_up_keeps_its_addresses() {
+        let address = |n: u8| SocketAddr::from(([10, 0, 0, n], 1));
+        let gone = || Err(io::Error::other("no name service"));
+        let names = Names(parking_lot::Mutex::new(vec![
+            Ok(vec![address(1), address(2)]),
+            gone(),
+            Ok(Vec::new()),
+            Ok(vec![address(3)]),
+        ]));
+        let targets = Target::read(&["http://name:1".to_owned()]).unwrap();
+        let mut known = Known::default();
+        let expected = [vec![1, 2], vec![1, 2], vec![1, 2], vec![3]];
+        for (turn, expected) in expected.into_iter().enumerate() {
+            let (found, failure) = known.look(&targets, &names).await;
+            let expected: Vec<_> = expected.into_iter().map(address).collect();
+            assert_eq!(found.into_keys().collect::<Vec<_>>(), expected);
+            assert_eq!(failure.is_some(), turn == 1 || turn == 2);
+        }
+    }
+}
