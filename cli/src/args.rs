@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_core::image::Reference;
 
-use crate::command::{attach, check, demo, evidence, explain, rules, serve};
+use crate::command::{attach, check, demo, events, evidence, explain, rules, serve};
 
 /// Decides, from signed vulnerability findings, whether container images may run.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Evidence(evidence::Args),
     /// Attach a scanner's report to an image in its registry, signed as Notary Project does.
     Attach(attach::Args),
+    /// Show what was decided, from the record in the data directory of a service.
+    Events(Box<events::Args>),
     /// Work with rule files.
     #[command(subcommand)]
     Rules(rules::Command),

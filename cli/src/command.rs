@@ -13,6 +13,7 @@ pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod environment;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod explain;
 mod login;
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(args).await,
         Command::Evidence(args) => evidence::run(args).await,
         Command::Attach(args) => attach::run(args).await,
+        Command::Events(args) => events::run(*args).await,
         Command::Rules(command) => rules::run(command),
     }
 }

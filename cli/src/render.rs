@@ -2,6 +2,7 @@
 
 mod exceptions;
 pub(crate) mod rules;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod explain;
 mod tree;

@@ -39,3 +39,6 @@ mod simulate;
 #[cfg(test)]
 #[path = "it/observability.rs"]
 mod observability;
+#[cfg(test)]
+#[path = "it/events.rs"]
+mod events;

@@ -3,6 +3,8 @@
 mod evidence;
 mod grounds;
 mod line;
+pub mod frame;
+pub mod stored;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +21,8 @@ use crate::image::{Digest, Platform, Reference};
 pub use self::evidence::{EvidenceRecord, ReportRecord};
 use self::evidence::{evidence_record, is_cut};
 pub use self::grounds::{Criteria, ExemptionRecord, ViolationRecord};
-use self::grounds::{exemption_record, violation_record};
 pub use self::line::{Line, ReportLine, VexLine};
+use self::stored::Grounds;
 
 /// The most violations that an event lists, the most exemptions, notices and manifests.
 pub const MAX_LISTED: usize = 100;
@@ -111,6 +113,10 @@ pub struct Event {
     pub evidence: Vec<EvidenceRecord>,
     /// How many manifests there were.
     pub evidence_total: usize,
+    /// Where not all violations, exemptions and notices are listed: digest of the JSON of all of them, so
+    /// that a copy from elsewhere can be told to be the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Digest>,
     /// Whether something that the decision was made from is not whole in this record: a name was cut
     /// or escaped, or a list was cut. Then it cannot be decided again.
     #[serde(skip_serializing_if = "is_false")]
@@ -149,8 +155,7 @@ impl Event {
         decision: &Decision,
     ) -> Self {
         let named = subjects.iter().find(|subject| subject.platform.is_none());
-        let mut violations: Vec<_> = decision.violations.iter().collect();
-        violations.sort_by_key(|violation| !violation.deciding);
+        let grounds = Grounds::new(decision, image, MAX_LISTED);
         let mut cut = subjects.len() > MAX_LISTED || subjects.iter().any(is_cut);
         let mut whole = |text: &str, limit| kept(text, limit, &mut cut);
         let justification = whole(&ctx.break_glass, MAX_JUSTIFICATION);
@@ -174,17 +179,18 @@ impl Event {
             justification,
             image: image.to_string(),
             digest: named.and_then(|subject| subject.digest).or(image.digest()),
-            rule: decision.rule.as_deref().map(self::name),
-            reason: decision.deciding().map(|violation| violation.message(image)),
-            violations: listed(violations, |violation| violation_record(violation, image)),
-            violations_total: decision.violations.len(),
-            exemptions: listed(&decision.exemptions, exemption_record),
-            exemptions_total: decision.exemptions.len(),
-            break_glass: decision.break_glass.as_ref().map(|lifted| self::name(&lifted.name)),
-            notices: listed(&decision.notices, notice_record),
-            notices_total: decision.notices.len(),
-            evidence: listed(subjects, evidence_record),
+            rule: grounds.rule,
+            reason: grounds.reason,
+            violations: grounds.violations,
+            violations_total: grounds.violations_total,
+            exemptions: grounds.exemptions,
+            exemptions_total: grounds.exemptions_total,
+            break_glass: grounds.break_glass,
+            notices: grounds.notices,
+            notices_total: grounds.notices_total,
+            evidence: listed(subjects, MAX_LISTED, evidence_record),
             evidence_total: subjects.len(),
+            whole: grounds.whole,
             cut: cut
                 || ctx.namespace_labels.len() > MAX_LABELS
                 || ctx.pod_labels.len() > MAX_LABELS,
@@ -194,8 +200,12 @@ impl Event {
     }
 }
 
-fn listed<T, R>(items: impl IntoIterator<Item = T>, record: impl FnMut(T) -> R) -> Vec<R> {
-    items.into_iter().take(MAX_LISTED).map(record).collect()
+fn listed<T, R>(
+    items: impl IntoIterator<Item = T>,
+    limit: usize,
+    record: impl FnMut(T) -> R,
+) -> Vec<R> {
+    items.into_iter().take(limit).map(record).collect()
 }
 
 fn name(text: &str) -> String {
@@ -259,6 +269,34 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
         rule: notice.rule.as_deref().map(name),
         subject: notice.subject,
         detail: text,
+    }
+}
+
+/// Doors for fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::frame::{Found, Frames};
+    use super::stored::{KnownRecord, Stored};
+
+    /// Reads `bytes` as the records of a segment, and each record as whatever it may be.
+    pub fn segment(bytes: &[u8]) {
+        let _ = Stored::read(bytes);
+        let mut frames = Frames::new(bytes, 0);
+        let mut last = 0;
+        while let Some(found) = frames.next() {
+            assert!(frames.at() > last, "a reader goes on");
+            last = frames.at();
+            let Found::Record(record) = found else { continue };
+            let known = KnownRecord::read(record.body);
+            if let Ok(known) = &known {
+                let _ = known.attached();
+            }
+            if let Ok(stored) = Stored::read(record.body) {
+                let line = stored.line("id", record.number, |_| known.as_ref().ok());
+                let _ = serde_json::to_vec(&line);
+            }
+        }
     }
 }
 

@@ -287,6 +287,11 @@ impl Reference {
         &self.text
     }
 
+    /// `registry/repository`, and `:tag` if a tag was named.
+    pub(crate) fn undigested(&self) -> &str {
+        self.text.get(..self.tagged).unwrap_or_default()
+    }
+
     /// `registry/repository:tag`, if a tag was named.
     pub(crate) fn with_tag(&self) -> Option<&str> {
         self.tag().and_then(|_| self.text.get(..self.tagged))

@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::stack::{Stack, Writer, stack};
+use self::sinks::Writer;
+use self::stack::{Stack, stack};
 use crate::admin::{Admin, Readiness};
 use crate::changes::Changes;
 use crate::config::Config;
@@ -27,6 +28,7 @@ use crate::registry::RegistryConfigError;
 use crate::rules::{Rules, RulesError};
 
 mod stack;
+mod sinks;
 mod services;
 mod observed;
 
@@ -72,7 +74,7 @@ pub struct App {
     stop: CancellationToken,
     tasks: TaskTracker,
     searches: TaskTracker,
-    writer: Option<Writer>,
+    writers: Vec<Writer>,
     marks: Arc<Kept>,
 }
 
@@ -116,7 +118,7 @@ impl App {
         let forgetful = config.marks.folder.is_none();
         let (listen, admin, budget) = (config.listen, config.admin, config.budget);
         let rule_files = config.rules.clone();
-        let Stack { checker, inspector, marks, writer } =
+        let Stack { checker, inspector, marks, writers } =
             stack(config, &shared, Arc::clone(&rules)).await?;
         let (health, services) = services::services(checker, inspector, budget, &shared).await?;
 
@@ -130,7 +132,17 @@ impl App {
         tasks.spawn(rules.follow(rule_files, clock, metrics, changes, stop.clone()));
         readiness.set(true);
         announce(address, admin_address, forgetful);
-        Ok(Self { address, admin_address, readiness, health, stop, tasks, searches, writer, marks })
+        Ok(Self {
+            address,
+            admin_address,
+            readiness,
+            health,
+            stop,
+            tasks,
+            searches,
+            writers,
+            marks,
+        })
     }
 
     /// Where gRPC is served.
@@ -161,9 +173,11 @@ impl App {
         if !matches!(tokio::time::timeout(DRAIN, close).await, Ok(Ok(()))) {
             tracing::error!("the last marks may not have been written");
         }
-        let Some(writer) = self.writer else { return };
         // The queue closes when the last answer is given; a stuck disk must not hold up the end.
-        let join = tokio::task::spawn_blocking(move || writer.join().is_ok());
+        let writers = self.writers;
+        let join =
+            move || writers.into_iter().fold(true, |well, writer| well & writer.join().is_ok());
+        let join = tokio::task::spawn_blocking(join);
         if !matches!(tokio::time::timeout(DRAIN, join).await, Ok(Ok(true))) {
             tracing::error!("the last events may not have been written");
         }

@@ -4,6 +4,7 @@ mod clusters;
 mod credentials;
 mod environment;
 mod registries;
+mod telemetry;
 mod trust;
 
 use std::fs;
@@ -21,18 +22,22 @@ pub use self::environment::Environment;
 use self::clusters::{ClusterFile, PlatformText};
 use self::credentials::Place;
 use self::registries::{Listed, ProxyFile, RegistryFile, UnlistedFile, authorities, listed};
+use self::telemetry::{LogFile, TracesFile, telemetry};
 use self::trust::TrustFile;
 use crate::clusters::Clusters;
+use crate::events::spool::SpoolConfig;
 use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
 use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
-use crate::telemetry::{LogFormat, TelemetryConfig};
+use crate::telemetry::TelemetryConfig;
 
+mod events;
 mod evidence;
 
+use events::SpoolFile;
 use evidence::{CacheFile, MarksFile};
 
 /// The largest configuration, password or certificate file that is read, in bytes.
@@ -69,6 +74,8 @@ pub struct Config {
     pub max_in_flight: usize,
     /// A file that events are appended to as JSON lines.
     pub events: Option<PathBuf>,
+    /// The record of decisions under the data directory.
+    pub spool: SpoolConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
 }
@@ -89,6 +96,7 @@ impl Default for Config {
             budget: Duration::from_secs(1),
             max_in_flight: 1024,
             events: None,
+            spool: SpoolConfig::default(),
             telemetry: TelemetryConfig::default(),
         }
     }
@@ -239,24 +247,11 @@ struct File {
     max_in_flight: Option<usize>,
     events: Option<PathBuf>,
     #[serde(default)]
+    spool: SpoolFile,
+    #[serde(default)]
     log: LogFile,
     #[serde(default)]
     traces: TracesFile,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LogFile {
-    #[serde(default)]
-    format: LogFormat,
-    filter: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TracesFile {
-    otlp_endpoint: Option<String>,
-    sample_ratio: Option<f64>,
 }
 
 /// A duration such as `250ms`, `30s`, `5m`, `12h` or `30d`.
@@ -311,10 +306,12 @@ impl File {
             budget,
             max_in_flight,
             events,
+            spool,
             log,
             traces,
         } = self;
         let defaults = Config::default();
+        let data_dir = data_dir.map(|path| folder.join(path));
         let listen = listen.unwrap_or(defaults.listen);
         if !listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(listen));
@@ -352,7 +349,8 @@ impl File {
             },
             profiles: profiles.unwrap_or(defaults.profiles),
             clusters: self::clusters::clusters(platforms, clusters)?,
-            marks: marks.into_config(data_dir.map(|path| folder.join(path)))?,
+            spool: spool.into_config(data_dir.as_deref())?,
+            marks: marks.into_config(data_dir)?,
             memory,
             resolve,
             budget: budget.map_or(defaults.budget, |span| span.0),
@@ -361,21 +359,6 @@ impl File {
             telemetry: telemetry(log, traces, defaults.telemetry)?,
         })
     }
-}
-
-fn telemetry(
-    log: LogFile,
-    traces: TracesFile,
-    defaults: TelemetryConfig,
-) -> Result<TelemetryConfig, ConfigError> {
-    let LogFile { format, filter } = log;
-    let TracesFile { otlp_endpoint, sample_ratio } = traces;
-    let sample_ratio = sample_ratio.unwrap_or(defaults.sample_ratio);
-    if !(0.0..=1.0).contains(&sample_ratio) {
-        return Err(ConfigError::Range { field: "traces.sampleRatio", expected: "0.0 to 1.0" });
-    }
-    let filter = filter.unwrap_or(defaults.filter);
-    Ok(TelemetryConfig { format, filter, otlp_endpoint, sample_ratio })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -1,18 +1,21 @@
 //! A checker in, the same with a record of every decision out.
 //!
-//! Every answer makes one event for each container. Events go through a bounded queue to a writer of
-//! its own: a slow or full disk never slows an answer, and what is dropped is counted. Only where
-//! break-glass lifts a denial, the answer waits until that is on disk (`glass`).
+//! Every answer makes one event for each container. Events go to the record under the data directory
+//! (`spool`), and through a bounded queue to a file of JSON lines, each with a writer of its own: a slow or
+//! full disk never slows an answer, and what is dropped is counted. Only where break-glass lifts a denial,
+//! the answer waits until that is on disk (`glass`).
 
 mod file;
 mod glass;
 mod queue;
+pub mod spool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portcullis_core::decide::Action;
+use portcullis_core::event::stored::{Made, is_plain};
 use portcullis_core::event::{Call, Event};
 use portcullis_core::evidence::Subject;
 use time::OffsetDateTime;
@@ -25,45 +28,71 @@ use crate::spans;
 
 pub use self::file::EventFile;
 pub use self::queue::{QUEUE, Queue};
+use self::spool::Spool;
 
 /// Records what `inner` answers, and counts it.
 pub struct Recorded<C> {
     inner: C,
-    queue: Option<Queue>,
+    sinks: Sinks,
     ids: Ids,
     metrics: Arc<Metrics>,
 }
 
-/// Names events: the process's start and a number, so that a gap shows.
+/// Where events go, as far as it is configured.
+#[derive(Default)]
+pub struct Sinks {
+    /// The record under the data directory.
+    pub spool: Option<Spool>,
+    /// A file of JSON lines.
+    pub queue: Option<Queue>,
+}
+
+impl From<Option<Queue>> for Sinks {
+    fn from(queue: Option<Queue>) -> Self {
+        Self { spool: None, queue }
+    }
+}
+
+/// Names events: the process's start and a number, so that a gap shows. Where there is a spool, it counts.
 struct Ids {
     start: i128,
     next: AtomicU64,
 }
 
 impl Ids {
-    fn next(&self) -> String {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn name(&self, number: u64) -> String {
         format!("{:x}-{number}", self.start)
     }
 }
 
+/// What there is to say about `decided`, a part of `answer`.
+fn made<'a>(answer: &'a Answer, decided: &'a Decided) -> Made<'a> {
+    let Decided { container, image, subjects, decision, took } = decided;
+    let (time, ctx) = (answer.evaluated_at, &answer.context);
+    Made { time, took: *took, image, subjects, ctx, container, decision }
+}
+
 impl<C> Recorded<C> {
-    /// Records into `queue`, if there is one, and into the log. Events are named after the time
-    /// `start`, which tells one run of the service from another, and a running number.
+    /// Records into `sinks`, and into the log. Events are named after the time `start`, which tells one
+    /// run of the service from another, and a running number.
     #[must_use]
     pub fn new(
         inner: C,
-        queue: Option<Queue>,
+        sinks: impl Into<Sinks>,
         start: OffsetDateTime,
         metrics: Arc<Metrics>,
     ) -> Self {
         let ids = Ids { start: start.unix_timestamp_nanos(), next: AtomicU64::new(1) };
-        Self { inner, queue, ids, metrics }
+        Self { inner, sinks: sinks.into(), ids, metrics }
     }
 
-    fn event(&self, answer: &Answer, decided: &Decided) -> Event {
+    fn event(&self, number: u64, answer: &Answer, decided: &Decided) -> Event {
         let Decided { container, image, subjects, decision, took } = decided;
-        let (id, time) = (self.ids.next(), answer.evaluated_at);
+        let (id, time) = (self.ids.name(number), answer.evaluated_at);
         let call = Call { id: &id, time, took: *took, container };
         Event::new(call, image, subjects, &answer.context, decision)
     }
@@ -88,7 +117,18 @@ impl<C> Recorded<C> {
             if decided.decision.break_glass.is_some() {
                 continue;
             }
-            let event = self.event(answer, decided);
+            let number = match &self.sinks.spool {
+                Some(spool) => spool.record(&made(answer, decided)).unwrap_or_else(|lost| {
+                    self.metrics.event_dropped();
+                    lost
+                }),
+                None => self.ids.next(),
+            };
+            // Most decisions are recorded without more ado.
+            if self.sinks.queue.is_none() && is_plain(&decided.decision) {
+                continue;
+            }
+            let event = self.event(number, answer, decided);
             if action != Action::Allow {
                 tracing::info!(
                     id = event.id,
@@ -101,7 +141,7 @@ impl<C> Recorded<C> {
                     "decision"
                 );
             }
-            if let Some(queue) = &self.queue
+            if let Some(queue) = &self.sinks.queue
                 && !queue.push(event, &decided.subjects)
             {
                 self.metrics.event_dropped();

@@ -25,6 +25,7 @@ mod policy;
 mod questions;
 mod refresh;
 mod registries;
+mod spool;
 
 use std::fmt;
 
@@ -53,6 +54,7 @@ pub struct Metrics {
     questions: questions::QuestionMetrics,
     refresh: refresh::RefreshMetrics,
     registries: registries::RegistryMetrics,
+    spool: spool::SpoolMetrics,
 }
 
 impl Metrics {
@@ -78,6 +80,7 @@ impl Metrics {
             questions: questions::QuestionMetrics::register(r),
             refresh: refresh::RefreshMetrics::register(r),
             registries: registries::RegistryMetrics::register(r),
+            spool: spool::SpoolMetrics::register(r),
             process: own,
             registry,
         }

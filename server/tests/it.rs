@@ -75,6 +75,9 @@ mod admin;
 #[path = "it/events.rs"]
 mod events;
 #[cfg(test)]
+#[path = "it/spool.rs"]
+mod spool;
+#[cfg(test)]
 #[path = "it/exemptions.rs"]
 mod exemptions;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use portcullis_proto::v1;
 use portcullis_server::app::App;
 use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
+use portcullis_server::events::spool::SpoolConfig;
 
 use crate::args::{self, Output};
 use crate::render;
@@ -85,7 +86,8 @@ async fn from_here(
     request: v1::GetEvidenceRequest,
 ) -> anyhow::Result<v1::GetEvidenceResponse> {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config { listen: loopback, admin: loopback, events: None, ..config };
+    let spool = SpoolConfig::default();
+    let config = Config { listen: loopback, admin: loopback, events: None, spool, ..config };
     let app = App::start(config, Arc::new(SystemClock)).await?;
     let asked = async {
         let client = Client::connect(&format!("http://{}", app.address()), timeout).await?;

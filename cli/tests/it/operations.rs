@@ -90,7 +90,7 @@ fn types_and_labels_are_those_of_a_running_service() {
 /// As Prometheus asks.
 const ACCEPT: &str = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
 
-fn get(address: &str, path: &str) -> String {
+pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{ACCEPT}\r\nConnection: close\r\n\r\n")
         .unwrap();

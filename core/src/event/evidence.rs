@@ -68,28 +68,52 @@ pub(super) fn is_cut(subject: &Subject) -> bool {
     named || reports.len() > MAX_LISTED || reports.vex().len() > MAX_LISTED
 }
 
-pub(super) fn evidence_record(subject: &Subject) -> EvidenceRecord {
-    let (mut reports, mut vex) = (Vec::new(), Vec::new());
-    if let Evidence::Verified(known) = &*subject.evidence {
-        reports = listed(known.iter(), |report| report_record(report));
-        vex = listed(known.vex(), |statements| statements.digest);
-    }
-    let (mut reason, mut age_ms) = (None, None);
-    match &*subject.evidence {
-        Evidence::Rejected(rejection) => reason = Some(rejection.reason.as_str()),
-        Evidence::Unavailable(cause) => reason = Some(cause.kind.as_str()),
-        Evidence::Stale { age } => {
-            age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+/// What was known of a manifest, whichever that is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Status {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reports: Vec<ReportRecord>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vex: Vec<Digest>,
+}
+
+impl Status {
+    pub(super) fn of(evidence: &Evidence) -> Self {
+        let (mut reports, mut vex) = (Vec::new(), Vec::new());
+        let (mut reason, mut age_ms) = (None, None);
+        match evidence {
+            Evidence::Verified(known) => {
+                reports = listed(known.iter(), MAX_LISTED, |report| report_record(report));
+                vex = listed(known.vex(), MAX_LISTED, |statements| statements.digest);
+            }
+            Evidence::Rejected(rejection) => reason = Some(rejection.reason.as_str()),
+            Evidence::Unavailable(cause) => reason = Some(cause.kind.as_str()),
+            Evidence::Stale { age } => {
+                age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+            }
+            Evidence::Missing | Evidence::Withheld | Evidence::Unsupported => {}
         }
-        Evidence::Verified(_) | Evidence::Missing | Evidence::Withheld | Evidence::Unsupported => {}
+        let detail = evidence.detail().map(|text| detail(&text));
+        Self { status: evidence.status(), reason, age_ms, detail, reports, vex }
     }
+}
+
+pub(super) fn evidence_record(subject: &Subject) -> EvidenceRecord {
+    let Status { status, reason, age_ms, detail, reports, vex } = Status::of(&subject.evidence);
     EvidenceRecord {
         digest: subject.digest,
         platform: subject.platform.as_ref().map(platform),
-        status: subject.evidence.status(),
+        status,
         reason,
         age_ms,
-        detail: subject.evidence.detail().map(|text| detail(&text)),
+        detail,
         source: subject.source.as_str(),
         fetched_at: subject.fetched_at,
         reports,

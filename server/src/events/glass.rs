@@ -8,7 +8,7 @@ use portcullis_core::event::Event;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
-use super::Recorded;
+use super::{Recorded, Sinks, made};
 use crate::check::{Answer, Decided};
 
 /// How much of the caller's time is kept for the answer, but at most a quarter of what is left.
@@ -17,7 +17,7 @@ const RESERVE: Duration = Duration::from_millis(50);
 /// Why the use of break-glass cannot be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Unrecorded {
-    #[error("no event file is configured")]
+    #[error("neither `dataDir` nor an event file is configured")]
     NoFile,
     #[error("too many events wait to be written")]
     Full,
@@ -38,15 +38,14 @@ impl<C> Recorded<C> {
         if count == 0 {
             return answer;
         }
-        let event = |decided| (self.event(&answer, decided), decided);
-        let events: Vec<_> = lifted().map(event).collect();
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         let until = now + left.saturating_sub(RESERVE.min(left / 4));
-        match self.write_first(&events, until).await {
-            Ok(()) => {
+        let lifted: Vec<_> = lifted().collect();
+        match self.write_first(&answer, &lifted, until).await {
+            Ok(events) => {
                 self.metrics.break_glass("used", count);
-                events.iter().for_each(|(event, _)| tell(event));
+                events.iter().for_each(tell);
             }
             Err(error) => {
                 self.metrics.break_glass("not_recorded", count);
@@ -59,25 +58,49 @@ impl<C> Recorded<C> {
         answer
     }
 
+    /// Gives the events once they are on disk: in the record under the data directory, or in the event
+    /// file where there is no such record.
     async fn write_first(
         &self,
-        events: &[(Event, &Decided)],
+        answer: &Answer,
+        lifted: &[&Decided],
         until: Instant,
-    ) -> Result<(), Unrecorded> {
-        let queue = self.queue.as_ref().ok_or(Unrecorded::NoFile)?;
-        let mut written = Vec::with_capacity(events.len());
-        for (event, decided) in events {
-            let pushed = queue.push_awaited(event.clone(), &decided.subjects);
-            written.push(pushed.map_err(|error| match error {
-                TrySendError::Full(_) => Unrecorded::Full,
-                TrySendError::Closed(_) => Unrecorded::Failed,
-            })?);
+    ) -> Result<Vec<Event>, Unrecorded> {
+        let Sinks { spool, queue } = &self.sinks;
+        let (mut events, mut written) = (Vec::new(), Vec::new());
+        for decided in lifted {
+            let (number, awaited) = match (spool, queue) {
+                (Some(spool), _) => spool
+                    .record_awaited(&made(answer, decided))
+                    .map_err(|_number| Unrecorded::Full)?,
+                (None, Some(queue)) => {
+                    let number = self.ids.next();
+                    let event = self.event(number, answer, decided);
+                    let pushed = queue.push_awaited(event, &decided.subjects);
+                    let awaited = pushed.map_err(|error| match error {
+                        TrySendError::Full(_) => Unrecorded::Full,
+                        TrySendError::Closed(_) => Unrecorded::Failed,
+                    })?;
+                    (number, awaited)
+                }
+                (None, None) => return Err(Unrecorded::NoFile),
+            };
+            events.push(self.event(number, answer, decided));
+            written.push(awaited);
         }
         match timeout_at(until, try_join_all(written)).await {
-            Err(_elapsed) => Err(Unrecorded::Late),
-            Ok(Err(_dropped)) => Err(Unrecorded::Failed),
-            Ok(Ok(_)) => Ok(()),
+            Err(_elapsed) => return Err(Unrecorded::Late),
+            Ok(Err(_dropped)) => return Err(Unrecorded::Failed),
+            Ok(Ok(_)) => {}
         }
+        if let (Some(_), Some(queue)) = (spool, queue) {
+            for (event, decided) in events.iter().zip(lifted) {
+                if !queue.push(event.clone(), &decided.subjects) {
+                    self.metrics.event_dropped();
+                }
+            }
+        }
+        Ok(events)
     }
 }
 

@@ -1,0 +1,180 @@
+//! What decisions name in, a line for each report and VEX document once out.
+//!
+//! They have segments of their own, because they are large and many decisions name them: each is written
+//! again only after the segment that has it is gone.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use portcullis_core::event::Line;
+use portcullis_core::event::frame::{self, Found, Frames};
+use portcullis_core::evidence::{Evidence, Report, Statements};
+use portcullis_core::image::Digest;
+use portcullis_core::simulate::recorded::MAX_LINE;
+
+use super::disk::Disk;
+use super::folder::{self, Folder, Open, Origin};
+use super::kind;
+use super::segment::{Family, HEADER};
+
+/// Reports and VEX documents that wait to be written; another one is written when it is named again.
+const MAX_PENDING: usize = 10_000;
+/// How many are remembered as written. When there are more, all are forgotten.
+const MAX_WRITTEN: usize = 1_000_000;
+/// How many bytes of them are written at a time, so that decisions do not wait behind them.
+const ENOUGH: usize = 1024 * 1024;
+
+/// Writes what decisions name.
+#[derive(Default)]
+pub(super) struct Attached {
+    open: Option<Open>,
+    /// Which segment has what.
+    written: HashMap<Digest, u64>,
+    pending: VecDeque<Pending>,
+    queued: HashSet<Digest>,
+    /// Segments of former runs that were not looked at yet. Nothing is written before.
+    unread: Vec<(u64, PathBuf)>,
+    /// What is written next, kept for its room.
+    bytes: Vec<u8>,
+}
+
+enum Pending {
+    Report(Arc<Report>),
+    Vex(Arc<Statements>),
+}
+
+impl Pending {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Report(report) => report.digest,
+            Self::Vex(document) => document.digest,
+        }
+    }
+
+    fn line(&self) -> Line<'_> {
+        match self {
+            Self::Report(report) => Line::from(&**report),
+            Self::Vex(document) => Line::from(&**document),
+        }
+    }
+}
+
+impl Attached {
+    /// Goes on in `folder`.
+    pub(super) fn begin(&mut self, folder: &Folder) {
+        self.open = None;
+        self.unread = folder.of(Family::Attached);
+    }
+
+    /// Notes what `evidence` names.
+    pub(super) fn note(&mut self, evidence: &Evidence) {
+        let Evidence::Verified(reports) = evidence else { return };
+        for report in reports.iter() {
+            self.add(report.digest, || Pending::Report(Arc::clone(report)));
+        }
+        for document in reports.vex() {
+            self.add(document.digest, || Pending::Vex(Arc::clone(document)));
+        }
+    }
+
+    fn add(&mut self, digest: Digest, pending: impl FnOnce() -> Pending) {
+        let known = self.written.contains_key(&digest) || self.queued.contains(&digest);
+        if !known && self.pending.len() < MAX_PENDING {
+            self.queued.insert(digest);
+            self.pending.push_back(pending());
+        }
+    }
+
+    /// Whether there is something to do.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.unread.is_empty() || !self.pending.is_empty()
+    }
+
+    /// The segment that is being written.
+    pub(super) fn current(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.index)
+    }
+
+    /// What waits is as good as never named.
+    pub(super) fn give_up(&mut self) {
+        self.open = None;
+        self.pending.clear();
+        self.queued.clear();
+    }
+
+    /// A segment is gone.
+    pub(super) fn forget(&mut self, index: u64) {
+        self.written.retain(|_, own| *own != index);
+    }
+
+    /// Does some of what there is to do.
+    ///
+    /// # Errors
+    /// When it cannot be written. It is as good as never named then.
+    pub(super) fn go_on(
+        &mut self,
+        folder: &mut Folder,
+        disk: &dyn Disk,
+        origin: &Origin,
+        segment_bytes: u64,
+    ) -> io::Result<()> {
+        if let Some((index, path)) = self.unread.pop() {
+            return self.learn(index, &path);
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.bytes.clear();
+        let mut digests = Vec::new();
+        while self.bytes.len() < ENOUGH
+            && let Some(pending) = self.pending.pop_front()
+        {
+            let digest = pending.digest();
+            self.queued.remove(&digest);
+            let start = frame::begin(&mut self.bytes, kind::ATTACHED, 0);
+            self.bytes.extend_from_slice(digest.as_bytes());
+            let from = self.bytes.len();
+            let written = serde_json::to_writer(&mut self.bytes, &pending.line());
+            if written.is_err() || self.bytes.len() - from > MAX_LINE - digest.as_bytes().len() {
+                self.bytes.truncate(start);
+                tracing::warn!(%digest, limit = MAX_LINE, "a report is too long to be recorded");
+            }
+            frame::end(&mut self.bytes, start);
+            // It would be no shorter the next time.
+            digests.push(digest);
+        }
+        frame::seal(&mut self.bytes, |_, _, _| {});
+        let mut open = match self.open.take() {
+            Some(open) if open.length < segment_bytes => open,
+            _ => folder.begin(disk, Family::Attached, origin)?,
+        };
+        folder.append(&mut open, &[&self.bytes], origin.now)?;
+        if self.written.len() + digests.len() > MAX_WRITTEN {
+            self.written.clear();
+        }
+        self.written.extend(digests.into_iter().map(|digest| (digest, open.index)));
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Finds out what a segment of a former run has.
+    fn learn(&mut self, index: u64, path: &std::path::Path) -> io::Result<()> {
+        let bytes = folder::read(path)?;
+        for found in Frames::new(&bytes, HEADER) {
+            if let Found::Record(record) = found
+                && record.kind == kind::ATTACHED
+                && let Some(digest) = record.body.first_chunk()
+                && self.written.len() < MAX_WRITTEN
+            {
+                self.written.insert(Digest::from_bytes(*digest), index);
+            }
+        }
+        // What is there already need not be written again.
+        let written = &self.written;
+        self.pending.retain(|pending| !written.contains_key(&pending.digest()));
+        self.queued.retain(|digest| !written.contains_key(digest));
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Disks that are full, slow, read-only, or forget (CASES T160, T161, T163, T164).
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+/// The numbers that are neither in the record nor told of in it as lost: there must be none.
+#[track_caller]
+fn assert_accounted(site: &Site, given: u64, dropped: u64) {
+    let verdict = site.verify();
+    assert_eq!((verdict.missing, verdict.damaged, verdict.restarted), (0, 0, 0), "{verdict:?}");
+    assert_eq!((verdict.decisions, verdict.told), (given - dropped, dropped), "{verdict:?}");
+}
+
+#[test]
+fn t161_a_full_disk_costs_what_is_counted_and_break_glass_and_heals() {
+    let site = Site::new();
+    let quota = Arc::new(AtomicU64::new(10_000));
+    let run = site.start_on(Faults { quota: Some(quota.clone()), ..Faults::default() });
+    let mut given = 0;
+    // Whatever the disk does, there is an answer.
+    eventually(|| {
+        given += 1;
+        run.allow(&given.to_string()).ok();
+        run.counted("portcullis_events_failures_total") > 0
+    });
+    // Whoever waits for a record is not told that there is one, and told soon.
+    assert!(run.awaited("glass").unwrap().blocking_recv().is_err());
+    given += 1;
+    quota.store(u64::MAX / 2, Ordering::SeqCst);
+    run.awaited("healed").unwrap().blocking_recv().unwrap();
+    given += 1;
+    let dropped = run.counted("portcullis_events_dropped_total");
+    assert_eq!(run.counted("portcullis_events_written_total"), given - dropped);
+    assert!(dropped >= 2);
+    run.stop();
+    assert_accounted(&site, given, dropped);
+    let verdict = site.verify();
+    assert!(verdict.gaps.iter().all(|gap| gap.why == Some("failed")), "{verdict:?}");
+    let lines = site.lines(0);
+    assert!(lines.iter().all(|line| line["pod"] != "glass"));
+    assert_eq!(lines.last().unwrap()["pod"], "healed");
+    // What was known is told anew in the segment after the one that failed.
+    assert!(lines.iter().all(|line| line["evidence"][0]["status"] == "verified"));
+}
+
+#[test]
+fn t160_a_disk_that_hangs_does_not_hold_up_answers_and_what_has_no_room_is_told() {
+    let site = Site::new();
+    let gate = Gate::shut();
+    let run = site.start_on(Faults { gate: Some(gate.clone()), ..Faults::default() });
+    run.allow("first").unwrap();
+    gate.wait_for_one();
+    // The disk hangs until the end of this loop, and each answer is there.
+    let fixture = Fixture::allow("app");
+    let (mut given, mut dropped) = (1, 0);
+    while dropped < 1_000 {
+        given += 1;
+        if run.spool.record(&fixture.made()).is_err() {
+            dropped += 1;
+            run.metrics.event_dropped();
+        }
+    }
+    assert!(run.awaited("glass").is_err());
+    (given, dropped) = (given + 1, dropped + 1);
+    gate.open();
+    run.written(given - dropped);
+    run.allow("later").unwrap();
+    given += 1;
+    run.stop();
+    assert_accounted(&site, given, dropped);
+    let gaps = site.verify().gaps;
+    assert_eq!(gaps, [Gap { first: given - dropped, last: given - 1, why: Some("full") }]);
+    // One batch that is being written, one that waits, and what the last of each has beyond.
+    let bytes: u64 = site
+        .segments()
+        .iter()
+        .map(|name| fs::metadata(site.folder().join(name)).unwrap().len())
+        .sum();
+    assert!(bytes < 2 * MAX_WAITING as u64 + 64 * 1024, "{bytes}");
+}
+
+#[test]
+fn t164_what_the_disk_may_have_lost_is_not_in_the_record_and_its_segment_is_given_up() {
+    let site = Site::new();
+    let faults = Faults::default();
+    let run = site.start_on(faults.clone());
+    run.awaited("good").unwrap().blocking_recv().unwrap();
+    faults.forgets.store(true, Ordering::SeqCst);
+    assert!(run.awaited("lost").unwrap().blocking_recv().is_err());
+    assert_eq!(site.segments().len(), 1);
+    faults.forgets.store(false, Ordering::SeqCst);
+    run.awaited("again").unwrap().blocking_recv().unwrap();
+    assert_eq!(site.segments().len(), 2);
+    assert_eq!(run.counted("portcullis_events_dropped_total"), 1);
+    run.stop();
+    let pods: Vec<_> = site.lines(0).iter().map(|line| line["pod"].clone()).collect();
+    assert_eq!(pods, ["good", "again"]);
+    assert_accounted(&site, 3, 1);
+}
+
+#[test]
+fn t163_a_folder_that_cannot_be_used_costs_the_record_alone_and_is_tried_again() {
+    let site = Site::new();
+    // Root may write where nobody may, but nobody makes a folder of a file.
+    fs::write(site.folder(), "a file").unwrap();
+    let run = site.start();
+    run.allow("lost").unwrap();
+    eventually(|| run.counted("portcullis_events_dropped_total") == 1);
+    assert!(run.awaited("glass").unwrap().blocking_recv().is_err());
+    fs::remove_file(site.folder()).unwrap();
+    run.awaited("healed").unwrap().blocking_recv().unwrap();
+    run.stop();
+    assert_eq!(site.lines(0)[0]["pod"], "healed");
+    assert_accounted(&site, 3, 2);
+}
+
+#[test]
+fn t163_a_folder_that_goes_away_while_it_is_used_is_no_end() {
+    let mut site = Site::new();
+    site.config.segment_bytes = 1;
+    let run = site.start();
+    run.awaited("one").unwrap().blocking_recv().unwrap();
+    // A report may come into it meanwhile.
+    eventually(|| fs::remove_dir_all(site.folder()).is_ok());
+    assert!(run.awaited("two").unwrap().blocking_recv().is_err());
+    run.awaited("three").unwrap().blocking_recv().unwrap();
+    run.stop();
+    assert_eq!(site.lines(0)[0]["pod"], "three");
+}

@@ -1,0 +1,313 @@
+//! Batches in, segments on disk out, by a thread of its own.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use portcullis_core::event::frame;
+use portcullis_core::event::stored;
+use portcullis_core::evidence::Evidence;
+use portcullis_core::ports::Clock;
+
+use super::attached::Attached;
+use super::buffer::{Batch, Shared, Turn};
+use super::disk::Disk;
+use super::folder::{Folder, Open, Origin};
+use super::segment::Family;
+use super::{Loss, SpoolConfig, kind};
+use crate::metrics::Metrics;
+
+/// How many names a segment has at a time for what was known. When there are more, all are given anew.
+const MAX_NAMES: usize = 65_536;
+/// How long to wait after a failure, unless someone waits for a record.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often to look whether something is too old.
+const IDLE: Duration = Duration::from_secs(60);
+/// After how long a segment is ended, however short, so that it can grow old.
+const MAX_OPEN: time::Duration = time::Duration::hours(1);
+/// How many gaps are told of in the record when it can be written again. The last takes in what follows.
+const MAX_GAPS: usize = 1_000;
+
+/// Writes decisions until the spool is closed and empty.
+pub struct SpoolWriter {
+    shared: Arc<Shared>,
+    config: SpoolConfig,
+    path: PathBuf,
+    folder: Option<Folder>,
+    current: Option<Current>,
+    attached: Attached,
+    /// What was lost and is not told of in the record yet.
+    gaps: Vec<Gap>,
+    failing: bool,
+    run: u64,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    disk: Box<dyn Disk>,
+    /// What is written beside a batch, kept for its room.
+    beside: Vec<u8>,
+}
+
+/// The segment that is being written, and what its names stand for.
+struct Current {
+    open: Open,
+    since: time::OffsetDateTime,
+    /// By address, which is not given to another while there is a weak reference.
+    names: HashMap<usize, (Weak<Evidence>, u32)>,
+    next_name: u32,
+}
+
+/// Decisions that are not in the record.
+struct Gap {
+    first: u64,
+    count: u64,
+    loss: Loss,
+}
+
+impl Gap {
+    fn push(&self, out: &mut Vec<u8>) {
+        let mut body = self.count.to_le_bytes().to_vec();
+        body.push(self.loss.code());
+        frame::push(out, kind::LOST, self.first, &body);
+    }
+}
+
+impl Current {
+    /// The name of `evidence`, which is written to `out` if it is new.
+    fn name(&mut self, evidence: &Arc<Evidence>, out: &mut Vec<u8>) -> u32 {
+        let address = Arc::as_ptr(evidence).addr();
+        if let Some((_, name)) = self.names.get(&address) {
+            return *name;
+        }
+        if self.names.len() >= MAX_NAMES {
+            self.names.clear();
+        }
+        let name = self.next_name;
+        self.next_name = name.wrapping_add(1);
+        frame::push(out, kind::KNOWN, name.into(), &stored::known(evidence));
+        self.names.insert(address, (Arc::downgrade(evidence), name));
+        name
+    }
+}
+
+impl SpoolWriter {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: SpoolConfig,
+        (path, folder): (PathBuf, Option<Folder>),
+        run: u64,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        disk: Box<dyn Disk>,
+    ) -> Self {
+        let mut attached = Attached::default();
+        if let Some(folder) = &folder {
+            attached.begin(folder);
+        }
+        let (current, gaps, beside, failing) = (None, Vec::new(), Vec::new(), folder.is_none());
+        Self {
+            shared,
+            config,
+            path,
+            folder,
+            current,
+            attached,
+            gaps,
+            failing,
+            run,
+            clock,
+            metrics,
+            disk,
+            beside,
+        }
+    }
+
+    /// Writes until the spool is closed. Runs on a thread of its own, because disks block.
+    pub fn run(mut self) {
+        let mut batch = Batch::default();
+        loop {
+            let pause = if self.failing { RETRY } else { self.config.sync };
+            let busy = self.attached.is_busy() && !self.failing;
+            let idle = if busy { Duration::ZERO } else { IDLE };
+            let turn = self.shared.take(&mut batch, pause, idle);
+            if !batch.is_empty() {
+                self.batch(&mut batch);
+            }
+            self.attach();
+            self.keep_house();
+            if turn == Turn::Last {
+                break;
+            }
+        }
+        while self.attached.is_busy() && !self.failing {
+            self.attach();
+        }
+        if let Err(error) = self.end() {
+            tracing::warn!(%error, "the record of events has no end");
+        }
+    }
+
+    /// Writes a batch, or counts what is lost, and empties it. Who awaits a decision hears of it.
+    fn batch(&mut self, batch: &mut Batch) {
+        let Batch { first, count, dropped, .. } = *batch;
+        match self.write(batch) {
+            Ok(()) => {
+                self.metrics.events_written(count);
+                batch.awaited.drain(..).for_each(|(_, awaited)| {
+                    // Who has given up meanwhile does not hear it.
+                    let _ = awaited.send(());
+                });
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("events can be recorded again");
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.metrics.events_lost(count);
+                self.lost(Gap { first, count, loss: Loss::Failed });
+                self.lost(Gap { first: first + count, count: dropped, loss: Loss::Full });
+            }
+        }
+        batch.clear();
+    }
+
+    fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let origin = self.origin(batch.first);
+        self.ready(&origin)?;
+        let (Some(folder), Some(current)) = (&mut self.folder, &mut self.current) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let beside = &mut self.beside;
+        beside.clear();
+        self.gaps.iter().for_each(|gap| gap.push(beside));
+        let names: Vec<_> =
+            batch.evidence.iter().map(|evidence| current.name(evidence, beside)).collect();
+        let Batch { bytes, awaited, .. } = batch;
+        frame::seal(bytes, |number, kind, body| {
+            let own = |(awaited, sender): &&(u64, tokio::sync::oneshot::Sender<()>)| {
+                *awaited == number && sender.is_closed()
+            };
+            if awaited.iter().any(|entry| own(&entry)) {
+                *kind = kind::VOID;
+            }
+            let name = |place: u32| names.get(place as usize).copied().unwrap_or(u32::MAX);
+            stored::rename(body, name);
+        });
+        if batch.dropped > 0 {
+            let first = batch.first + batch.count;
+            Gap { first, count: batch.dropped, loss: Loss::Full }.push(bytes);
+        }
+        folder.append(&mut current.open, &[beside, bytes], origin.now)?;
+        self.gaps.clear();
+        batch.evidence.iter().for_each(|evidence| self.attached.note(evidence));
+        Ok(())
+    }
+
+    fn origin(&self, first: u64) -> Origin {
+        Origin { run: self.run, now: self.clock.now(), first }
+    }
+
+    /// Sees to it that there is a folder, and a segment in it with room.
+    fn ready(&mut self, origin: &Origin) -> io::Result<()> {
+        if self.folder.is_none() {
+            let folder = Folder::open(&self.path)?;
+            self.attached.begin(&folder);
+            self.folder = Some(folder);
+        }
+        let full = |current: &mut Current| {
+            current.open.length >= self.config.segment_bytes
+                || origin.now - current.since >= MAX_OPEN
+        };
+        self.current.take_if(full);
+        if self.current.is_none()
+            && let Some(folder) = &mut self.folder
+        {
+            let first = self.gaps.first().map_or(origin.first, |gap| gap.first);
+            let origin = Origin { first, ..*origin };
+            let open = folder.begin(&*self.disk, Family::Events, &origin)?;
+            let (names, next_name) = (HashMap::new(), 0);
+            self.current = Some(Current { open, since: origin.now, names, next_name });
+        }
+        Ok(())
+    }
+
+    /// The segment is not used again: what the disk has of it is not known.
+    fn failed(&mut self, error: &io::Error) {
+        self.metrics.spool_failed();
+        self.current = None;
+        if !self.path.is_dir() {
+            self.folder = None;
+        }
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(%error, path = %self.path.display(), "events cannot be recorded");
+        }
+    }
+
+    fn lost(&mut self, gap: Gap) {
+        if gap.count == 0 {
+            return;
+        }
+        let full = self.gaps.len() >= MAX_GAPS;
+        match self.gaps.last_mut() {
+            Some(last)
+                if full || (last.loss == gap.loss && last.first + last.count == gap.first) =>
+            {
+                last.count = gap.first + gap.count - last.first;
+            }
+            _ => self.gaps.push(gap),
+        }
+    }
+
+    /// Writes some of the reports that decisions name.
+    fn attach(&mut self) {
+        if self.failing || !self.attached.is_busy() {
+            return;
+        }
+        let origin = self.origin(0);
+        let Some(folder) = &mut self.folder else { return };
+        let limit = self.config.segment_bytes;
+        if let Err(error) = self.attached.go_on(folder, &*self.disk, &origin, limit) {
+            self.metrics.spool_failed();
+            self.attached.give_up();
+            tracing::warn!(%error, "reports that events name cannot be recorded");
+        }
+    }
+
+    /// Takes away what is too much or too old, and tells how much there is.
+    fn keep_house(&mut self) {
+        let Some(folder) = &mut self.folder else { return };
+        let limit = (self.config.max_bytes / 2, self.config.max_age);
+        let now = self.clock.now();
+        let current = self.current.as_ref().map(|current| current.open.index);
+        let mut gone = folder.trim(Family::Events, current, limit, now).len();
+        for index in folder.trim(Family::Attached, self.attached.current(), limit, now) {
+            self.attached.forget(index);
+            gone += 1;
+        }
+        let (bytes, oldest) = folder.size();
+        self.metrics.spool_kept(bytes, oldest, gone);
+    }
+
+    /// Says that everything is written.
+    fn end(&mut self) -> io::Result<()> {
+        let origin = self.origin(self.shared.next());
+        if self.current.is_none() && self.gaps.is_empty() {
+            return Ok(());
+        }
+        self.ready(&origin)?;
+        self.beside.clear();
+        self.gaps.iter().for_each(|gap| gap.push(&mut self.beside));
+        frame::push(&mut self.beside, kind::END, origin.first, &[]);
+        if let (Some(folder), Some(current)) = (&mut self.folder, &mut self.current) {
+            folder.append(&mut current.open, &[&self.beside], origin.now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SpoolWriter {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
