@@ -26,7 +26,11 @@ fn main() -> ExitCode {
         }
     };
     let run = || -> anyhow::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        if matches!(args.command, args::Command::Serve(_)) {
+            runtime.on_thread_start(command::serve::stand_back);
+        }
+        let runtime = runtime.enable_all().build()?;
         runtime.block_on(command::run(args))
     };
     run().unwrap_or_else(|error| {

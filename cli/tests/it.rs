@@ -22,6 +22,15 @@ mod evidence;
 #[path = "it/serve.rs"]
 mod serve;
 #[cfg(test)]
+#[path = "it/frames.rs"]
+mod frames;
+#[cfg(test)]
+#[path = "it/floods.rs"]
+mod floods;
+#[cfg(test)]
+#[path = "it/drain.rs"]
+mod drain;
+#[cfg(test)]
 #[path = "it/attach.rs"]
 mod attach;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A configuration in, a running service out: the one place where concrete types meet.
 //!
 //! ```text
-//! Recorded( Limited( Decider( Resolver, Memory( Marked( Collect( Registry ))))))
+//! Caught( Recorded( Limited( Decider( Resolver, Memory( Bulkhead( Marked( Collect( Registry ))))))))
 //! ```
 
 use std::io;
@@ -23,6 +23,7 @@ use crate::changes::Changes;
 use crate::config::Config;
 use crate::evidence::marks::Kept;
 use crate::listen;
+use crate::listen::workers::Workers;
 use crate::metrics::Metrics;
 use crate::registry::RegistryConfigError;
 use crate::rules::{Rules, RulesError};
@@ -34,6 +35,9 @@ mod observed;
 
 /// How long a stopping service waits for answers that are under way.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How often a draining service looks whether somebody is still connected.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,9 @@ pub enum AppError {
     /// The registry client cannot be made.
     #[error("failed to set up the registry client")]
     Registry(#[from] RegistryConfigError),
+    /// The threads that serve cannot be started.
+    #[error("failed to start the threads that serve gRPC")]
+    Workers(#[source] io::Error),
     /// The event file cannot be opened.
     #[error("failed to open the event file `{}`", path.display())]
     Events {
@@ -74,6 +81,8 @@ pub struct App {
     stop: CancellationToken,
     tasks: TaskTracker,
     searches: TaskTracker,
+    workers: Workers,
+    drain: Duration,
     writers: Vec<Writer>,
     marks: Arc<Kept>,
 }
@@ -117,7 +126,8 @@ impl App {
         shared.changes.policy(rules.policy().revision());
         let forgetful = config.marks.folder.is_none();
         let (listen, admin, budget) = (config.listen, config.admin, config.budget);
-        let rule_files = config.rules.clone();
+        let (rule_files, serving) = (config.rules.clone(), config.serving.clone());
+        let drain = serving.drain;
         let Stack { checker, inspector, marks, writers } =
             stack(config, &shared, Arc::clone(&rules)).await?;
         let (health, services) = services::services(checker, inspector, budget, &shared).await?;
@@ -125,7 +135,16 @@ impl App {
         let (listener, address) = bind(listen).await?;
         let (admin_listener, admin_address) = bind(admin).await?;
         let Shared { clock, metrics, changes, stop, tasks, searches, .. } = shared;
-        tasks.spawn(listen::grpc(listener, services, stop.clone(), tasks.clone()));
+        let workers = Workers::start(serving.workers).map_err(AppError::Workers)?;
+        tasks.spawn(listen::grpc(
+            listener,
+            move |caller| services.map(|front| front.for_caller(caller)),
+            serving,
+            workers.dealer(),
+            Arc::clone(&metrics),
+            stop.clone(),
+            tasks.clone(),
+        ));
         let readiness = Arc::new(Readiness::default());
         let admin = Admin { metrics: Arc::clone(&metrics), readiness: Arc::clone(&readiness) };
         tasks.spawn(listen::admin(admin_listener, Arc::new(admin), stop.clone(), tasks.clone()));
@@ -140,6 +159,8 @@ impl App {
             stop,
             tasks,
             searches,
+            workers,
+            drain,
             writers,
             marks,
         })
@@ -157,6 +178,22 @@ impl App {
         self.admin_address
     }
 
+    /// Tells balancers that the service will stop, and answers on until they have heard: until no
+    /// connection is left, or the configured time is over. What was told is told late, and who asks
+    /// meanwhile, on an old connection or a new one, is answered as ever.
+    pub async fn drain(&self) {
+        self.readiness.set(false);
+        services::not_serving(&self.health).await;
+        let gone = async {
+            while self.workers.open() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(self.drain, gone).await.is_err() {
+            tracing::info!(left = self.workers.open(), "some callers have not gone elsewhere");
+        }
+    }
+
     /// Stops: not ready, no new connections, then waits for the answers under way, and at last for
     /// their events to be written.
     pub async fn stop(self) {
@@ -167,6 +204,11 @@ impl App {
         self.searches.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "some connections did not end in time");
+        }
+        let workers = self.workers;
+        let ended = tokio::task::spawn_blocking(move || workers.end());
+        if !matches!(tokio::time::timeout(DRAIN, ended).await, Ok(Ok(true))) {
+            tracing::error!("the threads that serve did not end well");
         }
         let marks = self.marks;
         let close = tokio::task::spawn_blocking(move || marks.close());

@@ -16,12 +16,17 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::access::AccessScopes;
+use crate::caller::Caller;
 use crate::clusters::Clusters;
 use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
 use crate::resolve::{Fresh, Resolver};
 use crate::rules::Rules;
 
 pub mod bulk;
+
+pub use self::error::{CheckError, Shared};
+
+mod error;
 
 /// The most containers in one question.
 pub const MAX_CONTAINERS: usize = 256;
@@ -38,6 +43,8 @@ pub struct Question {
     pub nodes: Nodes,
     /// The containers: name and image, at most [`MAX_CONTAINERS`].
     pub containers: Vec<(String, Reference)>,
+    /// Who asks, for the sake of limits; it changes no answer.
+    pub caller: Caller,
 }
 
 /// The answer to one admission.
@@ -76,22 +83,6 @@ impl Decided {
     fn has_platforms(&self) -> bool {
         self.subjects.iter().any(|subject| subject.platform.is_some())
     }
-}
-
-/// Why there is no answer. A denial is not among these.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    /// More questions at a time than the service takes.
-    #[error("the service is at its limit of {limit} questions at a time")]
-    Overloaded {
-        /// How many it takes.
-        limit: usize,
-        /// When to ask again.
-        retry_after: Duration,
-    },
-    /// The caller's deadline passed.
-    #[error("the deadline passed before the question was answered")]
-    DeadlineExceeded,
 }
 
 /// Something that answers questions.

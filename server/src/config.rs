@@ -7,8 +7,7 @@ mod registries;
 mod telemetry;
 mod trust;
 
-use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +27,8 @@ use crate::clusters::Clusters;
 use crate::events::spool::SpoolConfig;
 use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
+use crate::limit::{LimitConfig, MAX_IN_FLIGHT};
+use crate::listen::ListenConfig;
 use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
@@ -36,9 +37,13 @@ use crate::telemetry::TelemetryConfig;
 
 mod events;
 mod evidence;
+mod file;
+mod limits;
 
 use events::SpoolFile;
 use evidence::{CacheFile, MarksFile};
+use file::read;
+use limits::{LimitsFile, at_least_one};
 
 /// The largest configuration, password or certificate file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
@@ -68,10 +73,14 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// What is remembered of references.
     pub resolve: ResolveConfig,
+    /// How connections are served.
+    pub serving: ListenConfig,
     /// How long a question may take where its caller gives no deadline.
     pub budget: Duration,
-    /// The most questions at a time.
+    /// The most questions that wait at a time.
     pub max_in_flight: usize,
+    /// Whose share of what waits has which bound.
+    pub limits: LimitConfig,
     /// A file that events are appended to as JSON lines.
     pub events: Option<PathBuf>,
     /// The record of decisions under the data directory.
@@ -93,8 +102,10 @@ impl Default for Config {
             marks: MarksConfig::default(),
             memory: MemoryConfig::default(),
             resolve: ResolveConfig::default(),
+            serving: ListenConfig::default(),
             budget: Duration::from_secs(1),
-            max_in_flight: 1024,
+            max_in_flight: MAX_IN_FLIGHT,
+            limits: LimitConfig::default(),
             events: None,
             spool: SpoolConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -245,6 +256,8 @@ struct File {
     cache: CacheFile,
     budget: Option<Span>,
     max_in_flight: Option<usize>,
+    #[serde(default)]
+    limits: LimitsFile,
     events: Option<PathBuf>,
     #[serde(default)]
     spool: SpoolFile,
@@ -305,6 +318,7 @@ impl File {
             cache,
             budget,
             max_in_flight,
+            limits,
             events,
             spool,
             log,
@@ -315,10 +329,6 @@ impl File {
         let listen = listen.unwrap_or(defaults.listen);
         if !listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(listen));
-        }
-        let max_in_flight = max_in_flight.unwrap_or(defaults.max_in_flight);
-        if max_in_flight == 0 {
-            return Err(ConfigError::Range { field: "maxInFlight", expected: "at least 1" });
         }
         let revocation = trust.revocation();
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
@@ -354,26 +364,13 @@ impl File {
             memory,
             resolve,
             budget: budget.map_or(defaults.budget, |span| span.0),
-            max_in_flight,
+            max_in_flight: at_least_one("maxInFlight", max_in_flight, defaults.max_in_flight)?,
+            limits: limits.limits(&defaults.limits)?,
+            serving: limits.serving(&defaults.serving)?,
             events: events.map(|path| folder.join(path)),
             telemetry: telemetry(log, traces, defaults.telemetry)?,
         })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(failed)?;
-    // No more is read than is needed to see that it is too much.
-    let length = file.metadata().map_err(failed)?.len();
-    file.take(MAX_CONFIG as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > MAX_CONFIG {
-        // What is no plain file has no length of its own.
-        let length = length.max(bytes.len() as u64);
-        return Err(ConfigError::TooLarge { path: path.to_owned(), length });
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -232,7 +232,12 @@ mod tests {
     fn question(containers: &[&str]) -> Question {
         let image = |name: &&str| ((*name).to_owned(), "reg.io/app:v1".parse().unwrap());
         let containers = containers.iter().map(image).collect();
-        Question { context: Arc::default(), nodes: Default::default(), containers }
+        Question {
+            context: Arc::default(),
+            nodes: Default::default(),
+            containers,
+            caller: Default::default(),
+        }
     }
 
     fn dropped(metrics: &Metrics) -> String {

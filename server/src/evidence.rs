@@ -13,6 +13,7 @@ use self::collect::Attached;
 
 pub mod flights;
 pub mod memory;
+pub mod bulkhead;
 pub mod marks;
 pub mod collect;
 mod select;

@@ -17,6 +17,7 @@ use self::convert::Detail;
 use self::messages::Messages;
 use self::reply::Reply;
 use self::stream::AnswerStream;
+use crate::caller::Caller;
 use crate::check::bulk::Bulk;
 use crate::check::{Answer, Check, CheckError, Question};
 
@@ -69,9 +70,9 @@ impl<C> Decisions<C> {
 
 impl<C: Check> Decisions<C> {
     /// Answers `Check`.
-    fn check(&self, message: &[u8], deadline: Instant) -> Answered {
+    fn check(&self, message: &[u8], caller: Caller, deadline: Instant) -> Answered {
         let (question, detail) = match convert::question(message) {
-            Ok(question) => question,
+            Ok((question, detail)) => (Question { caller, ..question }, detail),
             Err(status) => return Answered::Now(Err(status)),
         };
         match (self.checker.check_now(&question), detail) {
@@ -98,6 +99,7 @@ impl<C: Check> Decisions<C> {
     fn stream<B>(
         &self,
         questions: Messages<B>,
+        caller: Caller,
         span: Option<Span>,
         until: Option<Instant>,
     ) -> Response<Reply>
@@ -108,7 +110,7 @@ impl<C: Check> Decisions<C> {
         let checker = Arc::clone(&self.checker);
         let (stream, answers) =
             AnswerStream::new(checker, self.budget, self.stop.clone(), questions);
-        let run = stream.run(until);
+        let run = stream.of(caller).run(until);
         match span {
             Some(span) => self.tasks.spawn(run.instrument(span)),
             None => self.tasks.spawn(run),

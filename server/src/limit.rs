@@ -1,33 +1,61 @@
-//! A checker in, the same with a limit on the questions at a time out.
+//! A checker in, the same with a limit on the questions that wait out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::places::Places;
 use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
 use crate::metrics::Metrics;
 
+mod places;
+
 /// When a caller that was turned away should ask again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Answers at most so many questions at a time and turns the others away at once; a question whose
-/// deadline has passed is not worked on.
+/// How many questions wait at a time at the most, where nothing else is configured.
+pub const MAX_IN_FLIGHT: usize = 16 * 1024;
+
+/// Whose share of what waits has which bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// The most questions of one caller.
+    pub in_flight_per_caller: usize,
+    /// The most questions that are about images of one registry.
+    pub in_flight_per_registry: usize,
+    /// The most searches under way.
+    pub searches: usize,
+    /// The most of one registry.
+    pub searches_per_registry: usize,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            in_flight_per_caller: 4 * 1024,
+            in_flight_per_registry: 12 * 1024,
+            searches: 512,
+            searches_per_registry: 128,
+        }
+    }
+}
+
+/// Answers what can be answered at once without a limit, and lets so many questions wait, of all, of
+/// one caller and about one registry. The others are turned away at once. A question whose deadline has
+/// passed is not worked on.
 pub struct Limited<C> {
     inner: C,
-    limit: usize,
-    permits: Semaphore,
+    places: Places,
     metrics: Arc<Metrics>,
 }
 
 impl<C: Check> Limited<C> {
-    /// Lets at most `limit` questions through to `inner` at a time.
+    /// Lets at most `limit` questions wait for `inner`, with the shares of `config`.
     #[must_use]
-    pub fn new(inner: C, limit: usize, metrics: Arc<Metrics>) -> Self {
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { inner, limit, permits: Semaphore::new(limit), metrics }
+    pub fn new(inner: C, limit: usize, config: LimitConfig, metrics: Arc<Metrics>) -> Self {
+        Self { inner, places: Places::new(limit, config), metrics }
     }
 }
 
@@ -38,16 +66,18 @@ impl<C: Check> Check for Limited<C> {
     }
 
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
-        let Ok(_permit) = self.permits.try_acquire() else {
-            self.metrics.no_answer("overloaded");
-            return Err(CheckError::Overloaded { limit: self.limit, retry_after: RETRY_AFTER });
-        };
         if deadline <= Instant::now() {
-            self.metrics.no_answer("deadline_exceeded");
+            self.metrics.no_answer("expired_in_queue");
             return Err(CheckError::DeadlineExceeded);
         }
+        let place = self.places.take(&question).map_err(|(of, limit)| {
+            self.metrics.no_answer(of.outcome());
+            CheckError::Overloaded { of, limit, retry_after: RETRY_AFTER }
+        })?;
         let _counted = InFlight::new(&self.metrics);
-        self.inner.check(question, deadline).await
+        let answer = self.inner.check(question, deadline).await;
+        drop(place);
+        answer
     }
 }
 
@@ -80,8 +110,10 @@ mod tests {
 
     use portcullis_core::policy::Policy;
     use time::OffsetDateTime;
+    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::check::Shared;
 
     /// Answers when it is let.
     struct Slow {
@@ -107,11 +139,16 @@ mod tests {
     fn limited(limit: usize) -> (Limited<Slow>, Arc<Semaphore>) {
         let gate = Arc::new(Semaphore::new(0));
         let slow = Slow { asked: AtomicUsize::new(0), gate: Arc::clone(&gate) };
-        (Limited::new(slow, limit, Arc::default()), gate)
+        (Limited::new(slow, limit, LimitConfig::default(), Arc::default()), gate)
     }
 
     fn question() -> Question {
-        Question { context: Arc::default(), nodes: Default::default(), containers: Vec::new() }
+        Question {
+            context: Arc::default(),
+            nodes: Default::default(),
+            containers: Vec::new(),
+            caller: Default::default(),
+        }
     }
 
     fn soon() -> Instant {
@@ -126,7 +163,10 @@ mod tests {
         assert!(futures_util::poll!(&mut first).is_pending());
         assert!(futures_util::poll!(&mut second).is_pending());
         let third = limited.check(question(), soon()).await.unwrap_err();
-        assert_eq!(third, CheckError::Overloaded { limit: 2, retry_after: RETRY_AFTER });
+        assert_eq!(
+            third,
+            CheckError::Overloaded { of: Shared::Service, limit: 2, retry_after: RETRY_AFTER }
+        );
         assert_eq!(limited.inner.asked.load(Ordering::SeqCst), 2);
 
         // A caller that goes away makes room, and so does an answer.
@@ -147,10 +187,15 @@ mod tests {
         assert_eq!(limited.inner.asked.load(Ordering::SeqCst), 0);
     }
 
-    #[tokio::test]
-    async fn a_limit_that_no_semaphore_can_hold_is_cut() {
-        let (limited, gate) = limited(usize::MAX);
-        gate.add_permits(1);
-        assert!(limited.check(question(), soon()).await.is_ok());
+    #[tokio::test(start_paused = true)]
+    async fn t138_a_slow_answer_leaves_no_place_taken() {
+        const TIMES: usize = 10_000;
+        let (limited, _gate) = limited(1);
+        for _ in 0..TIMES {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let late = tokio::time::timeout_at(deadline, limited.check(question(), deadline)).await;
+            assert!(late.is_err());
+        }
+        assert_eq!(limited.inner.asked.load(Ordering::SeqCst), TIMES);
     }
 }

@@ -1,27 +1,41 @@
 //! A listener in, connections served out, until the service stops.
 //!
 //! gRPC is served on hyper's HTTP/2 itself: tonic's server has a deadline layer that cannot be taken
-//! off and answers CANCELLED where DEADLINE_EXCEEDED is owed.
+//! off and answers CANCELLED where DEADLINE_EXCEEDED is owed. Connections are dealt to threads that
+//! have a runtime each; the admin endpoint is served where its listener is, out of their way.
+
+mod accept;
+mod attend;
+mod connection;
+pub mod workers;
 
 use std::convert::Infallible;
-use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::accept::{Accepted, Doors};
+use self::attend::{Attended, Streams};
+use self::connection::{Connection, Heard, Lifetime};
+use self::workers::Dealer;
 use crate::admin::Admin;
+use crate::caller::Caller;
+use crate::metrics::Metrics;
 
-/// The most connections at a time on one listener.
+/// The most connections at a time on one listener, where nothing else is configured.
 pub const MAX_CONNECTIONS: usize = 10_000;
+/// The most connections at a time from one peer, where nothing else is configured.
+pub const MAX_CONNECTIONS_PER_PEER: usize = 1_000;
+/// The most connections at a time on the admin listener, and so from one peer.
+const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The most streams at a time on one connection.
 pub const MAX_STREAMS: u32 = 128;
 /// The largest header list of one request, in bytes.
@@ -30,30 +44,65 @@ pub const MAX_HEADER_LIST: u32 = 16 * 1024;
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that we reset for a peer's faults (RUSTSEC-2024-0003).
 const MAX_LOCAL_RESETS: usize = 256;
+/// The most bytes of answers that wait in one stream for its reader, before more are asked for.
+const MAX_UNSENT: usize = 64 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait after the system refused a connection, for want of file handles say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection lives on after the service was told to stop.
-const DRAIN: Duration = Duration::from_secs(15);
+/// For how long a connection is used, more or less, where nothing else is configured.
+const CONNECTION_AGE: Duration = Duration::from_secs(600);
+/// For how long a service that is told to stop answers on, where nothing else is configured: balancers
+/// may hear of it 15 s late.
+const DRAIN: Duration = Duration::from_secs(20);
 /// How long a client may take to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves gRPC until `stop`; connections are tasks of `tasks` and end when their answers are given.
-pub(crate) async fn grpc<S, B>(
+/// How connections are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// How many threads serve gRPC, each with a runtime of its own.
+    pub workers: NonZeroUsize,
+    /// The most connections at a time; one more is closed as soon as it is there.
+    pub max_connections: usize,
+    /// The most connections at a time from one address, or one /64 network of IPv6.
+    pub max_connections_per_peer: usize,
+    /// For how long a connection is used, give or take a tenth; then its client is asked to make
+    /// another, so that new replicas get their share.
+    pub connection_age: Duration,
+    /// For how long a service that is told to stop answers on, while balancers hear of it.
+    pub drain: Duration,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_peer: MAX_CONNECTIONS_PER_PEER,
+            connection_age: CONNECTION_AGE,
+            drain: DRAIN,
+        }
+    }
+}
+
+/// Serves gRPC until `stop` on the threads of `dealer`, each connection with the service that `make`
+/// gives for its caller. Connections are tasks of `tasks` and end when their answers are given.
+pub(crate) async fn grpc<M, S, B>(
     listener: TcpListener,
-    service: S,
+    make: M,
+    config: ListenConfig,
+    dealer: Dealer,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
+    M: Fn(Caller) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
-    B: Body + Send + 'static,
+    B: Body + Unpin + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let mut http = hyper::server::conn::http2::Builder::new(Streams);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         // Nobody reads it in gRPC.
@@ -61,12 +110,26 @@ pub(crate) async fn grpc<S, B>(
         .max_header_list_size(MAX_HEADER_LIST)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_send_buf_size(MAX_UNSENT)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    accept(listener, &stop.clone(), &tasks, move |stream| {
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-        let stop = stop.clone();
-        async move { until(connection, &stop).await }
+    let doors =
+        Doors::new("grpc", config.max_connections, config.max_connections_per_peer, metrics);
+    let lifetimes = Lifetime::about(config.connection_age);
+    accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
+        let Accepted { stream, peer, place } = accepted;
+        let Ok(stream) = stream.into_std() else { return };
+        let (http, stop) = (http.clone(), stop.clone());
+        let service = Attended::new(make(Caller::of(peer)));
+        let lifetime = lifetimes.one();
+        dealer.deal(&tasks, async move {
+            // The stream is watched by the runtime that serves it.
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let (io, heard) = Heard::new(stream);
+            let connection = http.serve_connection(TokioIo::new(io), service);
+            let connection = Connection::new(connection, lifetime).with_preface(heard);
+            place.ended(connection.serve(&stop).await.as_str());
+        });
     })
     .await;
 }
@@ -80,7 +143,10 @@ pub(crate) async fn admin(
 ) {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    accept(listener, &stop.clone(), &tasks, move |stream| {
+    let metrics = Arc::clone(&admin.metrics);
+    let doors = Doors::new("admin", MAX_ADMIN_CONNECTIONS, MAX_ADMIN_CONNECTIONS, metrics);
+    accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
+        let Accepted { stream, peer: _, place } = accepted;
         let admin = Arc::clone(&admin);
         let answer = hyper::service::service_fn(move |request| {
             let answer = admin.answer(&request);
@@ -88,68 +154,10 @@ pub(crate) async fn admin(
         });
         let connection = http.serve_connection(TokioIo::new(stream), answer);
         let stop = stop.clone();
-        async move { until(connection, &stop).await }
+        tasks.spawn(async move {
+            let connection = Connection::new(connection, CONNECTION_AGE);
+            place.ended(connection.serve(&stop).await.as_str());
+        });
     })
     .await;
-}
-
-/// Serves a connection until it ends, or its answers are given after `stop`.
-async fn until<C>(connection: C, stop: &CancellationToken)
-where
-    C: GracefulConnection<Error = hyper::Error>,
-{
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // Who watches for ever, as health checks do, must not hold up the end.
-            tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
-    }
-}
-
-/// Takes connections until `stop`, so many at a time, whatever errors the system gives.
-async fn accept<F>(
-    listener: TcpListener,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-    serve: impl Fn(TcpStream) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            stream = next(&listener, &places) => stream,
-        };
-        match stream {
-            Ok((stream, place)) => {
-                let connection = serve(stream);
-                tasks.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // An answer must not wait for the acknowledgement of the one before (43 ms once per connection).
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
 }

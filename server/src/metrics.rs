@@ -20,6 +20,7 @@ mod calls;
 mod decisions;
 mod events;
 mod evidence;
+mod limits;
 mod caches;
 mod policy;
 mod questions;
@@ -50,6 +51,7 @@ pub struct Metrics {
     events: events::EventMetrics,
     evidence: evidence::EvidenceMetrics,
     caches: caches::CacheMetrics,
+    limits: limits::LimitMetrics,
     policy: policy::PolicyMetrics,
     questions: questions::QuestionMetrics,
     refresh: refresh::RefreshMetrics,
@@ -76,6 +78,7 @@ impl Metrics {
             events: events::EventMetrics::register(r),
             evidence: evidence::EvidenceMetrics::register(r),
             caches: caches::CacheMetrics::register(r),
+            limits: limits::LimitMetrics::register(r),
             policy: policy::PolicyMetrics::register(r),
             questions: questions::QuestionMetrics::register(r),
             refresh: refresh::RefreshMetrics::register(r),

@@ -66,6 +66,9 @@ mod near;
 #[path = "it/grpc.rs"]
 mod grpc;
 #[cfg(test)]
+#[path = "it/limits.rs"]
+mod limits;
+#[cfg(test)]
 #[path = "it/stream.rs"]
 mod stream;
 #[cfg(test)]

@@ -22,6 +22,18 @@ pub(crate) struct Args {
     cloud: Cloud,
 }
 
+/// How much the threads that search stand back behind those that serve: what is known is answered before
+/// what must be looked for, also when there is not enough processor for both. They still get a tenth.
+const NICE: i32 = 10;
+
+/// Lets the calling thread stand back behind those that serve.
+pub(crate) fn stand_back() {
+    let this = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(this), NICE) {
+        tracing::debug!(%error, "a thread cannot stand back");
+    }
+}
+
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { config, cloud } = args;
     let config = Config::read(&config, &cloud.into())?;
@@ -29,11 +41,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before the service starts, so that no signal is missed.
     let (mut terminate, mut interrupt) = signals()?;
     let app = App::start(config, Arc::new(SystemClock)).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let is_told = tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => false,
+    };
     tracing::info!("stopping");
+    // Whoever interrupts it sits before it, or has told it twice.
+    if is_told {
+        tokio::select! {
+            () = app.drain() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
     app.stop().await;
     tokio::task::spawn_blocking(|| telemetry.end()).await?;
     Ok(ExitCode::SUCCESS)

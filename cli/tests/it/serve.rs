@@ -49,6 +49,22 @@ fn sigterm_and_sigint_end_it_with_0() {
 }
 
 #[test]
+fn threads_that_search_stand_back_behind_those_that_serve() {
+    let world = World::new();
+    world.configure("limits: {workers: 3}\n");
+    let service = world.serve();
+    service.check(world.image("clean"), &[]).ends_with(0);
+    let threads = service.threads();
+    let nice = |start: &str| {
+        let named = threads.iter().filter(|(name, _)| name.starts_with(start));
+        named.map(|(_, nice)| *nice).collect::<Vec<_>>()
+    };
+    assert_eq!(nice("serve-"), [0; 3], "{threads:?}");
+    let searching = nice("tokio");
+    assert!(!searching.is_empty() && searching.iter().all(|nice| *nice == 10), "{threads:?}");
+}
+
+#[test]
 fn events_are_written_when_it_ends() {
     let world = World::new();
     let path = world.write("events.jsonl", "");

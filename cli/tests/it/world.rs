@@ -66,6 +66,15 @@ impl World {
         self.folder.path().join(name)
     }
 
+    /// A service that has at most so many file handles.
+    pub(crate) fn serve_with_handles(&self, handles: usize) -> Service {
+        let config = self.folder.path().join("portcullis.yaml");
+        let limited = format!("ulimit -n {handles}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_portcullis"), "serve", "--config"]);
+        Service::run(command.arg(config)).unwrap()
+    }
+
     pub(crate) fn serve(&self) -> Service {
         Service::start(&self.folder.path().join("portcullis.yaml")).unwrap()
     }
@@ -125,7 +134,10 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it, and waits until it listens; or what it left if it ended before.
     pub(crate) fn start(config: &Path) -> Result<Self, Ran> {
-        let mut command = portcullis(&["serve", "--config", config.to_str().unwrap()]);
+        Self::run(&mut portcullis(&["serve", "--config", config.to_str().unwrap()]))
+    }
+
+    fn run(command: &mut Command) -> Result<Self, Ran> {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let mut lines = BufReader::new(process.0.stderr.take().unwrap());
@@ -152,7 +164,31 @@ impl Service {
 
     /// Where it answers.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.listening["address"].as_str().unwrap())
+        format!("http://{}", self.address())
+    }
+
+    /// The same without the scheme.
+    pub(crate) fn address(&self) -> &str {
+        self.listening["address"].as_str().unwrap()
+    }
+
+    /// Its threads: their names, and how nice they are to others.
+    pub(crate) fn threads(&self) -> Vec<(String, i32)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.0.id())).unwrap();
+        let stat = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
+        stat.map(|stat| {
+            let (name, fields) = stat.split_once('(').unwrap().1.rsplit_once(") ").unwrap();
+            (name.to_owned(), fields.split(' ').nth(16).unwrap().parse().unwrap())
+        })
+        .collect()
+    }
+
+    /// The memory that it takes, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.0.id());
+        let status = fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// Where metrics are.
@@ -167,10 +203,20 @@ impl Service {
         run(&[&["check", image, "--server", &url, "--timeout", "20000"], more].concat())
     }
 
-    /// Sends a signal, by its name, and waits for the end; `stderr` is what came after it listened.
-    pub(crate) fn end(self, signal: &str) -> Ran {
+    /// Sends a signal, by its name.
+    pub(crate) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.process.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Sends a signal, by its name, and waits for the end; `stderr` is what came after it listened.
+    pub(crate) fn end(self, signal: &str) -> Ran {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(self) -> Ran {
         let (status, stdout) = self.process.end();
         Ran { status, stdout, stderr: self.rest.join().unwrap() }
     }

@@ -46,8 +46,9 @@ pub(super) async fn services(
         .register_encoded_file_descriptor_set(portcullis_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let inspections = EvidenceServer::new(EvidenceAnswers::new(Arc::new(inspector)))
-        .max_decoding_message_size(MAX_REQUEST);
+    let inspections =
+        EvidenceServer::new(EvidenceAnswers::new(Arc::new(inspector), shared.background.clone()))
+            .max_decoding_message_size(MAX_REQUEST);
     let watchers = Watchers::new(shared.changes.clone(), shared.background.clone());
     let watch = Watch::new(watchers, shared.stop.clone(), shared.tasks.clone());
     let routes = Routes::new(inspections)

@@ -8,9 +8,11 @@ use super::observed::observed;
 use super::sinks::{Writer, sinks};
 use super::{AppError, Shared};
 use crate::access::AccessScopes;
+use crate::caught::Caught;
 use crate::check::Decider;
 use crate::config::Config;
 use crate::events::Recorded;
+use crate::evidence::bulkhead::Bulkhead;
 use crate::evidence::collect::Collect;
 use crate::evidence::marks::{Kept, Marked};
 use crate::evidence::memory::Memory;
@@ -24,7 +26,7 @@ use crate::rules::Rules;
 /// Where evidence comes from, before it is remembered.
 pub(super) type Source = Arc<Marked<Collect>>;
 /// What answers questions.
-pub(super) type Checker = Recorded<Limited<Decider<Memory<Source>>>>;
+pub(super) type Checker = Caught<Recorded<Limited<Decider<Memory<Bulkhead<Source>>>>>>;
 
 /// What is served.
 pub(super) struct Stack {
@@ -71,8 +73,9 @@ pub(super) async fn stack(
         Arc::clone(clock),
         access.clone(),
     );
+    let searched = Bulkhead::new(marked, &config.limits, Arc::clone(clock), Arc::clone(metrics));
     let memory = Memory::new(
-        marked,
+        searched,
         config.memory,
         Arc::clone(clock),
         Arc::clone(metrics),
@@ -87,8 +90,9 @@ pub(super) async fn stack(
         background.clone(),
     );
     let decider = Decider::new(resolver, memory, rules, Arc::clone(clock), access, config.clusters);
-    let limited = Limited::new(decider, config.max_in_flight, Arc::clone(metrics));
-    let checker = Arc::new(Recorded::new(limited, sinks, start, Arc::clone(metrics)));
+    let limited = Limited::new(decider, config.max_in_flight, config.limits, Arc::clone(metrics));
+    let recorded = Recorded::new(limited, sinks, start, Arc::clone(metrics));
+    let checker = Arc::new(Caught::new(recorded, Arc::clone(metrics)));
     Ok(Stack { checker, inspector, marks, writers })
 }
 

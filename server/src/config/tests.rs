@@ -1,6 +1,9 @@
 //! Configuration files as users write them, and as they mistype them.
 
 mod clouds;
+mod limits;
+
+use std::fs;
 
 use portcullis_core::image::{MAX_NODES, Nodes};
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use portcullis_core::image::Reference;
 use portcullis_proto::v1;
 use portcullis_proto::v1::evidence_service_server::EvidenceService;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use super::deadline::Deadline;
@@ -20,13 +22,14 @@ const BUDGET: Duration = Duration::from_secs(10);
 /// `portcullis.v1.EvidenceService` over an inspector.
 pub struct EvidenceAnswers<S> {
     inspector: Arc<Inspector<S>>,
+    background: Handle,
 }
 
 impl<S> EvidenceAnswers<S> {
-    /// Answers with `inspector`.
+    /// Answers with `inspector`, which works in the `background`: not where calls are served.
     #[must_use]
-    pub const fn new(inspector: Arc<Inspector<S>>) -> Self {
-        Self { inspector }
+    pub const fn new(inspector: Arc<Inspector<S>>, background: Handle) -> Self {
+        Self { inspector, background }
     }
 }
 
@@ -42,11 +45,15 @@ impl<S: Inspect> EvidenceService for EvidenceAnswers<S> {
         let nodes = convert::nodes("platforms", platforms.len(), &platforms)?;
         let image: Reference =
             image.parse().map_err(|error| status::invalid("image", &format!("{error}")))?;
-        let inspection =
-            tokio::time::timeout_at(deadline, self.inspector.inspect(&image, &nodes, deadline))
-                .await
-                .map_err(|_elapsed| status::deadline_exceeded())?
-                .map_err(|error| status::from_inspect(&error))?;
+        let inspector = Arc::clone(&self.inspector);
+        let look = async move { inspector.inspect(&image, &nodes, deadline).await };
+        // It ends when its caller goes away.
+        let look = AbortOnDropHandle::new(self.background.spawn(look));
+        let inspection = tokio::time::timeout_at(deadline, look)
+            .await
+            .map_err(|_elapsed| status::deadline_exceeded())?
+            .map_err(|error| status::lost(&error))?
+            .map_err(|error| status::from_inspect(&error))?;
         Ok(Response::new(convert::inspection(&inspection)))
     }
 }

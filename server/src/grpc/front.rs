@@ -20,6 +20,7 @@ use tracing::Span;
 use super::messages::Messages;
 use super::reply::Reply;
 use super::{Answered, Decisions, deadline, span, status};
+use crate::caller::Caller;
 use crate::check::Check;
 use crate::check::bulk::Bulk;
 
@@ -55,17 +56,29 @@ impl Call {
 pub(crate) struct Front<C, R> {
     decisions: Arc<Decisions<C>>,
     others: R,
+    caller: Caller,
+}
+
+impl<C, R: Clone> Front<C, R> {
+    /// The same for what `caller` asks.
+    pub(crate) fn for_caller(&self, caller: Caller) -> Self {
+        Self { caller, ..self.clone() }
+    }
 }
 
 impl<C, R> Front<C, R> {
     pub(crate) fn new(decisions: Decisions<C>, others: R) -> Self {
-        Self { decisions: Arc::new(decisions), others }
+        Self { decisions: Arc::new(decisions), others, caller: Caller::default() }
     }
 }
 
 impl<C, R: Clone> Clone for Front<C, R> {
     fn clone(&self) -> Self {
-        Self { decisions: Arc::clone(&self.decisions), others: self.others.clone() }
+        Self {
+            decisions: Arc::clone(&self.decisions),
+            others: self.others.clone(),
+            caller: self.caller,
+        }
     }
 }
 
@@ -96,13 +109,19 @@ where
         let messages = Messages::new(request.into_body());
         if call == Call::CheckStream {
             let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-            return Answering::Ready(Some(self.decisions.stream(messages, span, until)));
+            return Answering::Ready(Some(self.decisions.stream(
+                messages,
+                self.caller,
+                span,
+                until,
+            )));
         }
         let timeout = timeout.unwrap_or(self.decisions.budget).min(deadline::MAX_DEADLINE);
         let deadline = Instant::now() + timeout;
         let decisions = Arc::clone(&self.decisions);
         Answering::Unary(Unary {
             call,
+            caller: self.caller,
             decisions,
             messages,
             deadline,
@@ -169,6 +188,7 @@ where
 /// One question, from its first byte to its answer.
 pub(crate) struct Unary<C, B> {
     call: Call,
+    caller: Caller,
     decisions: Arc<Decisions<C>>,
     messages: Messages<B>,
     deadline: Instant,
@@ -228,7 +248,9 @@ where
     fn begin(&self, message: &[u8]) -> Answered {
         match self.call {
             Call::BulkCheck => self.decisions.bulk_check(message, self.deadline),
-            Call::Check | Call::CheckStream => self.decisions.check(message, self.deadline),
+            Call::Check | Call::CheckStream => {
+                self.decisions.check(message, self.caller, self.deadline)
+            }
         }
     }
 }

@@ -27,6 +27,11 @@ impl<S> Metered<S> {
     pub(crate) const fn new(inner: S, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
+
+    /// The same over the service that `make` makes of the one inside.
+    pub(crate) fn map<T>(&self, make: impl FnOnce(&S) -> T) -> Metered<T> {
+        Metered { inner: make(&self.inner), metrics: Arc::clone(&self.metrics) }
+    }
 }
 
 impl<S, B, O> Service<Request<B>> for Metered<S>

@@ -98,6 +98,7 @@ pub(crate) fn from_check(error: &CheckError) -> Status {
     match error {
         CheckError::Overloaded { retry_after, .. } => overloaded(&error.to_string(), *retry_after),
         CheckError::DeadlineExceeded => deadline_exceeded(),
+        CheckError::Lost => Status::internal(error.to_string()),
     }
 }
 

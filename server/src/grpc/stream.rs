@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use super::convert::{Detail, StreamRequest};
 use super::wire::Writer;
 use super::{MAX_STREAM_IN_FLIGHT, convert, deadline, status, wait, wire, written};
+use crate::caller::Caller;
 use crate::check::{Answer, Check, CheckError, Question};
 
 /// Writes of answers that wait for a slow reader before its questions are no longer read.
@@ -34,6 +35,7 @@ const MAX_TURN: usize = 128;
 /// One stream.
 pub(super) struct AnswerStream<C, Q> {
     checker: Arc<C>,
+    caller: Caller,
     budget: Duration,
     stop: CancellationToken,
     questions: Q,
@@ -68,7 +70,13 @@ where
         // One more, for the last word to a caller who does not read.
         let (answers, receiver) = mpsc::channel(STREAM_BUFFER + 1);
         let (batch, working) = (Vec::new(), JoinSet::new());
-        (Self { checker, budget, stop, questions, answers, batch, working }, receiver)
+        let caller = Caller::default();
+        (Self { checker, caller, budget, stop, questions, answers, batch, working }, receiver)
+    }
+
+    /// The same for questions that `caller` asks.
+    pub(super) fn of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// Answers until the stream ends, `until` at the latest.
@@ -175,6 +183,7 @@ where
             }
         };
         let (question, detail) = check?;
+        let question = Question { caller: self.caller, ..question };
         Ok((question, detail, wait.min(deadline::MAX_DEADLINE)))
     }
 

@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use super::stream::{MAX_UNREAD, STREAM_BUFFER};
 use super::wire::Frames;
 use super::*;
-use crate::limit::Limited;
+use crate::limit::{LimitConfig, Limited};
 use crate::metrics::Metrics;
 
 const BUDGET: Duration = Duration::from_secs(2);
@@ -86,7 +86,11 @@ fn answers_in(batch: Bytes) -> Vec<v1::CheckStreamResponse> {
 async fn ask(checker: &Arc<impl Check>) -> Result<Bytes, Status> {
     let decisions =
         Decisions::new(Arc::clone(checker), BUDGET, CancellationToken::new(), TaskTracker::new());
-    match decisions.check(&check_of(QUICK).encode_to_vec(), Instant::now() + BUDGET) {
+    match decisions.check(
+        &check_of(QUICK).encode_to_vec(),
+        Caller::default(),
+        Instant::now() + BUDGET,
+    ) {
         Answered::Now(answer) => answer,
         Answered::Later(answer) => answer.await,
     }
@@ -96,7 +100,8 @@ async fn ask(checker: &Arc<impl Check>) -> Result<Bytes, Status> {
 async fn a_stream_that_is_not_read_gives_back_what_it_holds() {
     const SLOW_ONES: usize = 100;
     let metrics = Arc::new(Metrics::new());
-    let checker = Arc::new(Limited::new(Stub::default(), SLOW_ONES, metrics));
+    let checker =
+        Arc::new(Limited::new(Stub::default(), SLOW_ONES, LimitConfig::default(), metrics));
     let mut asked = questions(SLOW, SLOW_ONES);
     // Without a question: these are answered at once, and nobody takes the answers.
     let empty = v1::CheckStreamRequest { id: 2, check: None, timeout: None };

@@ -23,7 +23,9 @@ impl QuestionMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let metrics = Self { no_answers: Family::default(), in_flight: Gauge::default() };
         // There from the start, so that the first one is an increase.
-        for outcome in ["overloaded", "deadline_exceeded"] {
+        for outcome in
+            ["overloaded", "overloaded_caller", "overloaded_registry", "expired_in_queue"]
+        {
             drop(metrics.no_answers.get_or_create(&OutcomeLabels { what: "check", outcome }));
         }
         r.register(

@@ -76,7 +76,7 @@ async fn the_strictest_container_decides_the_answer() {
 }
 
 #[tokio::test]
-async fn a_malformed_timeout_is_an_invalid_argument() {
+async fn t133_a_malformed_timeout_is_an_invalid_argument() {
     let world = World::new().await;
     for header in ["", "1", "S", "1s", "-1S", "1.5S", "123456789S", " "] {
         let status = raw(&world, header).await;
@@ -87,7 +87,7 @@ async fn a_malformed_timeout_is_an_invalid_argument() {
 }
 
 #[tokio::test]
-async fn no_time_at_all_is_a_deadline_exceeded() {
+async fn t133_no_time_at_all_is_a_deadline_exceeded() {
     let world = World::new().await;
     for header in ["0S", "0n", "00000000H"] {
         assert_eq!(raw(&world, header).await.code(), Code::DeadlineExceeded, "{header}");

@@ -75,6 +75,7 @@ fn question(why: &str) -> Question {
         context: Arc::new(context),
         nodes: Default::default(),
         containers: vec![image("a"), image("b")],
+        caller: Default::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use tonic::Status;
 
 use super::Detail;
 use super::explanation::{MAX_EXPLAINED, too_many};
+use crate::caller::Caller;
 use crate::check::{MAX_CONTAINERS, Question};
 use crate::grpc::status;
 use crate::grpc::wire::{Malformed, Reader};
@@ -128,7 +129,7 @@ impl<'a> Request<'a> {
         let (context, nodes) = self.context.finish()?;
         let context = Arc::new(context);
         let detail = if self.explain { Detail::Explained } else { Detail::Plain };
-        Ok((Question { context, nodes, containers }, detail))
+        Ok((Question { context, nodes, containers, caller: Caller::default() }, detail))
     }
 }
 

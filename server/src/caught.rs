@@ -1,0 +1,120 @@
+//! A checker in, the same out that survives a panic: its question has no answer, and all others have.
+//!
+//! Production code does not panic where anybody could see how. This is for what nobody saw.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
+use crate::check::{Answer, Check, CheckError, Question};
+use crate::metrics::Metrics;
+
+/// Turns a panic of the checker inside into [`CheckError::Lost`].
+pub struct Caught<C> {
+    inner: C,
+    metrics: Arc<Metrics>,
+}
+
+impl<C: Check> Caught<C> {
+    /// Catches the panics of `inner`. What it shares must bear one: locks that are not poisoned, and
+    /// counts that are taken back when they are dropped.
+    #[must_use]
+    pub const fn new(inner: C, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    fn lost(&self) -> CheckError {
+        self.metrics.panicked("check");
+        tracing::error!("a question was lost in a panic");
+        CheckError::Lost
+    }
+}
+
+impl<C: Check> Check for Caught<C> {
+    fn check_now(&self, question: &Question) -> Option<Result<Answer, CheckError>> {
+        catch_unwind(AssertUnwindSafe(|| self.inner.check_now(question)))
+            .unwrap_or_else(|_panic| Some(Err(self.lost())))
+    }
+
+    async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
+        let answer = AssertUnwindSafe(self.inner.check(question, deadline)).catch_unwind();
+        answer.await.unwrap_or_else(|_panic| Err(self.lost()))
+    }
+}
+
+impl<C: Bulk> Bulk for Caught<C> {
+    fn bulk(&self, question: BulkQuestion) -> impl Future<Output = BulkAnswer> + Send {
+        self.inner.bulk(question)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_core::policy::Policy;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::limit::{LimitConfig, Limited};
+
+    /// Panics where it is asked for no container: at once for the cluster `now`, else after a while.
+    struct Faulty;
+
+    fn answer() -> Answer {
+        Answer {
+            context: Arc::default(),
+            decided: Vec::new(),
+            policy: Arc::new(Policy::default_policy()),
+            evaluated_at: OffsetDateTime::UNIX_EPOCH,
+            max_age: Duration::ZERO,
+            depends: &[],
+        }
+    }
+
+    impl Check for Faulty {
+        fn check_now(&self, question: &Question) -> Option<Result<Answer, CheckError>> {
+            assert_ne!(&*question.context.cluster, "now", "a fault that was put here");
+            None
+        }
+
+        async fn check(&self, question: Question, _: Instant) -> Result<Answer, CheckError> {
+            tokio::task::yield_now().await;
+            assert_ne!(&*question.context.cluster, "later", "a fault that was put here");
+            Ok(answer())
+        }
+    }
+
+    fn question(cluster: &str) -> Question {
+        let context =
+            portcullis_core::decide::Context { cluster: cluster.into(), ..Default::default() };
+        Question {
+            context: Arc::new(context),
+            nodes: Default::default(),
+            containers: Vec::new(),
+            caller: Default::default(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t141_a_panic_costs_its_own_question_and_no_other() {
+        let metrics = Arc::new(Metrics::new());
+        // One place, which a question that is lost gives back.
+        let limited = Limited::new(Faulty, 1, LimitConfig::default(), Arc::clone(&metrics));
+        let caught = Caught::new(limited, Arc::clone(&metrics));
+        let soon = Instant::now() + Duration::from_secs(5);
+        for _ in 0..3 {
+            let now = caught.check_now(&question("now"));
+            assert_eq!(now.unwrap().unwrap_err(), CheckError::Lost);
+            assert!(caught.check_now(&question("good")).is_none());
+            let later = caught.check(question("later"), soon).await;
+            assert_eq!(later.unwrap_err(), CheckError::Lost);
+            assert!(caught.check(question("good"), soon).await.is_ok());
+        }
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("portcullis_panics_total{what=\"check\"} 6"), "{text}");
+    }
+}
