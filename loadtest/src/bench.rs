@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::clock;
 use crate::generator::{Generator, Pace, Seen, Setup, Strictness, Until, Waiting};
+use crate::library;
 use crate::measure::{Interval, Measured};
 use crate::process::{self, Addresses, Cores, Process, Usage};
 use crate::progress::Progress;
@@ -291,18 +292,7 @@ impl<'a> Bench<'a> {
         strictness: Strictness,
         waiting: Waiting,
     ) -> anyhow::Result<Generator> {
-        let (from, count) = load.range(self.registry.images().count());
-        let questions = Questions::new(Asked {
-            call,
-            images: std::sync::Arc::clone(self.registry.images()),
-            from,
-            count,
-            pick: load.pick,
-            containers: load.containers,
-            by_tag: load.by_tag,
-            clusters: load.clusters,
-            seed: u64::from(from) + 1,
-        });
+        let questions = self.questions(load, call);
         let setup = Setup {
             targets,
             connections: load.connections,
@@ -314,6 +304,21 @@ impl<'a> Bench<'a> {
         Generator::connect(setup, questions)
     }
 
+    fn questions(&self, load: &Load, call: Call) -> Questions {
+        let (from, count) = load.range(self.registry.images().count());
+        Questions::new(Asked {
+            call,
+            images: std::sync::Arc::clone(self.registry.images()),
+            from,
+            count,
+            pick: load.pick,
+            containers: load.containers,
+            by_tag: load.by_tag,
+            clusters: load.clusters,
+            seed: u64::from(from) + 1,
+        })
+    }
+
     /// Carries out a load at `pace`.
     pub(crate) fn carry_out(
         &self,
@@ -322,6 +327,13 @@ impl<'a> Bench<'a> {
         waiting: Waiting,
         watch: &mut dyn FnMut(&Interval),
     ) -> anyhow::Result<Outcome> {
+        if let Some(library) = load.library {
+            let questions = self.questions(load, load.call);
+            let (targets, timeout) = (self.addresses(), load.timeout.map(|span| span.0));
+            let measured =
+                library::run(library, &targets, timeout, questions, (pace, until(load)), watch)?;
+            return Ok(Outcome { measured, seen: Seen::default() });
+        }
         let strictness = if load.read { Strictness::Read } else { Strictness::Count };
         let mut generator = self.generator_that(load, load.call, strictness, waiting)?;
         let measured = generator.run(pace, until(load), watch)?;

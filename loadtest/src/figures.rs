@@ -13,7 +13,8 @@ pub(crate) struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
     pub(crate) fn set(&mut self, name: impl Into<String>, value: f64) {
-        self.0.insert(name.into(), value);
+        // The sum of nothing is a zero below zero.
+        self.0.insert(name.into(), value + 0.0);
     }
 
     pub(crate) fn of(&self, name: &str) -> Option<f64> {

@@ -35,7 +35,7 @@ const EVENTS: usize = 1_024;
 /// How long to wait for events at most.
 const WAIT: Duration = Duration::from_millis(20);
 /// How long a part of a run is, for which figures are kept, in nanoseconds.
-const PART: u64 = clock::SECOND / 4;
+pub(crate) const PART: u64 = clock::SECOND / 4;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]

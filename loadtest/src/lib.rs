@@ -19,6 +19,7 @@ mod questions;
 mod pace;
 mod measure;
 mod generator;
+mod library;
 mod echo;
 mod registry;
 mod process;

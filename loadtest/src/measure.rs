@@ -295,7 +295,10 @@ impl Recorder {
 
     /// The whole, for a run in which questions were asked until `until`.
     pub(crate) fn end(mut self, now: u64, until: u64) -> Measured {
-        if self.part_answered + self.part_failed > 0 {
+        // What is left after the end is short, and would look like a part of its own.
+        let is_short = now.saturating_sub(self.part_began) < self.every / 4;
+        let is_only = self.measured.intervals.is_empty();
+        if self.part_answered + self.part_failed > 0 && (is_only || !is_short) {
             self.end_part(now);
         }
         self.measured.length = until.saturating_sub(self.began);

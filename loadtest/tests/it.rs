@@ -84,6 +84,20 @@ fn mix() {
 }
 
 #[test]
+fn bulk() {
+    let document = run("bulk", 0.02, &["--baseline", "echo"]);
+    check(&document);
+    assert_eq!(document["figures"]["read.seen.verified"], 4.0 * 64.0);
+}
+
+#[test]
+fn replica_restart() {
+    let document = run("replica-restart", 0.1, &[]);
+    check(&document);
+    assert!(document["figures"]["rolling.answered"].as_f64().unwrap() > 100.0);
+}
+
+#[test]
 fn warm_restart() {
     // Without a store that outlives the service, the registry is asked again: that is told.
     let document = run("warm-restart", 0.001, &[]);

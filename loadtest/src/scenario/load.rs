@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Span;
+use crate::library::Library;
 use crate::pace::Arrivals;
 use crate::questions::{Call, MAX_BULK, MAX_CONTAINERS, Pick};
 
@@ -38,6 +39,8 @@ pub(crate) struct Load {
     pub(crate) clusters: u32,
     /// The deadline of each question.
     pub(crate) timeout: Option<Span>,
+    /// Through the client library, which knows all replicas, and not connection by connection.
+    pub(crate) library: Option<Library>,
     /// Whether each answer is read.
     pub(crate) read: bool,
 }
@@ -58,6 +61,7 @@ impl Default for Load {
             by_tag: false,
             clusters: 20,
             timeout: None,
+            library: None,
             read: false,
         }
     }
@@ -96,6 +100,8 @@ impl Load {
         let most = if self.call == Call::BulkCheck { MAX_BULK } else { MAX_CONTAINERS };
         anyhow::ensure!((1..=most).contains(&self.containers), "containers: 1 to {most}");
         anyhow::ensure!(self.in_flight > 0, "in-flight: at least 1");
+        let plain = self.library.is_none() || self.call == Call::Check;
+        anyhow::ensure!(plain, "library: it has `check` alone");
         if let Pick::Zipf(s) = self.pick {
             anyhow::ensure!((0.0..=10.0).contains(&s), "zipf: 0 to 10");
         }

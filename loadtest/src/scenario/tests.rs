@@ -31,7 +31,7 @@ fn what_is_not_said_has_a_default() {
 fn unknown_fields_are_errors_that_say_where() {
     refused(&format!("colour = 1\n{MINIMAL}"), "colour");
     refused(&MINIMAL.replace("{}", "{ inflight = 3 }"), "inflight");
-    refused(&format!("{MINIMAL}\n[[objectives]]\nfigure='f'\nmax=1\nmost=2"), "line 7");
+    refused(&format!("{MINIMAL}\n[[objectives]]\nfigure='f'\nmax=1\nmost=2"), "line 10");
     refused(&format!("{MINIMAL}beside = {{ rate = {{ off = 'a', times = 2 }} }}"), "rate");
 }
 
@@ -52,6 +52,8 @@ fn what_is_out_of_bounds_is_refused() {
     refused(&load("containers = 257"), "containers");
     Scenario::parse(&load("call = 'bulk-check', containers = 1024")).unwrap();
     refused(&load("call = 'bulk-check', containers = 1025"), "containers");
+    Scenario::parse(&load("library = 'plain'")).unwrap();
+    refused(&load("library = 'plain', call = 'check-stream'"), "library");
     refused(&load("in-flight = 0"), "in-flight");
     refused(&load("pick = { zipf = 10.5 }"), "zipf");
     refused(&load("rate = 0.0"), "rate");
