@@ -349,6 +349,10 @@ pub enum Source {
     Registry,
     /// Kept in this process.
     Memory,
+    /// Kept on disk from before, and verified again.
+    Store,
+    /// Kept longer than the registry should have confirmed it, because it cannot be asked.
+    Stale,
 }
 
 impl Source {
@@ -358,6 +362,8 @@ impl Source {
         match self {
             Self::Registry => "registry",
             Self::Memory => "memory",
+            Self::Store => "store",
+            Self::Stale => "stale",
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::admin::{Admin, Readiness};
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::evidence::marks::Kept;
+use crate::evidence::store::Store;
 use crate::listen;
 use crate::listen::workers::Workers;
 use crate::metrics::Metrics;
@@ -85,6 +86,7 @@ pub struct App {
     drain: Duration,
     writers: Vec<Writer>,
     marks: Arc<Kept>,
+    store: Store,
 }
 
 /// What all parts of one service share.
@@ -128,7 +130,7 @@ impl App {
         let (listen, admin, budget) = (config.listen, config.admin, config.budget);
         let (rule_files, serving) = (config.rules.clone(), config.serving.clone());
         let drain = serving.drain;
-        let Stack { checker, inspector, marks, writers } =
+        let Stack { checker, inspector, marks, store, writers } =
             stack(config, &shared, Arc::clone(&rules)).await?;
         let (health, services) = services::services(checker, inspector, budget, &shared).await?;
 
@@ -163,6 +165,7 @@ impl App {
             drain,
             writers,
             marks,
+            store,
         })
     }
 
@@ -210,10 +213,13 @@ impl App {
         if !matches!(tokio::time::timeout(DRAIN, ended).await, Ok(Ok(true))) {
             tracing::error!("the threads that serve did not end well");
         }
-        let marks = self.marks;
-        let close = tokio::task::spawn_blocking(move || marks.close());
+        let (marks, store) = (self.marks, self.store);
+        let close = tokio::task::spawn_blocking(move || {
+            marks.close();
+            store.close();
+        });
         if !matches!(tokio::time::timeout(DRAIN, close).await, Ok(Ok(()))) {
-            tracing::error!("the last marks may not have been written");
+            tracing::error!("the last marks and evidence may not have been written");
         }
         // The queue closes when the last answer is given; a stuck disk must not hold up the end.
         let writers = self.writers;

@@ -27,6 +27,7 @@ use crate::clusters::Clusters;
 use crate::events::spool::SpoolConfig;
 use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
+use crate::evidence::store::StoreConfig;
 use crate::limit::{LimitConfig, MAX_IN_FLIGHT};
 use crate::listen::ListenConfig;
 use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
@@ -71,6 +72,8 @@ pub struct Config {
     pub marks: MarksConfig,
     /// What is remembered of digests.
     pub memory: MemoryConfig,
+    /// What of that is kept on disk.
+    pub store: StoreConfig,
     /// What is remembered of references.
     pub resolve: ResolveConfig,
     /// How connections are served.
@@ -101,6 +104,7 @@ impl Default for Config {
             clusters: Clusters::default(),
             marks: MarksConfig::default(),
             memory: MemoryConfig::default(),
+            store: StoreConfig::default(),
             resolve: ResolveConfig::default(),
             serving: ListenConfig::default(),
             budget: Duration::from_secs(1),
@@ -337,6 +341,7 @@ impl File {
         let authorities =
             registry_ca_file.map(|path| authorities(&folder.join(path))).transpose()?;
         let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
+        let store = cache.store(data_dir.clone())?;
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
             listen,
@@ -362,6 +367,7 @@ impl File {
             spool: spool.into_config(data_dir.as_deref())?,
             marks: marks.into_config(data_dir)?,
             memory,
+            store,
             resolve,
             budget: budget.map_or(defaults.budget, |span| span.0),
             max_in_flight: at_least_one("maxInFlight", max_in_flight, defaults.max_in_flight)?,

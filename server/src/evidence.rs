@@ -1,6 +1,7 @@
 //! A digest in, what is known of it out: an evidence source around an evidence source.
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use portcullis_core::evidence::{Evidence, Source, Subject};
@@ -16,6 +17,7 @@ pub mod memory;
 pub mod bulkhead;
 pub mod marks;
 pub mod collect;
+pub mod store;
 mod select;
 
 /// What is asked: a manifest of an image, under the trust that is in force now.
@@ -36,23 +38,78 @@ impl Question {
     fn key(&self) -> Key {
         Key {
             access: Arc::clone(&self.access),
-            registry: self.image.registry().to_owned(),
-            repository: self.image.repository().to_owned(),
+            name: self.image.name().into(),
+            registry: self.image.registry().len(),
             digest: self.digest,
             trust: self.trust.revision(),
         }
+    }
+
+    /// What hashes as its key does, without making one.
+    fn asked(&self) -> Asked<'_> {
+        Asked { name: self.image.name(), digest: &self.digest }
     }
 }
 
 /// What makes two questions the same. Facts are kept under it, and one tenant's private image is
 /// never answered from another's credential.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+///
+/// Its hash is that of the registry, the repository and the digest alone, so that all that is kept of
+/// an image is found together, whoever may see it and whoever is trusted; each part is compared.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Key {
     access: Arc<str>,
-    registry: String,
-    repository: String,
+    /// `registry/repository`.
+    name: Box<str>,
+    /// Where the registry ends in it.
+    registry: usize,
     digest: Digest,
     trust: Digest,
+}
+
+/// The parts of a key that are hashed.
+#[derive(Hash)]
+struct Asked<'a> {
+    name: &'a str,
+    digest: &'a Digest,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Asked { name: &self.name, digest: &self.digest }.hash(state);
+    }
+}
+
+impl Key {
+    /// A key with the hash of all keys of an image.
+    fn like(registry: &str, repository: &str, digest: Digest) -> Self {
+        Self {
+            access: Arc::from(""),
+            name: format!("{registry}/{repository}").into(),
+            registry: registry.len(),
+            digest,
+            trust: digest,
+        }
+    }
+
+    /// Whether both are of one image.
+    fn is_like(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.registry == other.registry && self.name == other.name
+    }
+
+    /// Whether it is the key of `question`.
+    fn is(&self, question: &Question) -> bool {
+        self.digest == question.digest
+            && self.trust == question.trust.revision()
+            && *self.name == *question.image.name()
+            && self.registry == question.image.registry().len()
+            && self.access == question.access
+    }
+
+    /// The bytes behind it that are its own.
+    fn weight(&self) -> usize {
+        self.name.len()
+    }
 }
 
 /// What is known, since when, and from where it was answered.
@@ -90,6 +147,16 @@ pub trait EvidenceSource: Send + Sync + 'static {
         question: &Question,
         deadline: Instant,
     ) -> impl Future<Output = Known> + Send;
+
+    /// What was known before the service was started, verified again, as old as it is; `None` where
+    /// nothing was kept.
+    fn stored(
+        &self,
+        _question: &Question,
+        _deadline: Instant,
+    ) -> impl Future<Output = Option<Known>> + Send {
+        std::future::ready(None)
+    }
 }
 
 /// Something that tells what it knows and what it saw on the way.
@@ -124,5 +191,13 @@ impl<S: EvidenceSource> EvidenceSource for Arc<S> {
         deadline: Instant,
     ) -> impl Future<Output = Known> + Send {
         self.as_ref().evidence(question, deadline)
+    }
+
+    fn stored(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> impl Future<Output = Option<Known>> + Send {
+        self.as_ref().stored(question, deadline)
     }
 }

@@ -30,5 +30,6 @@ pub mod clock;
 pub mod admin;
 pub mod metrics;
 pub mod telemetry;
+mod sieve;
 mod spans;
 mod chain;

@@ -27,6 +27,7 @@ mod questions;
 mod refresh;
 mod registries;
 mod spool;
+mod store;
 
 use std::fmt;
 
@@ -57,6 +58,7 @@ pub struct Metrics {
     refresh: refresh::RefreshMetrics,
     registries: registries::RegistryMetrics,
     spool: spool::SpoolMetrics,
+    store: store::StoreMetrics,
 }
 
 impl Metrics {
@@ -84,6 +86,7 @@ impl Metrics {
             refresh: refresh::RefreshMetrics::register(r),
             registries: registries::RegistryMetrics::register(r),
             spool: spool::SpoolMetrics::register(r),
+            store: store::StoreMetrics::register(r),
             process: own,
             registry,
         }

@@ -28,6 +28,7 @@ mod token;
 mod credentials;
 mod gate;
 mod retry_after;
+mod breaker;
 mod budget;
 mod body;
 mod blob;
@@ -37,15 +38,16 @@ mod referrers;
 mod link;
 mod push;
 mod download;
+mod session;
+mod manifest;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_core::image::{Digest, Reference};
 use portcullis_core::referrers::{
-    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST,
+    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST,
 };
-use reqwest::Response;
 use reqwest::dns::Resolve;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -65,15 +67,19 @@ pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};
 pub use self::proxy::{Authorities, Proxy};
 pub use self::push::{Listing, Pushed, Target};
+pub use self::session::{Answers, AnswersError, MAX_ANSWERS, Recording};
 
 use self::auth::Tokens;
+use self::breaker::Breakers;
 use self::budget::Budgets;
 use self::content::{Content, Contents, Kind};
-use self::exchange::{Exchange, Request};
+use self::exchange::Exchange;
 use self::gate::Gate;
+pub(crate) use self::gate::jitter;
 use self::host::{Host, Hosts};
 use self::mirrors::{Asking, Resting};
 use self::referrers::WithoutApi;
+use self::session::Session;
 
 /// The four kinds of manifest, for `Accept`. Without parameters: ECR refuses a `;`.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
@@ -87,7 +93,7 @@ const MANIFEST_TYPES: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_
 /// A manifest or an index as its registry gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// The raw bytes, at most [`MAX_MANIFEST`].
+    /// The raw bytes, at most [`MAX_MANIFEST`](portcullis_core::referrers::MAX_MANIFEST).
     pub bytes: Bytes,
     /// What the registry declares them to be, without parameters: one of the four media types of
     /// manifests and indexes. It is for `portcullis_core::referrers::parse` to check.
@@ -106,6 +112,7 @@ pub struct Registry {
     contents: Contents,
     without_api: WithoutApi,
     resting: Resting,
+    session: Session,
 }
 
 impl Registry {
@@ -126,6 +133,7 @@ impl Registry {
             hosts: Hosts::new(&config, resolver)?,
             gate: Gate::new(),
             budgets: Budgets::new(),
+            breakers: Breakers::new(),
             tokens: Tokens::new(),
             patience: config.patience,
             observer: config.observer,
@@ -135,7 +143,22 @@ impl Registry {
             contents,
             without_api: WithoutApi::new(),
             resting: Resting::new(),
+            session: Session::Live,
         })
+    }
+
+    /// The same, which writes down what it is answered about what is attached.
+    #[must_use]
+    pub fn recording(&self) -> (Self, Recording) {
+        let recording = Recording::default();
+        let session = Session::Recording(recording.clone());
+        (Self { session, ..self.clone() }, recording)
+    }
+
+    /// The same, which asks nobody about what is attached: it has these answers, and no others.
+    #[must_use]
+    pub fn replaying(&self, answers: Answers) -> Self {
+        Self { session: Session::Replaying(Arc::new(answers)), ..self.clone() }
     }
 
     /// The names that the hosts of `config` have in errors and with an observer, mirrors among them.
@@ -193,13 +216,18 @@ impl Registry {
         tag: &str,
         deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
+        if let Some(kept) = self.session.tag(tag) {
+            return kept;
+        }
         let work = async {
             let host = self.exchange.hosts.find(image.registry())?;
             let fetched = self.by_tag(&host, image, tag, deadline).await?;
             self.contents.keep(key(image, Kind::Manifest, fetched.digest), &fetched).await;
             Ok(fetched)
         };
-        within(deadline, work).await
+        let answer = within(deadline, work).await;
+        self.session.tagged(tag, &answer);
+        answer
     }
 
     /// The manifest or index with `digest` in the repository of `image`, maybe from before: ask
@@ -213,6 +241,10 @@ impl Registry {
         digest: Digest,
         deadline: Instant,
     ) -> Result<Fetched, RegistryError> {
+        if let Some(kept) = self.session.content(Kind::Manifest, digest) {
+            let Content { bytes, media_type } = kept?;
+            return Ok(Fetched { bytes, media_type, digest });
+        }
         let ask = |host: Arc<Host>| -> Asking<'_, Fetched> {
             Box::pin(async move { self.by_digest(&host, image, digest, deadline).await })
         };
@@ -224,6 +256,7 @@ impl Registry {
         };
         let work = self.contents.get(key(image, Kind::Manifest, digest), deadline, fetch);
         let Content { bytes, media_type } = within(deadline, work).await?;
+        self.session.fetched(Kind::Manifest, digest, &bytes, &media_type);
         Ok(Fetched { bytes, media_type, digest })
     }
 
@@ -244,6 +277,9 @@ impl Registry {
         let Some(size) = size else {
             return Err(RegistryError::TooLarge { what: "blob", limit });
         };
+        if let Some(kept) = self.session.content(Kind::Blob, descriptor.digest) {
+            return measured(image, descriptor, kept?.bytes);
+        }
         let ask = |host: Arc<Host>| -> Asking<'_, Bytes> {
             Box::pin(
                 async move { self.fetch_blob(&host, image, descriptor, limit, deadline).await },
@@ -252,17 +288,16 @@ impl Registry {
         let fetch = || async {
             self.resting.first(self.places(image)?, image.repository(), deadline, ask).await
         };
-        if size > MAX_KEPT {
-            return within(deadline, fetch()).await;
-        }
-        let fetch = || async { Ok(Content { bytes: fetch().await?, media_type: String::new() }) };
-        let work = self.contents.get(key(image, Kind::Blob, descriptor.digest), deadline, fetch);
-        let bytes = within(deadline, work).await?.bytes;
-        // It has the digest. That it was fetched by another descriptor makes this one no truer.
-        if bytes.len() != size {
-            let fault = Fault::Size { declared: descriptor.size };
-            return Err(RegistryError::malformed(image.registry(), fault));
-        }
+        let bytes = if size > MAX_KEPT {
+            within(deadline, fetch()).await?
+        } else {
+            let fetch =
+                || async { Ok(Content { bytes: fetch().await?, media_type: String::new() }) };
+            let key = key(image, Kind::Blob, descriptor.digest);
+            let content = within(deadline, self.contents.get(key, deadline, fetch)).await?;
+            measured(image, descriptor, content.bytes)?
+        };
+        self.session.fetched(Kind::Blob, descriptor.digest, &bytes, "");
         Ok(bytes)
     }
 
@@ -277,11 +312,16 @@ impl Registry {
         digest: Digest,
         deadline: Instant,
     ) -> Result<Vec<Descriptor>, RegistryError> {
+        if let Some(kept) = self.session.list(digest) {
+            return kept;
+        }
         let work = async {
             let host = self.exchange.hosts.find(image.registry())?;
             referrers::list(self, &host, image, digest, deadline).await
         };
-        within(deadline, work).await
+        let list = within(deadline, work).await?;
+        self.session.listed(digest, &list);
+        Ok(list)
     }
 
     /// The registry of `image`, and its mirrors.
@@ -290,83 +330,25 @@ impl Registry {
         let mirrors = self.exchange.hosts.mirrors(&host);
         Ok((host, mirrors))
     }
-
-    /// The manifest with this digest. What has the digest and is not declared to be a manifest was
-    /// pushed so; the type is looked at last, since only the digest tells that from an error page.
-    async fn by_digest(
-        &self,
-        host: &Host,
-        image: &Reference,
-        asked: Digest,
-        deadline: Instant,
-    ) -> Result<Fetched, RegistryError> {
-        let wrong = |fault| RegistryError::protocol(&host.name, fault);
-        let response = self.answer(host, image, &asked.to_string(), deadline).await?;
-        let is_page = body::is_page(response.headers());
-        let is_declared = body::is_declared(response.headers());
-        let media_type = body::content_type(response.headers(), &MANIFEST_TYPES);
-        let bytes = match (body::read(host, response, "manifest", MAX_MANIFEST).await, &media_type)
-        {
-            (Err(RegistryError::TooLarge { .. }), Err(fault)) if is_page => {
-                return Err(wrong(fault.clone()));
-            }
-            (bytes, _) => bytes?,
-        };
-        let digest = Digest::of(&bytes);
-        match media_type {
-            Ok(media_type) if digest == asked => Ok(Fetched { bytes, media_type, digest }),
-            Ok(_) => Err(wrong(Fault::Digest { asked, received: digest })),
-            Err(fault) if digest == asked && is_declared => {
-                Err(RegistryError::malformed(&host.name, fault))
-            }
-            Err(fault) => Err(wrong(fault)),
-        }
-    }
-
-    /// The manifest with this tag. The registry's `Docker-Content-Digest` is not looked at. A type
-    /// that is neither a manifest's nor a page's is one that somebody pushed.
-    async fn by_tag(
-        &self,
-        host: &Host,
-        image: &Reference,
-        tag: &str,
-        deadline: Instant,
-    ) -> Result<Fetched, RegistryError> {
-        let response = self.answer(host, image, tag, deadline).await?;
-        let is_page = body::is_page(response.headers());
-        let refuse = if is_page { RegistryError::protocol } else { RegistryError::malformed };
-        let media_type = body::content_type(response.headers(), &MANIFEST_TYPES)
-            .map_err(|fault| refuse(&host.name, fault))?;
-        let bytes = body::read(host, response, "manifest", MAX_MANIFEST).await?;
-        let digest = Digest::of(&bytes);
-        Ok(Fetched { bytes, media_type, digest })
-    }
-
-    /// What the registry answers for the manifest with this tag or digest, if it has one.
-    async fn answer(
-        &self,
-        host: &Host,
-        image: &Reference,
-        name: &str,
-        deadline: Instant,
-    ) -> Result<Response, RegistryError> {
-        let url = url(host, image, &format!("manifests/{name}"))?;
-        let request = Request::get(Route::Manifest, url, MANIFESTS, deadline);
-        let response = self.exchange.ask(host, image.repository(), &request).await?;
-        match response.status().as_u16() {
-            200 => Ok(response),
-            404 => {
-                let what = format!("manifest `{name}` in `{}`", image.repository());
-                Err(body::not_found(host, response, what).await)
-            }
-            status => Err(RegistryError::protocol(&host.name, Fault::Status(status))),
-        }
-    }
 }
 
 fn key(image: &Reference, kind: Kind, digest: Digest) -> content::Key {
     let (registry, repository) = (image.registry().to_owned(), image.repository().to_owned());
     content::Key { registry, repository, kind, digest }
+}
+
+/// Content that has its digest, if it is as long as its descriptor says. That it was fetched by another
+/// descriptor makes this one no truer.
+fn measured(
+    image: &Reference,
+    descriptor: &Descriptor,
+    bytes: Bytes,
+) -> Result<Bytes, RegistryError> {
+    if u64::try_from(bytes.len()).is_ok_and(|length| length == descriptor.size) {
+        return Ok(bytes);
+    }
+    let fault = Fault::Size { declared: descriptor.size };
+    Err(RegistryError::malformed(image.registry(), fault))
 }
 
 /// `/v2/<repository>/<rest>` at the registry. What a [`Reference`] lets through needs no escaping.

@@ -45,6 +45,9 @@ mod marks;
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]
+#[path = "it/store.rs"]
+mod store;
+#[cfg(test)]
 #[path = "it/inspect.rs"]
 mod inspect;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The layers of one service, each around the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::signature::Trust;
 
@@ -16,12 +17,16 @@ use crate::evidence::bulkhead::Bulkhead;
 use crate::evidence::collect::Collect;
 use crate::evidence::marks::{Kept, Marked};
 use crate::evidence::memory::Memory;
+use crate::evidence::store::Store;
 use crate::inspect::Inspector;
 use crate::limit::Limited;
 use crate::registry::{Downloads, Registry};
 use crate::resolve::Resolver;
 use crate::revocation::Revocation;
 use crate::rules::Rules;
+
+/// How long a starting service waits for its evidence store.
+const OPENING: Duration = Duration::from_millis(1_500);
 
 /// Where evidence comes from, before it is remembered.
 pub(super) type Source = Arc<Marked<Collect>>;
@@ -33,6 +38,7 @@ pub(super) struct Stack {
     pub(super) checker: Arc<Checker>,
     pub(super) inspector: Inspector<Source>,
     pub(super) marks: Arc<Kept>,
+    pub(super) store: Store,
     /// The threads that write events.
     pub(super) writers: Vec<Writer>,
 }
@@ -46,7 +52,7 @@ pub(super) async fn stack(
     shared: &Shared,
     rules: Arc<Rules>,
 ) -> Result<Stack, AppError> {
-    let Shared { clock, metrics, searches, background, .. } = shared;
+    let Shared { clock, metrics, changes, searches, background, .. } = shared;
     let downloads = Downloads::new(&config.registry, &config.revocation.hosts)?;
     let registry = Registry::new(observed(config.registry, metrics, clock))?;
     let access = AccessScopes::new(registry.clone());
@@ -63,7 +69,9 @@ pub(super) async fn stack(
         Arc::clone(metrics),
         searches.clone(),
     );
-    let collect = Collect::new(registry.clone(), config.profiles, revocation, Arc::clone(clock));
+    let store = Store::open(&config.store, metrics, background.clone());
+    let collect = Collect::new(registry.clone(), config.profiles, revocation, Arc::clone(clock))
+        .with_store(store.clone());
     let marks = Arc::new(Kept::start(&config.marks, Arc::clone(metrics)).await);
     let marked = Arc::new(Marked::new(collect, marks.clone(), Arc::clone(clock)));
     let inspector = Inspector::new(
@@ -79,11 +87,13 @@ pub(super) async fn stack(
         config.memory,
         Arc::clone(clock),
         Arc::clone(metrics),
+        changes.clone(),
         searches.clone(),
         background.clone(),
     );
     let resolver = Resolver::new(
         registry,
+        store.clone(),
         config.resolve,
         Arc::clone(clock),
         searches.clone(),
@@ -93,7 +103,8 @@ pub(super) async fn stack(
     let limited = Limited::new(decider, config.max_in_flight, config.limits, Arc::clone(metrics));
     let recorded = Recorded::new(limited, sinks, start, Arc::clone(metrics));
     let checker = Arc::new(Caught::new(recorded, Arc::clone(metrics)));
-    Ok(Stack { checker, inspector, marks, writers })
+    store.opened(OPENING).await;
+    Ok(Stack { checker, inspector, marks, store, writers })
 }
 
 fn in_force(rules: &Arc<Rules>) -> impl Fn() -> Arc<Trust> + Send + Sync + 'static {

@@ -11,6 +11,7 @@ mod cosign;
 mod document;
 mod read;
 mod seen;
+mod source;
 mod turns;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::future::join;
 use futures_util::stream::{self, Stream};
-use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection, Source};
+use portcullis_core::evidence::{Cause, CauseKind, Evidence, Reason, Rejection};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::{CREATED, Descriptor, Profiles};
 use time::OffsetDateTime;
@@ -32,7 +33,8 @@ use self::read::{Found, take};
 pub use self::seen::{Attached, Failure, Outcome, Role, SeenSignature};
 use self::turns::Turns;
 use super::select::Selection;
-use super::{EvidenceSource, Inspect, Known, Question};
+use super::store::Store;
+use super::{Inspect, Question};
 use crate::chain::detail;
 use crate::registry::{Registry, RegistryError};
 use crate::revocation::Revocation;
@@ -58,13 +60,15 @@ pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
 /// tens of its bytes in memory.
 pub const MAX_CERTIFIED_AT_ONCE: usize = 2;
 
-/// Finds evidence in a registry.
+/// Finds evidence in a registry, and keeps what it was answered in a store.
+#[derive(Clone)]
 pub struct Collect {
     fetcher: Fetcher,
     profiles: Arc<Profiles>,
     revocation: Revocation,
     certified: Turns,
     clock: Arc<dyn Clock>,
+    store: Store,
 }
 
 /// Why one attached artifact, or the whole search, gives nothing.
@@ -95,7 +99,18 @@ impl Collect {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (fetcher, profiles) = (Fetcher::new(registry), Arc::new(profiles));
-        Self { fetcher, profiles, revocation, certified: Turns::new(MAX_CERTIFIED_AT_ONCE), clock }
+        let (certified, store) = (Turns::new(MAX_CERTIFIED_AT_ONCE), Store::none());
+        Self { fetcher, profiles, revocation, certified, clock, store }
+    }
+
+    /// The same, which keeps what it was answered in `store` and looks there too.
+    #[must_use]
+    pub fn with_store(self, store: Store) -> Self {
+        Self { store, ..self }
+    }
+
+    fn with_registry(&self, registry: Registry) -> Self {
+        Self { fetcher: self.fetcher.with(registry), ..self.clone() }
     }
 
     async fn search(
@@ -309,20 +324,6 @@ impl Inspect for Collect {
         let evidence = self.search(q, deadline, &mut seen).await.unwrap_or_else(Fault::evidence);
         seen.iter_mut().for_each(|attached| attached.settle(&evidence));
         (evidence, seen)
-    }
-}
-
-impl EvidenceSource for Collect {
-    async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
-        let searched = self.search(question, deadline, &mut Vec::new()).await;
-        let evidence = searched.unwrap_or_else(Fault::evidence);
-        let now = self.clock.now();
-        Known {
-            evidence: Arc::new(evidence),
-            fetched_at: now,
-            fresh_until: now,
-            source: Source::Registry,
-        }
     }
 }
 

@@ -1,23 +1,37 @@
 //! Many callers with one question in, one run of the work and its result for all of them out.
 //!
-//! The work runs as a task of its own: a caller that gives up, the first one included, takes nothing
-//! away from the others (CASES T090), and a result that comes too late for its callers is still
-//! kept by the work itself.
+//! The work runs as a task of its own, on a runtime that is given: a caller that
+//! gives up, the first one included, takes nothing away from the others (CASES T090), and a result that
+//! comes too late for its callers is still kept by the work itself. Who asks anew gets what began after
+//! he asked, and what began before never takes its place.
 
 use std::future::Future;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-/// The work that is under way, by key.
+pub(crate) use self::board::Asked;
+use self::board::{Board, Landing, Place};
+
+mod board;
+
+/// In how many parts the flights are, each with a lock of its own.
+const PARTS: usize = 16;
+
+type Sender<V> = watch::Sender<Option<V>>;
+type Receiver<V> = watch::Receiver<Option<V>>;
+type Part<K, V> = Mutex<Board<K, Sender<V>, Receiver<V>>>;
+
+/// The work that is under way, by key. All keys with one hash are in one part.
 pub struct Flights<K, V> {
-    running: Arc<DashMap<K, watch::Receiver<Option<V>>>>,
+    parts: Arc<[Part<K, V>]>,
+    random: RandomState,
     tasks: TaskTracker,
     background: Handle,
 }
@@ -31,6 +45,41 @@ pub enum NoResult {
     Lost,
 }
 
+/// A question that was asked.
+pub(crate) enum Begun<V> {
+    /// It is known.
+    Kept(V),
+    /// It is being found out.
+    Flying(Flying<V>),
+}
+
+/// A result that may come.
+pub(crate) struct Flying<V> {
+    result: Receiver<V>,
+    is_first: bool,
+}
+
+impl<V: Clone> Begun<V> {
+    /// Whether nobody was finding it out before.
+    pub(crate) const fn is_first(&self) -> bool {
+        matches!(self, Self::Flying(Flying { is_first: true, .. }))
+    }
+
+    /// Waits for the result until `deadline`.
+    pub(crate) async fn wait(self, deadline: Instant) -> Result<V, NoResult> {
+        let mut result = match self {
+            Self::Kept(value) => return Ok(value),
+            Self::Flying(Flying { result, .. }) => result,
+        };
+        let landed = tokio::time::timeout_at(deadline, result.wait_for(Option::is_some)).await;
+        match landed {
+            Ok(Ok(value)) => value.clone().ok_or(NoResult::Lost),
+            Ok(Err(_closed)) => Err(NoResult::Lost),
+            Err(_elapsed) => Err(NoResult::Deadline),
+        }
+    }
+}
+
 impl<K, V> Flights<K, V>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
@@ -39,19 +88,20 @@ where
     /// No work yet; it will run on `background`, whoever asks, as tasks of `tasks`.
     #[must_use]
     pub fn new(tasks: TaskTracker, background: Handle) -> Self {
-        Self { running: Arc::new(DashMap::new()), tasks, background }
+        let parts = (0..PARTS).map(|_| Mutex::new(Board::new())).collect();
+        Self { parts, random: RandomState::default(), tasks, background }
     }
 
     /// How many keys are being worked on.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.running.len()
+        self.parts.iter().map(|part| part.lock().len()).sum()
     }
 
     /// Whether nothing is being worked on.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty()
+        self.len() == 0
     }
 
     /// Joins the work for `key`, or begins it with `start`, and waits for the result until
@@ -68,124 +118,127 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut result = match self.running.entry(key) {
-            Entry::Occupied(entry) => entry.get().clone(),
-            Entry::Vacant(entry) => {
-                let (sender, receiver) = watch::channel(None);
-                let landing =
-                    Landing { running: Arc::clone(&self.running), key: entry.key().clone() };
-                entry.insert(receiver.clone());
-                let work = start();
-                let work = async move {
-                    // Dropped last, also when the work panics: the key is free again.
-                    let _landing = landing;
-                    let value = work.await;
-                    sender.send_replace(Some(value));
-                };
-                self.tasks.spawn_on(work, &self.background);
-                receiver
+        let place = self.place(&key, Asked::Plainly, || None);
+        let again = || None;
+        self.take_off(key, place, start, again, |_| {}).wait(deadline).await
+    }
+
+    /// Joins the work for `key` as it is `asked` for, or begins it with `work`. `kept` looks whether the
+    /// result is there by now; `keep` is called with a result that counts, and nobody joins or
+    /// supersedes the work while either runs.
+    pub(crate) fn begin<F>(
+        &self,
+        key: K,
+        asked: Asked,
+        kept: impl FnOnce() -> Option<V>,
+        work: impl Fn() -> F + Send + 'static,
+        keep: impl Fn(&V) + Send + 'static,
+    ) -> Begun<V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let place = self.place(&key, asked, kept);
+        let Place::Lead(number, sender, waiters) = place else {
+            return self.take_off(key, place, work, || None, keep);
+        };
+        let first = work();
+        let place = Place::Lead(number, sender, waiters);
+        self.take_off(key, place, || first, move || Some(work()), keep)
+    }
+
+    /// Supersedes the work whose keys `are` meant and hash as `like`; `forget` is called before anybody
+    /// can join or land it.
+    pub(crate) fn supersede(&self, like: &K, are: impl Fn(&K) -> bool, forget: impl FnOnce()) {
+        if let Some(part) = self.part(like) {
+            let mut board = part.lock();
+            board.supersede(are);
+            forget();
+        }
+    }
+
+    fn index(&self, key: &K) -> usize {
+        usize::try_from(self.random.hash_one(key) >> 32).unwrap_or(0) % PARTS
+    }
+
+    fn part(&self, key: &K) -> Option<&Part<K, V>> {
+        self.parts.get(self.index(key))
+    }
+
+    fn place(
+        &self,
+        key: &K,
+        asked: Asked,
+        kept: impl FnOnce() -> Option<V>,
+    ) -> Place<V, Sender<V>, Receiver<V>> {
+        let open = || watch::channel(None);
+        match self.part(key) {
+            Some(part) => part.lock().join(key, asked, kept, open),
+            None => Place::Follow(watch::channel(None).1),
+        }
+    }
+
+    fn take_off<F>(
+        &self,
+        key: K,
+        place: Place<V, Sender<V>, Receiver<V>>,
+        start: impl FnOnce() -> F,
+        again: impl Fn() -> Option<F> + Send + 'static,
+        keep: impl Fn(&V) + Send + 'static,
+    ) -> Begun<V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (number, mut sender, waiters) = match place {
+            Place::Kept(value) => return Begun::Kept(value),
+            Place::Follow(result) => {
+                return Begun::Flying(Flying { result, is_first: false });
+            }
+            Place::Lead(number, sender, waiters) => (number, sender, waiters),
+        };
+        let mut flight =
+            Flight { parts: Arc::clone(&self.parts), part: self.index(&key), key, number };
+        let first = start();
+        let task = async move {
+            let mut work = Some(first);
+            while let Some(now) = work.take() {
+                let value = now.await;
+                let landing = flight.land(|| keep(&value));
+                sender.send_replace(Some(value));
+                if let Landing::Again(number, next) = landing {
+                    (flight.number, sender) = (number, next);
+                    work = again();
+                }
             }
         };
-        let landed = tokio::time::timeout_at(deadline, result.wait_for(Option::is_some)).await;
-        match landed {
-            Ok(Ok(value)) => value.clone().ok_or(NoResult::Lost),
-            Ok(Err(_closed)) => Err(NoResult::Lost),
-            Err(_elapsed) => Err(NoResult::Deadline),
-        }
+        self.tasks.spawn_on(task, &self.background);
+        Begun::Flying(Flying { result: waiters, is_first: true })
     }
 }
 
 /// Frees the key when the work ends, however it ends.
-struct Landing<K: Eq + Hash, V> {
-    running: Arc<DashMap<K, watch::Receiver<Option<V>>>>,
+struct Flight<K: Eq + Hash + Clone, V> {
+    parts: Arc<[Part<K, V>]>,
+    part: usize,
     key: K,
+    number: u64,
 }
 
-impl<K: Eq + Hash, V> Drop for Landing<K, V> {
+impl<K: Eq + Hash + Clone, V> Flight<K, V> {
+    fn land(&self, keep: impl FnOnce()) -> Landing<Sender<V>> {
+        match self.parts.get(self.part) {
+            Some(part) => part.lock().land(&self.key, self.number, keep),
+            None => Landing::Superseded,
+        }
+    }
+}
+
+impl<K: Eq + Hash + Clone, V> Drop for Flight<K, V> {
     fn drop(&mut self) {
-        self.running.remove(&self.key);
+        if let Some(part) = self.parts.get(self.part) {
+            part.lock().lost(&self.key, self.number);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    use tokio::sync::Semaphore;
-
-    use super::*;
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(5)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hundred_callers_share_one_run() {
-        let flights = Arc::new(Flights::new(TaskTracker::new(), Handle::current()));
-        let runs = Arc::new(AtomicUsize::new(0));
-        let calls: Vec<_> = (0..100)
-            .map(|_| {
-                let (flights, runs) = (Arc::clone(&flights), Arc::clone(&runs));
-                tokio::spawn(async move {
-                    flights
-                        .join("key", soon(), || async move {
-                            tokio::time::sleep(Duration::from_secs(1)).await;
-                            runs.fetch_add(1, Ordering::SeqCst)
-                        })
-                        .await
-                })
-            })
-            .collect();
-        for call in calls {
-            assert_eq!(call.await.unwrap(), Ok(0));
-        }
-        assert_eq!(runs.load(Ordering::SeqCst), 1);
-        assert!(flights.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn followers_survive_a_cancelled_leader() {
-        let flights = Arc::new(Flights::new(TaskTracker::new(), Handle::current()));
-        let gate = Arc::new(Semaphore::new(0));
-        let leader = {
-            let (flights, gate) = (Arc::clone(&flights), Arc::clone(&gate));
-            tokio::spawn(async move {
-                let work = async move { gate.acquire().await.map(|_| 7).unwrap_or(0) };
-                flights.join("key", soon(), || work).await
-            })
-        };
-        tokio::task::yield_now().await;
-        assert_eq!(flights.len(), 1);
-        leader.abort();
-        assert!(leader.await.unwrap_err().is_cancelled());
-        let follower = flights.join("key", soon(), || async { 0 });
-        gate.add_permits(1);
-        assert_eq!(follower.await, Ok(7));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_result_is_not_waited_for_and_not_lost() {
-        let flights = Flights::new(TaskTracker::new(), Handle::current());
-        let kept = Arc::new(AtomicUsize::new(0));
-        let work = {
-            let kept = Arc::clone(&kept);
-            || async move {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                kept.store(1, Ordering::SeqCst);
-            }
-        };
-        assert_eq!(flights.join("key", soon(), work).await, Err(NoResult::Deadline));
-        flights.tasks.close();
-        flights.tasks.wait().await;
-        assert_eq!(kept.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_panic_frees_the_key_and_tells_its_callers() {
-        let flights = Flights::new(TaskTracker::new(), Handle::current());
-        let lost = flights.join("key", soon(), || async { panic!("boom") }).await;
-        assert_eq!(lost, Err::<(), _>(NoResult::Lost));
-        assert_eq!(flights.join("key", soon(), || async {}).await, Ok(()));
-    }
-}
+mod tests;

@@ -1,18 +1,22 @@
 //! An evidence source in, the same with a memory out: one search per digest, and none while what is
 //! known is fresh.
 //!
-//! A failure is shared by those who wait for it and backed off for a moment, so that callers do not
-//! hammer a registry that is down, but it is never taken for an absence: what was verified before is
-//! used until its limit. And an absence after evidence is not a clean slate: reports that were there
-//! and are gone are withheld.
+//! From the soft limit on, what is known is still used and asked about again in the background; from
+//! the hard limit on it is not used. A failure is shared by those who wait for it and backed off, longer
+//! each time, so that callers do not hammer a registry that is down, but it is never taken for an
+//! absence: what was verified before is used until its limit, marked as stale, and asked about again in
+//! the background. And an absence after evidence is not a clean slate: reports that were there and are
+//! gone are withheld.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use moka::Expiry;
-use moka::future::Cache;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
+use portcullis_core::image::Digest;
 use portcullis_core::ports::Clock;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
@@ -20,22 +24,40 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::flights::{Flights, NoResult};
+use self::doubts::Doubts;
+pub use self::entry::KeptEvidence;
+use self::entry::{Entry, Look};
+use self::plan::{Plan, Roll, plan, stale_until};
+use super::flights::{Asked, Begun, Flights, NoResult};
 use super::{EvidenceSource, Key, Known, Question};
+use crate::changes::Changes;
 use crate::metrics::{CacheSize, Lookup, Metrics};
+use crate::sieve::Sieve;
 use crate::spans::SPANS;
+
+mod doubts;
+mod entry;
+mod plan;
 
 /// How much is kept and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryConfig {
     /// The most that is kept, in bytes.
     pub max_bytes: u64,
-    /// For how long verified evidence is used without asking the registry again.
+    /// For how long verified evidence is used without asking the registry again: the hard limit.
     pub ttl: Duration,
     /// For how long "nothing attached" and "attached but not believed" are used.
     pub negative_ttl: Duration,
-    /// For how long a failed search is not repeated.
+    /// After how much of these two what is in use is asked about again in the background, in percent:
+    /// the soft limit. 100: never.
+    pub soft: u32,
+    /// How much of a lifetime chance may take off, in percent, so that what came together does not go
+    /// together; the memory takes less where that is enough. 0: nothing.
+    pub spread: u32,
+    /// For how long a failed search is not repeated, the first time. Each further one doubles it.
     pub failure_ttl: Duration,
+    /// For how long it is not repeated at the most.
+    pub max_failure_ttl: Duration,
     /// For how long verified evidence is used while the registry cannot be asked.
     pub stale_ttl: Duration,
     /// How long one search may take at the most.
@@ -48,158 +70,283 @@ impl Default for MemoryConfig {
             max_bytes: 256 * 1024 * 1024,
             ttl: Duration::from_secs(300),
             negative_ttl: Duration::from_secs(30),
+            soft: 80,
+            spread: 100,
             failure_ttl: Duration::from_secs(2),
+            max_failure_ttl: Duration::from_secs(30),
             stale_ttl: Duration::from_secs(3600),
             search_timeout: Duration::from_secs(10),
         }
     }
 }
 
-/// An evidence source with a memory.
-pub struct Memory<S> {
-    inner: Arc<S>,
+/// An evidence source with a memory. Clones share it.
+pub struct Memory<S>(Arc<Shared<S>>);
+
+impl<S> Clone for Memory<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Shared<S> {
+    inner: S,
     config: MemoryConfig,
-    kept: Cache<Key, Known>,
-    flights: Flights<Key, Known>,
+    kept: Sieve<Key, Entry>,
+    flights: Flights<Key, Plan>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    changes: Changes,
+    random: RandomState,
+    rolled: AtomicU64,
+    doubts: Mutex<Doubts>,
 }
 
 impl<S: EvidenceSource> Memory<S> {
-    /// Remembers what `inner` finds out. Searches are tasks of `tasks` on
-    /// `background`.
+    /// Remembers what `inner` finds out, and tells `changes` of a digest of which something else is known
+    /// than before. Searches are tasks of `tasks` on `background`.
     #[must_use]
     pub fn new(
         inner: S,
         config: MemoryConfig,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        changes: Changes,
         tasks: TaskTracker,
         background: Handle,
     ) -> Self {
-        let kept = Cache::builder()
-            .name("evidence")
-            .max_capacity(config.max_bytes)
-            .weigher(|key: &Key, known: &Known| {
-                u32::try_from(key_weight(key) + known.evidence.weight()).unwrap_or(u32::MAX)
-            })
-            .expire_after(ByStatus(config.clone()))
-            .build();
-        let sized = kept.clone();
-        metrics.watch_cache("evidence", move || CacheSize {
-            entries: Some(sized.entry_count()),
-            bytes: sized.weighted_size(),
-        });
-        Self {
-            inner: Arc::new(inner),
+        let shared = Arc::new(Shared {
+            inner,
+            kept: Sieve::new(config.max_bytes),
             config,
-            kept,
             flights: Flights::new(tasks, background),
             clock,
             metrics,
-        }
-    }
-
-    async fn search(
-        &self,
-        question: &Question,
-        key: Key,
-        before: Option<Known>,
-        deadline: Instant,
-    ) -> Known {
-        let known_before = before
-            .clone()
-            .filter(|known| matches!(*known.evidence, Evidence::Verified(_) | Evidence::Withheld))
-            .map(|known| Known { source: Source::Memory, ..known });
-        let begin = || {
-            let (inner, question, kept) =
-                (Arc::clone(&self.inner), question.clone(), self.kept.clone());
-            let (key, config, clock) = (key.clone(), self.config.clone(), Arc::clone(&self.clock));
-            let metrics = Arc::clone(&self.metrics);
-            async move {
-                let _counted = UnderWay::new(&metrics);
-                let limit = Instant::now() + config.search_timeout;
-                let found = inner.evidence(&question, limit).await;
-                let now = clock.now();
-                let fresh_until = now + lifetime(&config, &found.evidence);
-                let known = Known { fresh_until, ..after(before, found) };
-                let fresh_until =
-                    valid_until(&known).map_or(fresh_until, |end| end.min(fresh_until));
-                let known = Known { fresh_until, ..known };
-                // Kept before the flight lands, so that nobody can find neither.
-                kept.insert(key, known.clone()).await;
-                // So that the sizes that are shown are those of now.
-                kept.run_pending_tasks().await;
-                known
-            }
-        };
-        let span = tracing::debug_span!(
-            target: SPANS,
-            "evidence.search",
-            container.image.name = question.image.name(),
-            oci.manifest.digest = %question.digest,
-        );
-        let mut began = false;
-        let begin = || {
-            began = true;
-            begin().instrument(span)
-        };
-        let found = self.flights.join(key.clone(), deadline, begin).await;
-        self.metrics.lookup(match &found {
-            Ok(known) if known.source == Source::Memory => Lookup::Stale,
-            Err(_) if known_before.is_some() => Lookup::Stale,
-            Ok(known) if matches!(*known.evidence, Evidence::Unavailable(_)) => Lookup::Failed,
-            Err(_) => Lookup::Failed,
-            Ok(_) if began => Lookup::Fetched,
-            Ok(_) => Lookup::Coalesced,
+            changes,
+            random: RandomState::default(),
+            rolled: AtomicU64::new(0),
+            doubts: Mutex::default(),
         });
-        // Who cannot wait for the search is answered from before it, while it goes on.
-        found.unwrap_or_else(|no_result| known_before.unwrap_or_else(|| self.unknown(no_result)))
+        let sized = Arc::downgrade(&shared);
+        shared.metrics.watch_cache("evidence", move || {
+            let size =
+                sized.upgrade().map(|shared| (shared.kept.len() as u64, shared.kept.bytes()));
+            let (entries, bytes) = size.unwrap_or_default();
+            CacheSize { entries: Some(entries), bytes }
+        });
+        Self(shared)
     }
 
-    fn unknown(&self, no_result: NoResult) -> Known {
-        let cause = match no_result {
-            NoResult::Deadline => Cause {
-                kind: CauseKind::Deadline,
-                detail: "the registry did not answer in time; the search goes on".to_owned(),
-            },
-            NoResult::Lost => Cause {
-                kind: CauseKind::Unreachable,
-                detail: "the search ended without a result; ask again".to_owned(),
-            },
+    /// Asks again now, whatever is kept, and tells what was found out by `deadline`; who cannot wait so
+    /// long is told what was known before. What began before this call never takes the place of what it
+    /// finds. Many calls at once share a search that begins after all of them.
+    pub async fn refresh(&self, question: &Question, deadline: Instant) -> Known {
+        let begun = self.begin(question, Asked::Anew);
+        let found = begun.wait(deadline).await;
+        found.map_or_else(|no_result| self.before(question, no_result), |plan| plan.known)
+    }
+
+    /// Takes everything that is kept of a digest as no longer known to be so: the next question asks
+    /// the registry, and what is being found out now is not kept. What was seen is not forgotten: if the
+    /// registry cannot be asked it is used on as stale, and if it is gone it is withheld.
+    pub fn invalidate(&self, registry: &str, repository: &str, digest: Digest) {
+        let like = Key::like(registry, repository, digest);
+        let is = |key: &Key| key.is_like(&like);
+        self.0.flights.supersede(&like, is, || {
+            self.0.doubts.lock().add(&like, self.0.clock.now());
+            self.0.kept.change(self.0.kept.hash(&like), is, |entry| {
+                let past = entry.plan.known.fetched_at.min(self.0.clock.now());
+                entry.plan.known.fresh_until = past;
+                (entry.plan.due, entry.plan.failures) = (past, 0);
+            });
+        });
+    }
+
+    /// How many digests are kept, and what they weigh in bytes with all behind them.
+    #[must_use]
+    pub fn size(&self) -> (usize, u64) {
+        (self.0.kept.len(), self.0.kept.bytes())
+    }
+
+    /// What is kept of a question, fresh or not, and when it was last used. To ask so is no use of it.
+    #[must_use]
+    pub fn remembered(&self, question: &Question) -> Option<(Known, OffsetDateTime)> {
+        self.0.kept.get(
+            self.0.kept.hash(&question.asked()),
+            |key| key.is(question),
+            |entry| (entry.plan.known.clone(), entry.used_at()),
+        )
+    }
+
+    /// What was verified, was used since `used_since`, and is to be asked about again by `due_by`, in no
+    /// order.
+    #[must_use]
+    pub fn aging(&self, used_since: OffsetDateTime, due_by: OffsetDateTime) -> Vec<KeptEvidence> {
+        let mut aging = Vec::new();
+        self.0.kept.each(|key, entry| {
+            let is_wanted = matches!(*entry.plan.known.evidence, Evidence::Verified(_))
+                && entry.plan.due <= due_by
+                && entry.used_at() >= used_since;
+            aging.extend(is_wanted.then(|| entry.shown(key)).flatten());
+        });
+        aging
+    }
+
+    fn look(&self, question: &Question) -> Look {
+        let hash = self.0.kept.hash(&question.asked());
+        let now = self.0.clock.now();
+        let look = |entry: &Entry| entry.look(now, &self.0.config);
+        let found = self.0.kept.get(hash, |key| key.is(question), look);
+        found.unwrap_or(Look::Expired)
+    }
+
+    /// Begins to ask, or joins whoever does.
+    fn begin(&self, question: &Question, asked: Asked) -> Begun<Plan> {
+        let (shared, keeper) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let (key, owned) = (question.key(), question.clone());
+        let kept_key = key.clone();
+        let work = move || {
+            let (shared, question) = (Arc::clone(&shared), owned.clone());
+            let span = tracing::debug_span!(
+                target: SPANS,
+                "evidence.search",
+                container.image.name = question.image.name(),
+                oci.manifest.digest = %question.digest,
+            );
+            async move { shared.search(&question, asked).await }.instrument(span)
         };
-        let now = self.clock.now();
-        Known {
-            evidence: Arc::new(Evidence::Unavailable(cause)),
-            fetched_at: now,
-            fresh_until: now,
-            source: Source::Registry,
+        let kept = || {
+            let now = self.0.clock.now();
+            let fresh = |entry: &Entry| {
+                (now < entry.plan.known.fresh_until && now < entry.plan.due)
+                    .then(|| entry.plan.clone())
+            };
+            self.0.kept.get(self.0.kept.hash(&key), |other| *other == key, fresh).flatten()
+        };
+        let keep = move |plan: &Plan| keeper.keep(kept_key.clone(), plan.clone());
+        self.0.flights.begin(key.clone(), asked, kept, work, keep)
+    }
+
+    /// What is used where a search has no result in time: what was known before it, or why not.
+    fn before(&self, question: &Question, no_result: NoResult) -> Known {
+        let now = self.0.clock.now();
+        let before = self.0.before(question).map(|(known, _)| known);
+        let is_usable =
+            |known: &Known| stale_until(&self.0.config, known).is_some_and(|at| now < at);
+        match before.filter(is_usable) {
+            Some(known) if now < known.fresh_until => Known { source: Source::Memory, ..known },
+            Some(known) => Known { source: Source::Stale, ..known },
+            None => unknown(no_result, now),
         }
+    }
+}
+
+impl<S: EvidenceSource> Shared<S> {
+    async fn search(&self, question: &Question, asked: Asked) -> Plan {
+        let _counted = UnderWay::new(&self.metrics);
+        let limit = Instant::now() + self.config.search_timeout;
+        let mut stored = None;
+        if self.before(question).is_none() {
+            // Nothing but what was stored when it was confirmed: it is as old as it is.
+            stored = self.inner.stored(question, limit).await;
+            let now = self.clock.now();
+            if let Some(known) = stored.clone().filter(|_| asked == Asked::Plainly)
+                && !self.doubts.lock().is_about(question, known.fetched_at)
+            {
+                let plan = plan(&self.config, None, known, now, self.roll());
+                if now < plan.known.fresh_until {
+                    return plan;
+                }
+            }
+        }
+        let found = self.inner.evidence(question, limit).await;
+        let now = self.clock.now();
+        let before = self.before(question).or_else(|| stored.map(|known| (known, 0)));
+        let before = before.as_ref().map(|(known, failures)| (known, *failures));
+        plan(&self.config, before, found, now, self.roll())
+    }
+
+    /// What is kept, whatever its limits, and how often it could not be found out since.
+    fn before(&self, question: &Question) -> Option<(Known, u32)> {
+        self.kept.get(
+            self.kept.hash(&question.asked()),
+            |key| key.is(question),
+            |entry| (entry.plan.known.clone(), entry.plan.failures),
+        )
+    }
+
+    fn keep(&self, key: Key, plan: Plan) {
+        let hash = self.kept.hash(&key);
+        let seen = |entry: &Entry| (entry.used(), Arc::clone(&entry.plan.known.evidence));
+        let (used, before) = self.kept.get(hash, |other| *other == key, seen).unzip();
+        let used = used.unwrap_or_else(|| (0, self.clock.now().unix_timestamp()));
+        // Whoever keeps answers about what was not known has asked while it was not, and knows so.
+        let is_news = before.is_some_and(|before| *before != *plan.known.evidence);
+        let digest = key.digest;
+        let weight = key.weight() + plan.known.evidence.weight();
+        let evicted = self.kept.put(hash, key, Entry::new(plan, used), weight);
+        self.metrics.evidence_evicted(evicted);
+        if is_news {
+            self.changes.digest(digest);
+        }
+    }
+
+    fn roll(&self) -> Roll {
+        Roll(self.random.hash_one(self.rolled.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+fn unknown(no_result: NoResult, now: OffsetDateTime) -> Known {
+    let cause = match no_result {
+        NoResult::Deadline => Cause {
+            kind: CauseKind::Deadline,
+            detail: "the registry did not answer in time; the search goes on".to_owned(),
+        },
+        NoResult::Lost => Cause {
+            kind: CauseKind::Unreachable,
+            detail: "the search ended without a result; ask again".to_owned(),
+        },
+    };
+    Known {
+        evidence: Arc::new(Evidence::Unavailable(cause)),
+        fetched_at: now,
+        fresh_until: now,
+        source: Source::Registry,
     }
 }
 
 impl<S: EvidenceSource> EvidenceSource for Memory<S> {
     fn peek(&self, question: &Question) -> Option<Known> {
-        // A look into memory never waits.
-        let kept = self.kept.get(&question.key()).now_or_never()??;
-        (kept.fresh_until > self.clock.now()).then_some(Known { source: Source::Memory, ..kept })
+        match self.look(question) {
+            Look::Fresh(known) => Some(known),
+            Look::Due(known) => {
+                // Nobody waits for it.
+                drop(self.begin(question, Asked::Plainly));
+                Some(known)
+            }
+            Look::Expired => None,
+        }
     }
 
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
-        let key = question.key();
-        match self.kept.get(&key).await {
-            Some(known) if known.fresh_until > self.clock.now() => {
-                self.metrics.lookup(Lookup::Hit);
-                Known { source: Source::Memory, ..known }
-            }
-            kept => {
-                let now = self.clock.now();
-                let oldest = now - self.config.stale_ttl;
-                let is_valid = |known: &Known| valid_until(known).is_none_or(|end| now < end);
-                let before = kept.filter(|k| k.fetched_at > oldest && is_valid(k));
-                self.search(question, key, before, deadline).await
-            }
+        if let Some(known) = self.peek(question) {
+            let is_stale = known.source == Source::Stale;
+            self.0.metrics.lookup(if is_stale { Lookup::Stale } else { Lookup::Hit });
+            return known;
         }
+        let begun = self.begin(question, Asked::Plainly);
+        let is_first = begun.is_first();
+        let found = begun.wait(deadline).await;
+        // Who cannot wait for the search is answered from before it, while it goes on.
+        let known =
+            found.map_or_else(|no_result| self.before(question, no_result), |plan| plan.known);
+        self.0.metrics.lookup(match (&*known.evidence, known.source) {
+            (Evidence::Unavailable(_), _) => Lookup::Failed,
+            (_, Source::Stale | Source::Memory) => Lookup::Stale,
+            _ if is_first => Lookup::Fetched,
+            _ => Lookup::Coalesced,
+        });
+        known
     }
 }
 
@@ -216,79 +363,6 @@ impl<'a> UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.flights(-1);
-    }
-}
-
-/// What is known after a search, of which this was known before: what was verified outlives a search
-/// that could not find out, and what was there and is gone is withheld.
-fn after(before: Option<Known>, found: Known) -> Known {
-    let Some(before) = before else {
-        return found;
-    };
-    match (&*before.evidence, &*found.evidence) {
-        (Evidence::Verified(_) | Evidence::Withheld, Evidence::Unavailable(_)) => {
-            Known { source: Source::Memory, ..before }
-        }
-        (Evidence::Verified(_) | Evidence::Withheld, Evidence::Missing) => {
-            Known { evidence: Arc::new(Evidence::Withheld), ..found }
-        }
-        _ => found,
-    }
-}
-
-/// Until when what was verified is, whatever the registry says.
-fn valid_until(known: &Known) -> Option<OffsetDateTime> {
-    match &*known.evidence {
-        Evidence::Verified(reports) => reports.valid_until(),
-        _ => None,
-    }
-}
-
-/// The heap and inline bytes of a key.
-fn key_weight(key: &Key) -> usize {
-    size_of::<Key>() + key.access.len() + key.registry.len() + key.repository.len()
-}
-
-fn lifetime(config: &MemoryConfig, evidence: &Evidence) -> Duration {
-    match evidence {
-        Evidence::Verified(_) => config.ttl,
-        Evidence::Missing | Evidence::Rejected(_) | Evidence::Stale { .. } | Evidence::Withheld => {
-            config.negative_ttl
-        }
-        Evidence::Unavailable(_) | Evidence::Unsupported => config.failure_ttl,
-    }
-}
-
-/// Verified evidence is kept longest, also when it is no longer fresh.
-struct ByStatus(MemoryConfig);
-
-impl ByStatus {
-    fn kept(&self, known: &Known) -> Duration {
-        match *known.evidence {
-            Evidence::Verified(_) | Evidence::Withheld => self.0.stale_ttl.max(self.0.ttl),
-            _ => lifetime(&self.0, &known.evidence),
-        }
-    }
-}
-
-impl Expiry<Key, Known> for ByStatus {
-    fn expire_after_create(
-        &self,
-        _: &Key,
-        known: &Known,
-        _: std::time::Instant,
-    ) -> Option<Duration> {
-        Some(self.kept(known))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        known: &Known,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(self.kept(known))
     }
 }
 

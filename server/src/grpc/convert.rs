@@ -170,6 +170,8 @@ const fn source_of(source: Source) -> v1::EvidenceSource {
     match source {
         Source::Registry => v1::EvidenceSource::Registry,
         Source::Memory => v1::EvidenceSource::Memory,
+        Source::Store => v1::EvidenceSource::Store,
+        Source::Stale => v1::EvidenceSource::Stale,
     }
 }
 

@@ -13,7 +13,12 @@ use super::durations::{Durations, Ticks};
 
 const STATUSES: [&str; 7] =
     ["verified", "missing", "rejected", "stale", "withheld", "unavailable", "unsupported"];
-const SOURCES: [&str; 2] = [Source::Registry.as_str(), Source::Memory.as_str()];
+const SOURCES: [&str; 4] = [
+    Source::Registry.as_str(),
+    Source::Memory.as_str(),
+    Source::Store.as_str(),
+    Source::Stale.as_str(),
+];
 const LOOKUPS: [&str; 5] = ["hit", "stale", "coalesced", "fetched", "failed"];
 
 /// From what was just asked of a registry to what is served while none answers.
@@ -104,6 +109,8 @@ impl Metrics {
         let source = match source {
             Source::Registry => 0,
             Source::Memory => 1,
+            Source::Store => 2,
+            Source::Stale => 3,
         };
         self.evidence.evidence.add(status(evidence) * SOURCES.len() + source, 1);
         // What could not be found out has no age.

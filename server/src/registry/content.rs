@@ -39,7 +39,7 @@ pub(super) struct Key {
 }
 
 /// In which of a repository's two stores content is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     Manifest,
     Blob,

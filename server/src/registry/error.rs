@@ -66,6 +66,14 @@ pub enum RegistryError {
         /// How long it is not asked.
         retry_after: Duration,
     },
+    /// The host did not answer several requests in a row. Nothing was sent.
+    #[error("`{host}` did not answer lately, and is left alone for {} s", .retry_after.as_secs())]
+    Silent {
+        /// Which host was not asked.
+        host: String,
+        /// How long it is not asked.
+        retry_after: Duration,
+    },
     /// The host was asked as much as its budget allows, until after the caller's deadline. Nothing
     /// was sent.
     #[error(
@@ -120,6 +128,9 @@ pub enum RegistryError {
     /// The caller's time was up first.
     #[error("the registry did not answer before the deadline")]
     Deadline,
+    /// A search is repeated from what was stored, and this was not. Nothing was sent.
+    #[error("it was not stored when the registry was asked")]
+    NotKept,
 }
 
 impl RegistryError {
@@ -130,7 +141,9 @@ impl RegistryError {
             Self::NotConfigured(_)
             | Self::NotPublic(_)
             | Self::Unreachable { .. }
-            | Self::Failed { .. } => CauseKind::Unreachable,
+            | Self::Failed { .. }
+            | Self::Silent { .. }
+            | Self::NotKept => CauseKind::Unreachable,
             Self::Denied { .. } => CauseKind::Denied,
             Self::Credential { source, .. } => source.kind(),
             Self::Throttled { .. } | Self::OverBudget { .. } => CauseKind::Throttled,
@@ -168,7 +181,9 @@ impl RegistryError {
             | Self::OverBudget { .. }
             | Self::NotFound { .. }
             | Self::Protocol { .. }
-            | Self::Deadline => None,
+            | Self::Deadline
+            | Self::Silent { .. }
+            | Self::NotKept => None,
         }
     }
 

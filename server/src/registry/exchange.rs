@@ -11,11 +11,12 @@ use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
 use reqwest::{Client, Response};
 use tokio::time::Instant;
-use tracing::{Instrument as _, debug};
+use tracing::{Instrument as _, debug, warn};
 use url::Url;
 
 use super::address::NoPublicAddress;
 use super::auth::{self, Authorization, Key, Tokens};
+use super::breaker::{Breakers, Pass};
 use super::budget::{Budget, Budgets, Turn};
 use super::challenge::Challenge;
 use super::config::Patience;
@@ -36,6 +37,7 @@ pub(super) struct Exchange {
     pub(super) hosts: Hosts,
     pub(super) gate: Gate,
     pub(super) budgets: Budgets,
+    pub(super) breakers: Breakers,
     pub(super) tokens: Tokens,
     pub(super) patience: Patience,
     pub(super) observer: Arc<dyn Observe>,
@@ -219,6 +221,7 @@ impl Exchange {
         let mut tries = 1;
         loop {
             let turn = self.turn(host, request, &lane, &budget, &origin).await?;
+            let pass = self.pass(host, request, &lane, &origin)?;
             let span = tracing::debug_span!(
                 target: SPANS,
                 "registry",
@@ -238,6 +241,10 @@ impl Exchange {
             }
             let outcome =
                 sent.as_ref().map_or(Outcome::Unanswered, |r| Outcome::Answered(r.status().into()));
+            let rest = if sent.is_ok() { pass.answered() } else { pass.unanswered() };
+            if let Some(rest) = rest {
+                warn!(registry = host.name, ?rest, "it does not answer, and is left alone");
+            }
             self.observer.on_request(&host.name, request.route, outcome, Some(took));
             debug!(registry = host.name, route = request.route.as_str(), ?outcome, tries);
             let error = match sent {
@@ -295,6 +302,20 @@ impl Exchange {
             self.open(host, request, lane, origin).await?;
         }
         Ok(turn)
+    }
+
+    /// Whether a host that did not answer may be asked again.
+    fn pass(
+        &self,
+        host: &Host,
+        request: &Request,
+        lane: &str,
+        origin: &str,
+    ) -> Result<Pass, RegistryError> {
+        self.breakers.admit(lane).map_err(|retry_after| {
+            self.observer.on_request(&host.name, request.route, Outcome::Withheld, None);
+            RegistryError::Silent { host: origin.to_owned(), retry_after }
+        })
     }
 
     async fn open(

@@ -41,7 +41,7 @@ impl Gate {
 }
 
 /// A random time below `range`.
-pub(super) fn jitter(range: Duration) -> Duration {
+pub(crate) fn jitter(range: Duration) -> Duration {
     // The standard library seeds its hash maps at random: enough to spread requests.
     let random = RandomState::new().build_hasher().finish();
     let nanos = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX).max(1);

@@ -75,7 +75,7 @@ async fn a_hundred_questions_about_a_cold_image_are_one_search() {
 }
 
 #[tokio::test]
-async fn a_search_that_outlasts_its_caller_is_there_for_the_next() {
+async fn t115_a_search_that_outlasts_its_caller_is_there_for_the_next() {
     let (world, gate) = gated().await;
     let image = world.scanned("app", &clean());
     for held in ["/manifests/", "/referrers/", "/blobs/"] {

@@ -14,6 +14,7 @@ use portcullis_proto::v1;
 use portcullis_proto::v1::decision_service_client::DecisionServiceClient;
 use portcullis_server::app::App;
 use portcullis_server::config::Config;
+use portcullis_server::evidence::memory::MemoryConfig;
 use portcullis_server::registry::{HostConfig, Patience, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
 use portcullis_server::rules::trust::TrustConfig;
@@ -106,6 +107,8 @@ impl Site {
                 patience: Patience { backoff: Duration::from_millis(1), ..Patience::default() },
                 ..RegistryConfig::default()
             },
+            // Lives that no chance makes shorter.
+            memory: MemoryConfig { soft: 100, spread: 0, ..MemoryConfig::default() },
             // The machine of the tests may be slow.
             budget: Duration::from_secs(20),
             ..Config::default()

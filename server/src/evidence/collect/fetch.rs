@@ -17,7 +17,8 @@ use super::{Fault, MAX_BLOBS, Question};
 use crate::chain::detail;
 use crate::registry::{Fetched, Registry, RegistryError};
 
-/// Fetches artifacts, and keeps to the room that there is for large ones.
+/// Fetches artifacts, and keeps to the room that there is for large ones. Clones share it.
+#[derive(Clone)]
 pub(super) struct Fetcher {
     pub(super) registry: Registry,
     /// Room for blobs, in KiB.
@@ -66,6 +67,11 @@ impl Fetch {
 impl Fetcher {
     pub(super) fn new(registry: Registry) -> Self {
         Self { registry, room: Arc::new(Semaphore::new(MAX_BLOBS >> 10)) }
+    }
+
+    /// The same with another client.
+    pub(super) fn with(&self, registry: Registry) -> Self {
+        Self { registry, room: Arc::clone(&self.room) }
     }
 
     /// The manifest of an artifact, which must have one layer of at most `limit` bytes.

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::Fault;
 use crate::registry::RegistryError;
 
-/// A number of turns, for all searches together.
+/// A number of turns, for all searches together. Clones share them.
+#[derive(Clone)]
 pub(super) struct Turns(Arc<Semaphore>);
 
 impl Turns {

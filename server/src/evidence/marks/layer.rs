@@ -103,9 +103,8 @@ impl<S: Inspect> Inspect for Marked<S> {
     }
 }
 
-impl<S: EvidenceSource> EvidenceSource for Marked<S> {
-    async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
-        let found = self.inner.evidence(question, deadline).await;
+impl<S: EvidenceSource> Marked<S> {
+    async fn marked(&self, question: &Question, found: Known, deadline: Instant) -> Known {
         let Judged { instead, raise } = self.judged(question, &found.evidence).await;
         if let Some(raise) = raise {
             self.raise(raise, deadline).await;
@@ -114,5 +113,17 @@ impl<S: EvidenceSource> EvidenceSource for Marked<S> {
             Some(evidence) => Known { evidence: Arc::new(evidence), ..found },
             None => found,
         }
+    }
+}
+
+impl<S: EvidenceSource> EvidenceSource for Marked<S> {
+    async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
+        let found = self.inner.evidence(question, deadline).await;
+        self.marked(question, found, deadline).await
+    }
+
+    async fn stored(&self, question: &Question, deadline: Instant) -> Option<Known> {
+        let found = self.inner.stored(question, deadline).await?;
+        Some(self.marked(question, found, deadline).await)
     }
 }

@@ -39,6 +39,11 @@ struct World {
     clock: Arc<TestClock>,
 }
 
+/// No chance in it, and nothing asked about in the background.
+fn exact() -> MemoryConfig {
+    MemoryConfig { soft: 100, spread: 0, ..MemoryConfig::default() }
+}
+
 /// A memory whose three lifetimes differ and pass by the test's clock alone.
 fn world(evidence: Evidence) -> World {
     let clock = Arc::new(TestClock::new(NOW));
@@ -47,13 +52,14 @@ fn world(evidence: Evidence) -> World {
         ttl: Duration::from_secs(300),
         negative_ttl: Duration::from_secs(200),
         failure_ttl: Duration::from_secs(100),
-        ..MemoryConfig::default()
+        ..exact()
     };
     let memory = Memory::new(
         source,
         config,
         clock.clone(),
         Arc::default(),
+        Changes::default(),
         TaskTracker::new(),
         Handle::current(),
     );
@@ -63,9 +69,9 @@ fn world(evidence: Evidence) -> World {
 impl World {
     /// Asks, and tells how often the source has been asked by then.
     async fn ask(&self, question: &Question) -> usize {
-        let before = self.memory.inner.asked.load(Ordering::SeqCst);
+        let before = self.memory.0.inner.asked.load(Ordering::SeqCst);
         let known = self.memory.evidence(question, Instant::now() + Duration::from_secs(5)).await;
-        let after = self.memory.inner.asked.load(Ordering::SeqCst);
+        let after = self.memory.0.inner.asked.load(Ordering::SeqCst);
         let expected = if after > before { super::Source::Registry } else { super::Source::Memory };
         assert_eq!(known.source, expected);
         after
@@ -119,7 +125,7 @@ async fn verified_evidence_is_verified_again_when_a_signature_may_have_ended() {
 /// The key is taken apart by a pattern, so that a field that is added must be changed here too.
 #[tokio::test]
 async fn t075_a_question_that_differs_in_any_part_of_the_key_is_another() {
-    let Key { access: _, registry: _, repository: _, digest: _, trust: _ } = question().key();
+    let Key { access: _, name: _, registry: _, digest: _, trust: _ } = question().key();
     let authority = Authority::new("it", NOW).unwrap();
     let root = StoreFile {
         kind: StoreKind::Ca,
@@ -157,17 +163,20 @@ async fn what_does_not_fit_is_forgotten_and_not_wrong() {
         asked: AtomicUsize::new(0),
         clock: Arc::clone(&clock),
     };
-    let config = MemoryConfig { max_bytes: 1, ..MemoryConfig::default() };
+    let config = MemoryConfig { max_bytes: 1, ..exact() };
     let memory = Memory::new(
         source,
         config,
         clock.clone(),
         Arc::default(),
+        Changes::default(),
         TaskTracker::new(),
         Handle::current(),
     );
     let world = World { memory, clock };
     assert_eq!(world.ask(&question()).await, 1);
     assert_eq!(world.ask(&question()).await, 2);
-    assert_eq!(world.memory.kept.weighted_size(), 0);
+    assert_eq!(world.memory.0.kept.bytes(), 0);
 }
+
+mod asking;

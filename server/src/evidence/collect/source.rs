@@ -1,0 +1,54 @@
+//! A question in, what a registry or a store says of it out.
+
+use std::sync::Arc;
+
+use portcullis_core::evidence::{Evidence, Source};
+use tokio::time::Instant;
+
+use super::{Collect, Fault};
+use crate::evidence::store::StoreKey;
+use crate::evidence::{EvidenceSource, Known, Question};
+
+impl Collect {
+    async fn found(&self, question: &Question, deadline: Instant) -> Known {
+        let searched = self.search(question, deadline, &mut Vec::new()).await;
+        let evidence = searched.unwrap_or_else(Fault::evidence);
+        let now = self.clock.now();
+        Known {
+            evidence: Arc::new(evidence),
+            fetched_at: now,
+            fresh_until: now,
+            source: Source::Registry,
+        }
+    }
+}
+
+impl EvidenceSource for Collect {
+    async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
+        let (registry, recording) = self.fetcher.registry.recording();
+        let known = self.with_registry(registry).found(question, deadline).await;
+        if is_settled(&known.evidence) {
+            let key = StoreKey::evidence(&question.image, question.digest, &question.access);
+            match recording.take() {
+                Some(answers) => self.store.keep(key, known.fetched_at, answers),
+                // What was stored before is not true any more.
+                None => self.store.forget(key),
+            }
+        }
+        known
+    }
+
+    async fn stored(&self, question: &Question, deadline: Instant) -> Option<Known> {
+        let key = StoreKey::evidence(&question.image, question.digest, &question.access);
+        let (at, answers) = self.store.find(&key).await?;
+        let replayed = self.with_registry(self.fetcher.registry.replaying(answers));
+        let known = replayed.found(question, deadline).await;
+        let known = Known { fetched_at: at, fresh_until: at, source: Source::Store, ..known };
+        is_settled(&known.evidence).then_some(known)
+    }
+}
+
+/// Whether the registry told all that there is to know.
+const fn is_settled(evidence: &Evidence) -> bool {
+    matches!(evidence, Evidence::Verified(_) | Evidence::Missing | Evidence::Rejected(_))
+}

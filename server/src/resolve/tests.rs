@@ -1,0 +1,80 @@
+//! What references and indexes name.
+
+use portcullis_core::evidence::{Reason, Rejection};
+
+use super::*;
+use crate::registry::Fetched;
+use portcullis_core::referrers::{OCI_INDEX, OCI_MANIFEST};
+
+fn fetched(index: &str) -> Fetched {
+    Fetched {
+        bytes: index.to_owned().into(),
+        media_type: OCI_INDEX.to_owned(),
+        digest: Digest::of(index.as_bytes()),
+    }
+}
+
+fn index(platforms: &[(&str, &str)]) -> String {
+    let entry = |(os, architecture): &(&str, &str)| {
+        let digest = Digest::of(format!("{os}/{architecture}").as_bytes());
+        format!(
+            r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{digest}","size":2,
+            "platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#
+        )
+    };
+    let entries: Vec<_> = platforms.iter().map(entry).collect();
+    format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","))
+}
+
+#[track_caller]
+fn check(listed: &[(&str, &str)], expected: &[&str]) {
+    let read = read(&fetched(&index(listed))).unwrap();
+    let taken = read.taken_by(&Nodes::default());
+    let names: Vec<_> = taken.iter().map(|(p, _)| p.to_string()).collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn the_platforms_that_a_cluster_can_run_are_chosen() {
+    let arm_amd = [("linux", "arm64"), ("unknown", "unknown"), ("linux", "amd64")];
+    check(&arm_amd, &["linux/amd64", "linux/arm64"]);
+    check(&[("windows", "amd64"), ("linux", "amd64")], &["linux/amd64"]);
+    check(&[("windows", "amd64")], &["windows/amd64"]);
+    check(&[("linux", "amd64"), ("", "amd64")], &["any/any", "linux/amd64"]);
+    check(&[], &[]);
+}
+
+#[test]
+fn nodes_of_another_system_take_what_is_for_it() {
+    let listed = [("windows", "amd64"), ("linux", "amd64"), ("linux", "arm64")];
+    let read = read(&fetched(&index(&listed))).unwrap();
+    let taken = |node: &str| {
+        let taken = read.taken_by(&Nodes::new([node.parse().unwrap()]));
+        taken.iter().map(|(p, _)| p.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(taken("windows/amd64"), ["windows/amd64"]);
+    assert_eq!(taken("linux/arm64"), ["linux/arm64"]);
+}
+
+#[test]
+fn an_index_within_an_index_is_refused() {
+    let nested = index(&[("linux", "amd64")]).replace(OCI_MANIFEST, OCI_INDEX);
+    let refused = read(&fetched(&nested)).unwrap_err();
+    assert!(matches!(
+        refused.as_ref(),
+        Evidence::Rejected(Rejection { reason: Reason::Malformed, .. })
+    ));
+}
+
+#[test]
+fn an_index_is_refused_one_platform_past_its_bound() {
+    let names: Vec<_> = (0..=MAX_PLATFORMS).map(|n| format!("arch{n}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| ("linux", name.as_str())).collect();
+    let parse = |n: usize| read(&fetched(&index(entries.get(..n).unwrap())));
+    assert_eq!(parse(MAX_PLATFORMS).unwrap().platforms.len(), MAX_PLATFORMS);
+    let refused = parse(MAX_PLATFORMS + 1).unwrap_err();
+    assert!(matches!(
+        refused.as_ref(),
+        Evidence::Rejected(Rejection { reason: Reason::TooMany, .. })
+    ));
+}
