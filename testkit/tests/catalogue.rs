@@ -6,12 +6,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The cases that evidence, registries and the record of decisions must survive.
-const RANGES: [(u32, u32); 4] = [(1, 52), (73, 78), (157, 165), (168, 168)];
-/// The cases that evidence and registries must survive.
-const RANGES: [(u32, u32); 6] = [(1, 52), (73, 78), (82, 82), (112, 112), (123, 133), (135, 141)];
-const RANGES: [(u32, u32); 8] =
-    [(1, 52), (73, 79), (84, 84), (90, 92), (108, 109), (115, 115), (119, 121), (163, 163)];
+/// The cases that evidence, registries, the service under load and the record of decisions must survive.
+const RANGES: [(u32, u32); 13] = [
+    (1, 52),
+    (73, 79),
+    (82, 82),
+    (84, 84),
+    (90, 92),
+    (108, 109),
+    (112, 112),
+    (115, 115),
+    (119, 121),
+    (123, 133),
+    (135, 141),
+    (157, 165),
+    (168, 168),
+];
 /// Where tests are.
 const CRATES: [&str; 5] = ["core", "server", "client", "cli", "testkit"];
 /// Cases that were put between others.
