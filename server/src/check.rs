@@ -14,6 +14,7 @@ use portcullis_core::ports::Clock;
 use portcullis_core::signature::Trust;
 use time::OffsetDateTime;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::access::AccessScopes;
 use crate::caller::Caller;
@@ -21,6 +22,7 @@ use crate::clusters::Clusters;
 use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
 use crate::resolve::{Fresh, Resolver};
 use crate::rules::Rules;
+use crate::spans::SPANS;
 
 pub mod bulk;
 
@@ -147,7 +149,14 @@ impl<S: EvidenceSource> Decider<S> {
                 None => None,
             }
         };
-        let (resolved, early) = join(self.resolver.resolve(image, &access, deadline), early).await;
+        let span = tracing::debug_span!(
+            target: SPANS,
+            "resolve",
+            container.image.name = image.name(),
+            container.image.tag = image.tag(),
+        );
+        let resolved = self.resolver.resolve(image, &access, deadline).instrument(span);
+        let (resolved, early) = join(resolved, early).await;
         let Fresh { answer, until, confirmed_at, source } = resolved;
         let resolved = match answer {
             Ok(resolved) => resolved,
@@ -183,7 +192,17 @@ impl<S: EvidenceSource> Decider<S> {
         digest: Digest,
         deadline: Instant,
     ) -> (Subject, OffsetDateTime) {
-        let known = self.evidence.evidence(question, deadline).await;
+        let span = tracing::debug_span!(
+            target: SPANS,
+            "evidence",
+            oci.manifest.digest = %digest,
+            portcullis.evidence.status = tracing::field::Empty,
+            portcullis.evidence.source = tracing::field::Empty,
+            portcullis.cache.outcome = tracing::field::Empty,
+        );
+        let known = self.evidence.evidence(question, deadline).instrument(span.clone()).await;
+        span.record("portcullis.evidence.status", known.evidence.status());
+        span.record("portcullis.evidence.source", known.source.as_str());
         let until = known.fresh_until;
         (known.about(platform, digest), until)
     }

@@ -22,6 +22,7 @@ mod events;
 mod evidence;
 mod limits;
 mod caches;
+mod logs;
 mod policy;
 mod questions;
 mod refresh;
@@ -68,6 +69,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portcullis");
         let mut own = Registry::default();
         process::register(&mut own);
+        logs::register(&mut registry);
         let r = &mut registry;
         r.register(
             "build",

@@ -25,6 +25,7 @@ mod address;
 mod auth;
 mod challenge;
 mod token;
+mod trace;
 mod credentials;
 mod gate;
 mod retry_after;

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::evidence::flights::{Asked, Begun, Flights, NoResult};
 use crate::evidence::store::Store;
@@ -219,7 +220,8 @@ impl Resolver {
         let (searched, kept_key) = (key.clone(), key.clone());
         let work = move || {
             let (shared, key) = (Arc::clone(&searcher), searched.clone());
-            async move { shared.search(&key).await }
+            // Below the question that began it.
+            async move { shared.search(&key).await }.in_current_span()
         };
         let now = self.0.clock.now();
         let kept = || {

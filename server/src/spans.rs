@@ -21,6 +21,17 @@ const MAX_STATE: usize = 512;
 
 /// How many of the traces that begin here are kept; not set where traces are off.
 static SAMPLING: OnceLock<Sampling> = OnceLock::new();
+/// Who is told of traces; not set where traces are off.
+static PROPAGATION: OnceLock<Propagation> = OnceLock::new();
+
+/// Who is told the trace that a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// Nobody.
+    None,
+    /// Registries, under their own name.
+    ToRegistries,
+}
 
 /// The share of traces that begin here which is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +58,8 @@ impl Sampling {
 }
 
 /// Traces are on from now on, for the whole process.
-pub(crate) fn begin(sampling: Sampling) {
+pub(crate) fn begin(sampling: Sampling, propagation: Propagation) {
+    PROPAGATION.get_or_init(|| propagation);
     // Logging is set up once for a process, and so is this.
     SAMPLING.get_or_init(|| sampling);
 }
@@ -131,6 +143,23 @@ fn rand() -> u64 {
         .unwrap_or(u64::MAX)
 }
 
+/// What a registry is to be told of the trace that `span` is in, as the value of `traceparent`, if
+/// anything.
+pub(crate) fn traceparent(span: &Span) -> Option<String> {
+    if PROPAGATION.get() != Some(&Propagation::ToRegistries) {
+        return None;
+    }
+    let context = kept(span)?;
+    Some(format!("00-{}-{}-01", context.trace_id(), context.span_id()))
+}
+
+/// Writes a field into the current span, if it is kept and has that field.
+pub(crate) fn record(field: &'static str, value: &'static str) {
+    if SAMPLING.get().is_some() {
+        Span::current().record(field, value);
+    }
+}
+
 /// The trace that the current span is in, if it is kept.
 pub(crate) fn trace_id() -> Option<TraceId> {
     SAMPLING.get()?;
@@ -140,7 +169,11 @@ pub(crate) fn trace_id() -> Option<TraceId> {
 /// The current span as others may refer to it, if it is kept.
 pub(crate) fn current() -> Option<SpanContext> {
     SAMPLING.get()?;
-    let context = Span::current().context();
+    kept(&Span::current())
+}
+
+fn kept(span: &Span) -> Option<SpanContext> {
+    let context = span.context();
     let span = context.span();
     let context = span.span_context();
     (context.is_valid() && context.is_sampled()).then(|| context.clone())

@@ -1,6 +1,9 @@
 //! Log lines and spans out: structured logs on standard error, traces over OTLP where an endpoint is
 //! configured.
 
+pub(crate) mod flood;
+mod lines;
+
 use std::io::IsTerminal as _;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -9,12 +12,14 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Metadata;
 use tracing::subscriber::Interest;
-use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::spans::{self, ROOTS, SPANS, Sampling};
+use self::flood::Flood;
+use self::lines::Lines;
+use crate::spans::{self, Propagation, ROOTS, SPANS, Sampling};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -34,11 +39,16 @@ pub struct TelemetryConfig {
     pub format: LogFormat,
     /// Which are: a level, or `target=level` pairs with commas, as `tracing`'s `EnvFilter` has them.
     pub filter: String,
+    /// How many lines each place in the source may write a second in the long run, and ten times as
+    /// many at once; 0 for as many as come.
+    pub max_per_second: u32,
     /// Where traces go: an OTLP gRPC endpoint, such as `http://localhost:4317`. None: nowhere.
     pub otlp_endpoint: Option<String>,
     /// The share of traces that begin here which is kept, 0.0 to 1.0. A caller's sampled trace is
     /// always continued.
     pub sample_ratio: f64,
+    /// Whether registries are told the trace that a request belongs to, where that is kept.
+    pub propagate_to_registries: bool,
 }
 
 impl Default for TelemetryConfig {
@@ -46,8 +56,10 @@ impl Default for TelemetryConfig {
         Self {
             format: LogFormat::Text,
             filter: "info".to_owned(),
+            max_per_second: 50,
             otlp_endpoint: None,
             sample_ratio: 0.1,
+            propagate_to_registries: false,
         }
     }
 }
@@ -91,10 +103,19 @@ impl Telemetry {
         let filter = EnvFilter::try_new(&config.filter)
             .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
         let colour = std::io::stderr().is_terminal();
+        let (format, flood) = (config.format, Flood::new(config.max_per_second));
+        let filter = filter.and(flood.clone());
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
-        let logs = match config.format {
-            LogFormat::Text => logs.with_filter(filter).boxed(),
-            LogFormat::Json => logs.json().flatten_event(true).with_filter(filter).boxed(),
+        let logs = match format {
+            LogFormat::Text => {
+                let lines = |inner| Lines { inner, format, flood };
+                logs.map_event_format(lines).with_filter(filter).boxed()
+            }
+            LogFormat::Json => {
+                let lines = |inner| Lines { inner, format, flood };
+                let logs = logs.json().flatten_event(true);
+                logs.map_event_format(lines).with_filter(filter).boxed()
+            }
         };
         let provider = config.otlp_endpoint.as_deref().map(provider).transpose()?;
         let traces = provider.as_ref().map(|provider| {
@@ -117,9 +138,21 @@ impl Telemetry {
         });
         tracing_subscriber::registry().with(traces).with(logs).try_init()?;
         if provider.is_some() {
-            spans::begin(Sampling::ratio(config.sample_ratio));
+            let propagation = if config.propagate_to_registries {
+                Propagation::ToRegistries
+            } else {
+                Propagation::None
+            };
+            spans::begin(Sampling::ratio(config.sample_ratio), propagation);
         }
         Ok(Self(provider))
+    }
+
+    /// Whether the trace of a call is kept, by its `traceparent` header if it has one: a caller's
+    /// decision holds, and of the others a share is kept. Never where traces are off.
+    #[must_use]
+    pub fn samples(traceparent: Option<&[u8]>) -> bool {
+        spans::sampled(|| traceparent, || None).is_some()
     }
 
     /// Sends the spans that are left.

@@ -11,6 +11,7 @@ pub(super) struct LogFile {
     #[serde(default)]
     format: LogFormat,
     filter: Option<String>,
+    max_per_second: Option<u32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -18,6 +19,7 @@ pub(super) struct LogFile {
 pub(super) struct TracesFile {
     otlp_endpoint: Option<String>,
     sample_ratio: Option<f64>,
+    propagate_to_registries: Option<bool>,
 }
 
 pub(super) fn telemetry(
@@ -25,12 +27,19 @@ pub(super) fn telemetry(
     traces: TracesFile,
     defaults: TelemetryConfig,
 ) -> Result<TelemetryConfig, ConfigError> {
-    let LogFile { format, filter } = log;
-    let TracesFile { otlp_endpoint, sample_ratio } = traces;
+    let LogFile { format, filter, max_per_second } = log;
+    let TracesFile { otlp_endpoint, sample_ratio, propagate_to_registries } = traces;
     let sample_ratio = sample_ratio.unwrap_or(defaults.sample_ratio);
     if !(0.0..=1.0).contains(&sample_ratio) {
         return Err(ConfigError::Range { field: "traces.sampleRatio", expected: "0.0 to 1.0" });
     }
-    let filter = filter.unwrap_or(defaults.filter);
-    Ok(TelemetryConfig { format, filter, otlp_endpoint, sample_ratio })
+    Ok(TelemetryConfig {
+        format,
+        filter: filter.unwrap_or(defaults.filter),
+        max_per_second: max_per_second.unwrap_or(defaults.max_per_second),
+        otlp_endpoint,
+        sample_ratio,
+        propagate_to_registries: propagate_to_registries
+            .unwrap_or(defaults.propagate_to_registries),
+    })
 }

@@ -78,8 +78,8 @@ fn all_fields_are_read() {
          \x20noProxy: [.example]}\n\
          unlistedRegistries: refused\n\
          cache: {maxBytes: 1, contentBytes: 2, ttl: 2m, negativeTtl: 3s, tagTtl: 4ms, searchTimeout: 5s}\n\
-         budget: 6s\nmaxInFlight: 7\nevents: e.jsonl\nlog: {format: json, filter: debug}\n\
-         traces: {otlpEndpoint: 'http://localhost:4317', sampleRatio: 0.5}\n",
+         budget: 6s\nmaxInFlight: 7\nevents: e.jsonl\nlog: {format: json, filter: debug, maxPerSecond: 8}\n\
+         traces: {otlpEndpoint: 'http://localhost:4317', sampleRatio: 0.5, propagateToRegistries: true}\n",
     )
     .unwrap();
     assert_eq!(config.listen.port(), 1);
@@ -113,6 +113,8 @@ fn all_fields_are_read() {
         crl_timeout: Duration::from_secs(7),
     };
     assert_eq!(config.revocation, revocation);
+    assert_eq!(config.telemetry.max_per_second, 8);
+    assert!(config.telemetry.propagate_to_registries);
 }
 
 #[test]

@@ -112,7 +112,8 @@ const fn index(action: Action) -> usize {
 }
 
 impl Metrics {
-    pub(crate) fn decision(&self, action: Action) {
+    /// A decision was made.
+    pub fn decision(&self, action: Action) {
         self.decisions.decisions.add(index(action), 1);
     }
 
@@ -136,7 +137,7 @@ impl Metrics {
     }
 
     /// A question was answered; by `trace` it can be looked at, where it is kept.
-    pub(crate) fn answered(&self, took: Duration, trace: Option<TraceId>, at: OffsetDateTime) {
+    pub fn answered(&self, took: Duration, trace: Option<TraceId>, at: OffsetDateTime) {
         match trace {
             None => self.decisions.check_duration.observe(took),
             Some(trace) => self.decisions.check_duration.observe_traced(took, trace, at),

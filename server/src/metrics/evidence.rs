@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Metrics;
 use super::counts::Counts;
 use super::durations::{Durations, Ticks};
+use crate::spans;
 
 const STATUSES: [&str; 7] =
     ["verified", "missing", "rejected", "stale", "withheld", "unavailable", "unsupported"];
@@ -105,7 +106,7 @@ const fn status(evidence: &Evidence) -> usize {
 
 impl Metrics {
     /// A decision was made from this, which a registry confirmed `age` ago.
-    pub(crate) fn evidence(&self, evidence: &Evidence, source: Source, age: Duration) {
+    pub fn evidence(&self, evidence: &Evidence, source: Source, age: Duration) {
         let source = match source {
             Source::Registry => 0,
             Source::Memory => 1,
@@ -120,7 +121,7 @@ impl Metrics {
     }
 
     /// So many questions about manifests were answered from memory.
-    pub(crate) fn hits(&self, count: usize) {
+    pub fn hits(&self, count: usize) {
         self.evidence.lookups.add(0, count as u64);
     }
 
@@ -132,6 +133,8 @@ impl Metrics {
             Lookup::Fetched => 3,
             Lookup::Failed => 4,
         };
+        // Said where the question's span is the current one.
+        spans::record("portcullis.cache.outcome", LOOKUPS.get(index).copied().unwrap_or_default());
         self.evidence.lookups.add(index, 1);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most places; threads beyond it share.
+/// The most places, a power of two; threads beyond it share.
 const MAX_SHARDS: usize = 32;
 
 thread_local! {
@@ -29,7 +29,8 @@ impl<T> Shards<T> {
     /// As many as the machine runs threads at a time, and as many for those in the background.
     pub(super) fn new(new: impl Fn() -> T) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = threads.saturating_mul(2).min(MAX_SHARDS);
+        // A power of two, so that a place is found without a division.
+        let count = threads.saturating_mul(2).clamp(1, MAX_SHARDS).next_power_of_two();
         let others = (1..count).map(|_| Padded(new())).collect();
         Self { first: Padded(new()), others }
     }
@@ -39,7 +40,7 @@ impl<T> Shards<T> {
         let count = self.others.len() + 1;
         // A thread that ends has given up its number: then any place will do.
         let thread = THREAD.try_with(|thread| *thread).unwrap_or_default();
-        let own = (thread % count).checked_sub(1).and_then(|place| self.others.get(place));
+        let own = (thread & (count - 1)).checked_sub(1).and_then(|place| self.others.get(place));
         &own.unwrap_or(&self.first).0
     }
 

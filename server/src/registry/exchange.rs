@@ -25,7 +25,8 @@ use super::error::{Fault, RegistryError};
 use super::gate::{Gate, jitter};
 use super::host::{Host, Hosts};
 use super::observe::{Observe, Outcome, Route};
-use crate::spans::SPANS;
+use super::trace;
+use crate::spans;
 
 /// The most redirections that one question follows.
 pub(super) const MAX_REDIRECTS: usize = 3;
@@ -222,23 +223,18 @@ impl Exchange {
         loop {
             let turn = self.turn(host, request, &lane, &budget, &origin).await?;
             let pass = self.pass(host, request, &lane, &origin)?;
-            let span = tracing::debug_span!(
-                target: SPANS,
-                "registry",
-                otel.name = request.route.as_str(),
-                otel.kind = "client",
-                http.request.method = request.method.as_str(),
-                server.address = url.host_str(),
-                server.port = url.port_or_known_default(),
-                http.request.resend_count = tries - 1,
-                http.response.status_code = tracing::field::Empty,
-            );
-            let (began, sent) = (Instant::now(), build(client, request, url, authorization).send());
+            let span = trace::span(request.route, &request.method, url, tries - 1);
+            let mut message = build(client, request, url, authorization);
+            if host.is_origin_of(url)
+                && request.route != Route::Token
+                && let Some(traceparent) = spans::traceparent(&span)
+            {
+                message = message.header("traceparent", traceparent);
+            }
+            let (began, sent) = (Instant::now(), message.send());
             let sent = sent.instrument(span.clone()).await;
             let took = began.elapsed();
-            if let Ok(response) = &sent {
-                span.record("http.response.status_code", response.status().as_u16());
-            }
+            trace::ended(&span, request.route, &request.method, &sent);
             let outcome =
                 sent.as_ref().map_or(Outcome::Unanswered, |r| Outcome::Answered(r.status().into()));
             let rest = if sent.is_ok() { pass.answered() } else { pass.unanswered() };

@@ -29,6 +29,18 @@ impl Route {
             Self::Push => "push",
         }
     }
+
+    /// The path without what differs from request to request, as the distribution specification has
+    /// it; `None` where there is more than one.
+    #[must_use]
+    pub const fn template(self) -> Option<&'static str> {
+        match self {
+            Self::Manifest => Some("/v2/{name}/manifests/{reference}"),
+            Self::Referrers => Some("/v2/{name}/referrers/{digest}"),
+            Self::Blob => Some("/v2/{name}/blobs/{digest}"),
+            Self::Token | Self::Push => None,
+        }
+    }
 }
 
 /// How a request ended.

@@ -25,6 +25,7 @@ use super::read::{Found, read};
 use super::seen::{Attached, Failure, SeenSignature};
 use super::{Collect, Fault, Question};
 use crate::chain::detail;
+use crate::spans::SPANS;
 
 /// Annotation with which cosign 3 says that an artifact is a bundle.
 const BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";
@@ -234,7 +235,8 @@ async fn blocking<T: Send + 'static>(
     q: &Question,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
+    let span = tracing::debug_span!(target: SPANS, "verify", oci.manifest.digest = %q.digest);
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|error| {
         tracing::error!(%error, image = %q.image, "verification was lost");
         Fault::Lost
     })

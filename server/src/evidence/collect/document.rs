@@ -23,6 +23,7 @@ use super::read::{Found, read};
 use super::seen::{Failure, SeenSignature};
 use super::{Collect, Fault, Question, cosign};
 use crate::chain::detail;
+use crate::spans::SPANS;
 
 /// How many signatures of one artifact are fetched at a time: one that nobody waits for while another is
 /// verified would run into the time limit of its connection.
@@ -187,6 +188,12 @@ impl Collect {
         (report, signature): (&Fetch, &Fetch),
         seen: &mut SeenSignature,
     ) -> Result<Examined, Fault> {
+        let span = tracing::debug_span!(
+            target: SPANS,
+            "verify",
+            portcullis.report.digest = %report.digest,
+            portcullis.signature.digest = %signature.digest,
+        );
         let (question, report, signature) = (q.clone(), report.clone(), signature.clone());
         let (revocation, now) = (self.revocation.clone(), self.clock.now());
         let profiles = Arc::clone(&self.profiles);
@@ -201,7 +208,7 @@ impl Collect {
                 signature::examine(&request, &question.trust, &revocation, now);
             (checks, certificates, envelope, outcome.map(|verified| read(&verified, &profiles)))
         };
-        match tokio::task::spawn_blocking(examine).await {
+        match tokio::task::spawn_blocking(move || span.in_scope(examine)).await {
             Ok((checks, certificates, envelope, found)) => {
                 (seen.checks, seen.certificates, seen.envelope) = (checks, certificates, envelope);
                 Ok(found)

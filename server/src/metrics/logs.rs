@@ -1,0 +1,27 @@
+//! Log lines that were not written.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
+
+use crate::telemetry::flood;
+
+#[derive(Debug)]
+struct Lines;
+
+pub(super) fn register(registry: &mut Registry) {
+    registry.register_collector(Box::new(Lines));
+}
+
+impl Collector for Lines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Log lines that were not written, because there were too many like them";
+        let counter = MetricType::Counter;
+        let lines = encoder.encode_descriptor("log_lines_left_out", help, None, counter)?;
+        ConstCounter::new(flood::left_out()).encode(lines)
+    }
+}
