@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_core::image::Reference;
 
-use crate::command::{attach, check, demo, events, evidence, explain, rules, serve};
+use crate::command::{attach, check, demo, events, evidence, explain, refresh, rules, serve};
 
 /// Decides, from signed vulnerability findings, whether container images may run.
 #[derive(Parser)]
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Show what is attached to an image, step by step: what is believed, what is not, and why. Exit
     /// status: 0 if all its evidence is verified, 2 if not, 1 no answer.
     Evidence(evidence::Args),
+    /// Have a service look at images in their registries now, whatever it remembers, and show what has
+    /// changed. Exit status: 0 if the registries told, 2 if not, 1 no answer.
+    Refresh(refresh::Args),
     /// Attach a scanner's report to an image in its registry, signed as Notary Project does.
     Attach(attach::Args),
     /// Show what was decided, from the record in the data directory of a service.

@@ -17,6 +17,7 @@ pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod explain;
 mod login;
+pub(crate) mod refresh;
 pub(crate) mod rules;
 pub(crate) mod serve;
 
@@ -27,6 +28,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::Evidence(args) => evidence::run(args).await,
+        Command::Refresh(args) => refresh::run(args).await,
         Command::Attach(args) => attach::run(args).await,
         Command::Events(args) => events::run(*args).await,
         Command::Rules(command) => rules::run(command),

@@ -5,6 +5,7 @@ pub(crate) mod rules;
 pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod explain;
+pub(crate) mod refresh;
 mod tree;
 
 use std::io::{self, IsTerminal as _, Write as _};

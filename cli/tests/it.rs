@@ -19,6 +19,9 @@ mod explain;
 #[path = "it/evidence.rs"]
 mod evidence;
 #[cfg(test)]
+#[path = "it/refresh.rs"]
+mod refresh;
+#[cfg(test)]
 #[path = "it/serve.rs"]
 mod serve;
 #[cfg(test)]

@@ -38,6 +38,9 @@ mod matrix;
 #[cfg(test)]
 #[path = "peers/prometheus.rs"]
 mod prometheus;
+#[cfg(test)]
+#[path = "peers/notified.rs"]
+mod notified;
 
 use cosign::{Cosign, Version};
 use host::{Peer, Registry};
@@ -58,6 +61,11 @@ fn a_registry_with_the_referrers_api() {
 #[test]
 fn a_registry_with_passwords() {
     guarded::story();
+}
+
+#[test]
+fn docker_registry_tells_that_a_report_was_pushed() {
+    notified::story();
 }
 
 #[test]

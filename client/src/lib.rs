@@ -139,6 +139,23 @@ impl Client {
         Ok(Answer { response, near: false })
     }
 
+    /// Has a replica ask the registry of an image now, whatever it remembers.
+    ///
+    /// # Errors
+    /// When there is no answer within the time-out, or the request is malformed.
+    pub async fn refresh(
+        &self,
+        request: v1::RefreshRequest,
+    ) -> Result<v1::RefreshResponse, ClientError> {
+        let called = self.calls.call(Instant::now() + self.timeout, None, |replica, left| {
+            let request = timed(request.clone(), left);
+            let mut client =
+                EvidenceServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+            async move { client.refresh(request).await }
+        });
+        Ok(called.await?.answer)
+    }
+
     /// Asks what is attached to an image in its registry now, and what of it is believed.
     ///
     /// # Errors

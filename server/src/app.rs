@@ -32,6 +32,7 @@ use crate::rules::{Rules, RulesError};
 mod stack;
 mod sinks;
 mod services;
+mod refreshing;
 mod observed;
 
 /// How long a stopping service waits for answers that are under way.
@@ -77,6 +78,7 @@ pub enum AppError {
 pub struct App {
     address: SocketAddr,
     admin_address: SocketAddr,
+    hooks_address: Option<SocketAddr>,
     readiness: Arc<Readiness>,
     health: tonic_health::server::HealthReporter,
     stop: CancellationToken,
@@ -130,12 +132,14 @@ impl App {
         let (listen, admin, budget) = (config.listen, config.admin, config.budget);
         let (rule_files, serving) = (config.rules.clone(), config.serving.clone());
         let drain = serving.drain;
-        let Stack { checker, inspector, marks, store, writers } =
+        let Stack { checker, inspector, refresher, told, marks, store, writers } =
             stack(config, &shared, Arc::clone(&rules)).await?;
-        let (health, services) = services::services(checker, inspector, budget, &shared).await?;
+        let (health, services) =
+            services::services(checker, inspector, Arc::clone(&refresher), budget, &shared).await?;
 
         let (listener, address) = bind(listen).await?;
         let (admin_listener, admin_address) = bind(admin).await?;
+        let hooks_address = refreshing::start(refresher, told, &shared).await?;
         let Shared { clock, metrics, changes, stop, tasks, searches, .. } = shared;
         let workers = Workers::start(serving.workers).map_err(AppError::Workers)?;
         tasks.spawn(listen::grpc(
@@ -156,6 +160,7 @@ impl App {
         Ok(Self {
             address,
             admin_address,
+            hooks_address,
             readiness,
             health,
             stop,
@@ -179,6 +184,12 @@ impl App {
     #[must_use]
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Where registries tell what changed; none where no source is configured.
+    #[must_use]
+    pub const fn hooks_address(&self) -> Option<SocketAddr> {
+        self.hooks_address
     }
 
     /// Tells balancers that the service will stop, and answers on until they have heard: until no

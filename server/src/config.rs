@@ -28,8 +28,10 @@ use crate::events::spool::SpoolConfig;
 use crate::evidence::marks::MarksConfig;
 use crate::evidence::memory::MemoryConfig;
 use crate::evidence::store::StoreConfig;
+use crate::hooks::config::HooksConfig;
 use crate::limit::{LimitConfig, MAX_IN_FLIGHT};
 use crate::listen::ListenConfig;
+use crate::refresh::RefreshConfig;
 use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
@@ -40,11 +42,17 @@ mod events;
 mod evidence;
 mod file;
 mod limits;
+mod hooks;
+mod span;
+
+pub use hooks::HooksConfigError;
 
 use events::SpoolFile;
 use evidence::{CacheFile, MarksFile};
 use file::read;
+use hooks::{HooksFile, RefreshFile};
 use limits::{LimitsFile, at_least_one};
+use span::Span;
 
 /// The largest configuration, password or certificate file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
@@ -90,6 +98,10 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
+    /// Who may tell that something changed in a registry.
+    pub hooks: HooksConfig,
+    /// What is kept fresh.
+    pub refresh: RefreshConfig,
 }
 
 impl Default for Config {
@@ -113,6 +125,8 @@ impl Default for Config {
             events: None,
             spool: SpoolConfig::default(),
             telemetry: TelemetryConfig::default(),
+            hooks: HooksConfig::default(),
+            refresh: RefreshConfig::default(),
         }
     }
 }
@@ -198,6 +212,9 @@ pub enum ConfigError {
     /// Trust is read from files that do not go together.
     #[error("`trust` has {0}")]
     Trust(&'static str),
+    /// The section on registry events cannot be used.
+    #[error(transparent)]
+    Hooks(#[from] HooksConfigError),
     /// A number is out of its range.
     #[error("`{field}` is out of range: expected {expected}")]
     Range {
@@ -269,37 +286,10 @@ struct File {
     log: LogFile,
     #[serde(default)]
     traces: TracesFile,
-}
-
-/// A duration such as `250ms`, `30s`, `5m`, `12h` or `30d`.
-#[derive(Clone, Copy)]
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        span(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format_args!(
-                "`{text}` is not a duration: expected a whole number and one of ms, s, m, h, d, \
-                 above zero and at most 366d"
-            ))
-        })
-    }
-}
-
-fn span(text: &str) -> Option<Duration> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let span = Duration::from_millis(number.checked_mul(milliseconds)?);
-    (!span.is_zero() && span <= MAX_DURATION).then_some(span)
+    #[serde(default)]
+    registry_events: HooksFile,
+    #[serde(default)]
+    refresh: RefreshFile,
 }
 
 impl File {
@@ -327,6 +317,8 @@ impl File {
             spool,
             log,
             traces,
+            registry_events,
+            refresh,
         } = self;
         let defaults = Config::default();
         let data_dir = data_dir.map(|path| folder.join(path));
@@ -344,6 +336,8 @@ impl File {
         let store = cache.store(data_dir.clone())?;
         let (memory, resolve) = cache.into_configs(&defaults);
         Ok(Config {
+            hooks: registry_events.into_config(folder)?,
+            refresh: refresh.into_config(memory.search_timeout),
             listen,
             admin: admin.unwrap_or(defaults.admin),
             rules: RulesConfig {

@@ -20,6 +20,7 @@ pub mod clusters;
 pub mod resolve;
 pub mod evidence;
 pub mod inspect;
+pub mod refresh;
 pub mod hooks;
 pub mod revocation;
 pub mod registry;

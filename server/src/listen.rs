@@ -28,6 +28,7 @@ use self::connection::{Connection, Heard, Lifetime};
 use self::workers::Dealer;
 use crate::admin::Admin;
 use crate::caller::Caller;
+use crate::hooks::endpoint::Endpoint;
 use crate::metrics::Metrics;
 
 /// The most connections at a time on one listener, where nothing else is configured.
@@ -151,6 +152,34 @@ pub(crate) async fn admin(
         let answer = hyper::service::service_fn(move |request| {
             let answer = admin.answer(&request);
             async move { answer }
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), answer);
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            let connection = Connection::new(connection, CONNECTION_AGE);
+            place.ended(connection.serve(&stop).await.as_str());
+        });
+    })
+    .await;
+}
+
+/// Serves what registries tell until `stop`.
+pub(crate) async fn hooks(
+    listener: TcpListener,
+    endpoint: Arc<Endpoint>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let doors = Doors::new("hooks", MAX_ADMIN_CONNECTIONS, MAX_ADMIN_CONNECTIONS, metrics);
+    accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
+        let Accepted { stream, peer: _, place } = accepted;
+        let endpoint = Arc::clone(&endpoint);
+        let answer = hyper::service::service_fn(move |request| {
+            let endpoint = Arc::clone(&endpoint);
+            async move { endpoint.answer(request).await }
         });
         let connection = http.serve_connection(TokioIo::new(stream), answer);
         let stop = stop.clone();

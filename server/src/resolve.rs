@@ -25,6 +25,7 @@ use crate::registry::Registry;
 use crate::sieve::Sieve;
 
 mod read;
+mod expire;
 mod search;
 
 pub(crate) use self::read::read;

@@ -104,3 +104,8 @@ mod bulk;
 #[cfg(test)]
 #[path = "it/series.rs"]
 mod series;
+#[path = "it/told.rs"]
+mod told;
+#[cfg(test)]
+#[path = "it/refresh.rs"]
+mod refresh;

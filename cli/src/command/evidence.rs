@@ -11,6 +11,7 @@ use portcullis_server::app::App;
 use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
 use portcullis_server::events::spool::SpoolConfig;
+use portcullis_server::hooks::config::HooksConfig;
 
 use crate::args::{self, Output};
 use crate::render;
@@ -86,8 +87,14 @@ async fn from_here(
     request: v1::GetEvidenceRequest,
 ) -> anyhow::Result<v1::GetEvidenceResponse> {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let spool = SpoolConfig::default();
-    let config = Config { listen: loopback, admin: loopback, events: None, spool, ..config };
+    let config = Config {
+        listen: loopback,
+        admin: loopback,
+        events: None,
+        spool: SpoolConfig::default(),
+        hooks: HooksConfig::default(),
+        ..config
+    };
     let app = App::start(config, Arc::new(SystemClock)).await?;
     let asked = async {
         let client = Client::connect(&format!("http://{}", app.address()), timeout).await?;

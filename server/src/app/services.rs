@@ -11,7 +11,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Layer as _;
 
-use super::stack::{Checker, Source};
+use super::stack::{Checker, Remembered, Source};
 use super::{AppError, Shared};
 use crate::grpc::deadline::{DeadlineLayer, Deadlined};
 use crate::grpc::evidence::EvidenceAnswers;
@@ -20,13 +20,14 @@ use crate::grpc::meter::Metered;
 use crate::grpc::watch::{Watch, Watchers};
 use crate::grpc::{Decisions, MAX_REQUEST};
 use crate::inspect::Inspector;
+use crate::refresh::Refresher;
 
 /// The decision service, whose calls are answered before tonic sees them.
 const DECISIONS: &str = decision_service_server::SERVICE_NAME;
 
 /// All that is served over gRPC.
 pub(super) type Services = Metered<Front<Checker, TowerToHyperService<Deadlined<Routes>>>>;
-type EvidenceServer = EvidenceServiceServer<EvidenceAnswers<Source>>;
+type EvidenceServer = EvidenceServiceServer<EvidenceAnswers<Source, Remembered>>;
 
 /// All services, with health and reflection.
 ///
@@ -35,6 +36,7 @@ type EvidenceServer = EvidenceServiceServer<EvidenceAnswers<Source>>;
 pub(super) async fn services(
     checker: Arc<Checker>,
     inspector: Inspector<Source>,
+    refresher: Arc<Refresher<Remembered>>,
     budget: Duration,
     shared: &Shared,
 ) -> Result<(HealthReporter, Services), AppError> {
@@ -46,9 +48,8 @@ pub(super) async fn services(
         .register_encoded_file_descriptor_set(portcullis_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let inspections =
-        EvidenceServer::new(EvidenceAnswers::new(Arc::new(inspector), shared.background.clone()))
-            .max_decoding_message_size(MAX_REQUEST);
+    let answers = EvidenceAnswers::new(Arc::new(inspector), refresher, shared.background.clone());
+    let inspections = EvidenceServer::new(answers).max_decoding_message_size(MAX_REQUEST);
     let watchers = Watchers::new(shared.changes.clone(), shared.background.clone());
     let watch = Watch::new(watchers, shared.stop.clone(), shared.tasks.clone());
     let routes = Routes::new(inspections)

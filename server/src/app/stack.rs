@@ -1,5 +1,6 @@
 //! The layers of one service, each around the next.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,13 @@ use crate::evidence::collect::Collect;
 use crate::evidence::marks::{Kept, Marked};
 use crate::evidence::memory::Memory;
 use crate::evidence::store::Store;
+use crate::hooks;
+use crate::hooks::config::HooksConfig;
+use crate::hooks::endpoint::Endpoint;
 use crate::inspect::Inspector;
 use crate::limit::Limited;
-use crate::registry::{Downloads, Registry};
+use crate::refresh::Refresher;
+use crate::registry::{Downloads, Registry, RegistryConfig};
 use crate::resolve::Resolver;
 use crate::revocation::Revocation;
 use crate::rules::Rules;
@@ -30,17 +35,28 @@ const OPENING: Duration = Duration::from_millis(1_500);
 
 /// Where evidence comes from, before it is remembered.
 pub(super) type Source = Arc<Marked<Collect>>;
+/// What is remembered of it.
+pub(super) type Remembered = Memory<Bulkhead<Source>>;
 /// What answers questions.
-pub(super) type Checker = Caught<Recorded<Limited<Decider<Memory<Bulkhead<Source>>>>>>;
+pub(super) type Checker = Caught<Recorded<Limited<Decider<Remembered>>>>;
 
 /// What is served.
 pub(super) struct Stack {
     pub(super) checker: Arc<Checker>,
     pub(super) inspector: Inspector<Source>,
+    pub(super) refresher: Arc<Refresher<Remembered>>,
+    pub(super) told: Option<Told>,
     pub(super) marks: Arc<Kept>,
     pub(super) store: Store,
     /// The threads that write events.
     pub(super) writers: Vec<Writer>,
+}
+
+/// Where registries tell what changed.
+pub(super) struct Told {
+    pub(super) listen: SocketAddr,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) queue: hooks::queue::Queue,
 }
 
 /// Stacks the layers by `config`.
@@ -54,6 +70,7 @@ pub(super) async fn stack(
 ) -> Result<Stack, AppError> {
     let Shared { clock, metrics, changes, searches, background, .. } = shared;
     let downloads = Downloads::new(&config.registry, &config.revocation.hosts)?;
+    let told = told(config.hooks, &config.registry, shared)?;
     let registry = Registry::new(observed(config.registry, metrics, clock))?;
     let access = AccessScopes::new(registry.clone());
     let start = clock.now();
@@ -92,19 +109,41 @@ pub(super) async fn stack(
         background.clone(),
     );
     let resolver = Resolver::new(
-        registry,
+        registry.clone(),
         store.clone(),
         config.resolve,
         Arc::clone(clock),
         searches.clone(),
         background.clone(),
     );
+    let refresher = Arc::new(Refresher::new(
+        (registry, resolver.clone(), memory.clone()),
+        in_force(&rules),
+        access.clone(),
+        Arc::clone(clock),
+        Arc::clone(metrics),
+        config.refresh,
+    ));
     let decider = Decider::new(resolver, memory, rules, Arc::clone(clock), access, config.clusters);
     let limited = Limited::new(decider, config.max_in_flight, config.limits, Arc::clone(metrics));
     let recorded = Recorded::new(limited, sinks, start, Arc::clone(metrics));
     let checker = Arc::new(Caught::new(recorded, Arc::clone(metrics)));
     store.opened(OPENING).await;
-    Ok(Stack { checker, inspector, marks, store, writers })
+    Ok(Stack { checker, inspector, refresher, told, marks, store, writers })
+}
+
+fn told(
+    config: HooksConfig,
+    registry: &RegistryConfig,
+    shared: &Shared,
+) -> Result<Option<Told>, AppError> {
+    if config.sources.is_empty() {
+        return Ok(None);
+    }
+    let (listen, queue) = (config.listen, hooks::queue::Queue::default());
+    let metrics = Arc::clone(&shared.metrics);
+    let endpoint = config.endpoint(registry, queue.clone(), &shared.clock, metrics)?;
+    Ok(Some(Told { listen, endpoint: Arc::new(endpoint), queue }))
 }
 
 fn in_force(rules: &Arc<Rules>) -> impl Fn() -> Arc<Trust> + Send + Sync + 'static {

@@ -87,7 +87,7 @@ pub(super) fn listed(
 }
 
 /// The host as image references have it: `index.docker.io` is `docker.io`.
-fn canonical(host: &str) -> Result<String, ConfigError> {
+pub(super) fn canonical(host: &str) -> Result<String, ConfigError> {
     let malformed = |source| ConfigError::Host { host: host.to_owned(), source };
     let image: Reference =
         format!("{host}/a/b").parse().map_err(|source| malformed(Some(source)))?;

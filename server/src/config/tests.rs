@@ -1,6 +1,7 @@
 //! Configuration files as users write them, and as they mistype them.
 
 mod clouds;
+mod hooks;
 mod limits;
 
 use std::fs;

@@ -38,6 +38,7 @@ use crate::spans::SPANS;
 mod doubts;
 mod entry;
 mod plan;
+mod remember;
 
 /// How much is kept and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod response;
 mod bulk;
 mod explanation;
 mod inspection;
+mod refreshed;
 
 use portcullis_core::decide::{Action, Applied, Lifted, Notice, Violation};
 use portcullis_core::evidence::{Evidence, Report, Source, Subject};
@@ -18,6 +19,7 @@ pub(super) use self::explanation::Detail;
 pub use self::explanation::MAX_EXPLAINED;
 pub use self::inspection::MAX_ATTACHED;
 pub(crate) use self::inspection::inspection;
+pub(crate) use self::refreshed::refreshed;
 pub(super) use self::request::{StreamRequest, nodes, question, stream_request};
 pub(super) use self::response::answer;
 

@@ -10,6 +10,7 @@ use super::MAX_REQUEST;
 use super::wire::Malformed;
 use crate::check::CheckError;
 use crate::inspect::InspectError;
+use crate::refresh::asked::RefreshError;
 
 /// The type of all messages.
 pub(super) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -106,6 +107,13 @@ pub(crate) fn from_check(error: &CheckError) -> Status {
 pub(crate) fn from_inspect(error: &InspectError) -> Status {
     match error {
         InspectError::Busy { retry_after } => overloaded(&error.to_string(), *retry_after),
+    }
+}
+
+/// Nothing was refreshed.
+pub(crate) fn from_refresh(error: &RefreshError) -> Status {
+    match error {
+        RefreshError::Busy { retry_after } => overloaded(&error.to_string(), *retry_after),
     }
 }
 

@@ -10,7 +10,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body;
-use tokio::time::timeout;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
 
 use super::dialect::Dialect;
 use super::guard::{Denied, Guard};
@@ -28,6 +29,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_AFTER: &str = "1";
 /// How many requests a minute senders are told that they may make.
 const ALLOWED_RATE: &str = "6000";
+/// How often it is said in the log that a source sends what is not taken: whoever can connect could
+/// fill it.
+const SAID_EVERY: Duration = Duration::from_mins(1);
 /// The longest name of a sender that is repeated to it, in bytes.
 const MAX_ORIGIN: usize = 255;
 
@@ -47,6 +51,8 @@ pub struct Endpoint {
     listed: Listed,
     queue: Queue,
     metrics: Arc<Metrics>,
+    /// When it was last said that a source sends what is not taken.
+    said: Mutex<BTreeMap<String, Instant>>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -54,13 +60,13 @@ type Answer = Response<Full<Bytes>>;
 impl Endpoint {
     /// Takes events of `sources`, by name, about registries that are `listed`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         sources: BTreeMap<String, Source>,
         listed: Listed,
         queue: Queue,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { sources, listed, queue, metrics }
+        Self { sources, listed, queue, metrics, said: Mutex::default() }
     }
 
     /// Answers a request: 202 when its events wait to be acted upon or are none of ours.
@@ -103,7 +109,10 @@ impl Endpoint {
         }
         // Before a byte of the body is read.
         if let Err(denied) = source.guard.admit(head).await {
-            tracing::warn!(source = name, error = detail(&denied), "a registry event was refused");
+            if self.may_say(name) {
+                let error = detail(&denied);
+                tracing::warn!(source = name, error, "a registry event was refused");
+            }
             let (outcome, status) = match denied {
                 Denied::Unverified(_) => ("unverified", StatusCode::SERVICE_UNAVAILABLE),
                 Denied::Unknown | Denied::Token(_) => ("denied", StatusCode::UNAUTHORIZED),
@@ -140,13 +149,25 @@ impl Endpoint {
                 (None, self.offer(name, &accepted))
             }
             Err(error) => {
-                let error = detail(&error);
-                tracing::warn!(source = name, error, "a registry event cannot be read");
+                if self.may_say(name) {
+                    let error = detail(&error);
+                    tracing::warn!(source = name, error, "a registry event cannot be read");
+                }
                 let answer =
                     text(StatusCode::BAD_REQUEST, "this is no event of the source's kind\n");
                 (Some("unreadable"), answer)
             }
         }
+    }
+
+    /// Whether a source's fault may be said now.
+    fn may_say(&self, name: &str) -> bool {
+        let mut said = self.said.lock();
+        if said.get(name).is_some_and(|at| at.elapsed() < SAID_EVERY) {
+            return false;
+        }
+        said.insert(name.to_owned(), Instant::now());
+        true
     }
 
     fn offer(&self, name: &str, events: &[Event]) -> Answer {

@@ -1,4 +1,4 @@
-//! What registries told.
+//! What registries told, and what was looked at again.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -14,14 +14,25 @@ struct SourceLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+    outcome: &'static str,
+}
+
 pub(super) struct RefreshMetrics {
     registry_events: Family<SourceLabels, Counter>,
     waiting: Gauge,
+    refreshes: Family<ReasonLabels, Counter>,
 }
 
 impl RefreshMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
-        let metrics = Self { registry_events: Family::default(), waiting: Gauge::default() };
+        let metrics = Self {
+            registry_events: Family::default(),
+            waiting: Gauge::default(),
+            refreshes: Family::default(),
+        };
         r.register(
             "registry_events",
             "Events of registries by source and outcome",
@@ -31,6 +42,11 @@ impl RefreshMetrics {
             "registry_events_waiting",
             "Events of registries that wait to be acted upon",
             metrics.waiting.clone(),
+        );
+        r.register(
+            "refreshes",
+            "Manifests that were looked at again by reason and outcome",
+            metrics.refreshes.clone(),
         );
         metrics
     }
@@ -45,5 +61,9 @@ impl Metrics {
 
     pub(crate) fn registry_events_waiting(&self, count: usize) {
         self.refresh.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn refresh(&self, reason: &'static str, outcome: &'static str) {
+        self.refresh.refreshes.get_or_create(&ReasonLabels { reason, outcome }).inc();
     }
 }

@@ -188,3 +188,12 @@ async fn the_header_of_cloud_events_says_what_the_body_is() {
     assert_eq!(world.send(request, data.to_string()).await.0, 202);
     assert_eq!(world.queue.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_does_wrong_is_said_once_a_minute() {
+    let world = world();
+    assert!(world.endpoint.may_say("a") && world.endpoint.may_say("b"));
+    assert!(!world.endpoint.may_say("a"));
+    tokio::time::advance(SAID_EVERY).await;
+    assert!(world.endpoint.may_say("a"));
+}

@@ -1,0 +1,56 @@
+//! `portcullis refresh`: has a service look at images in their registries now.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use portcullis_client::Client;
+use portcullis_proto::v1;
+
+use crate::args::{self, Output};
+use crate::render;
+
+/// A registry did not tell.
+const NOT_TOLD: u8 = 2;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The images as a pod would name them.
+    #[arg(required = true)]
+    images: Vec<String>,
+    /// The decision service.
+    #[arg(
+        long,
+        env = "PORTCULLIS_SERVER",
+        default_value = "http://127.0.0.1:7443",
+        value_name = "URL"
+    )]
+    server: String,
+    /// A platform of an index to look at, as `os/architecture[/variant]`; may be repeated. All Linux ones
+    /// unless it is given.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    platforms: Vec<String>,
+    /// How long to wait for each image, in milliseconds.
+    #[arg(long, default_value = "10000", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    timeout: u64,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { images, server, platforms, timeout, output } = args;
+    // Before the first of them is asked about.
+    for image in &images {
+        args::image(image)?;
+    }
+    let client = Client::connect(&server, Duration::from_millis(timeout)).await?;
+    let mut answers = Vec::with_capacity(images.len());
+    for image in images {
+        let request = v1::RefreshRequest { image, platforms: platforms.clone() };
+        answers.push(client.refresh(request).await?);
+    }
+    render::refresh::refreshed(&answers, output)?;
+    let mut manifests = answers.iter().flat_map(|answer| &answer.manifests);
+    let told = manifests.all(|manifest| manifest.outcome != "failed");
+    Ok(if told { ExitCode::SUCCESS } else { ExitCode::from(NOT_TOLD) })
+}

@@ -1,0 +1,50 @@
+//! A memory in, the same as something that can be told to look again out.
+
+use std::sync::Arc;
+
+use portcullis_core::evidence::Evidence;
+use portcullis_core::image::{Digest, Reference};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::Memory;
+use super::entry::Entry;
+use crate::evidence::{EvidenceSource, Known, Question};
+use crate::refresh::{Aging, Remember};
+
+impl<S: EvidenceSource> Remember for Memory<S> {
+    async fn refresh(&self, question: &Question, deadline: Instant) -> Known {
+        Self::refresh(self, question, deadline).await
+    }
+
+    fn remembered(&self, question: &Question) -> Option<(Known, OffsetDateTime)> {
+        let hash = self.0.kept.hash(&question.asked());
+        let shown = |entry: &Entry| (entry.plan.known.clone(), used_at(entry));
+        self.0.kept.get(hash, |key| key.is(question), shown)
+    }
+
+    fn aging(&self, asked_since: OffsetDateTime, due_by: OffsetDateTime) -> Vec<Aging> {
+        let mut aging = Vec::new();
+        self.0.kept.each(|key, entry| {
+            let is_verified = matches!(*entry.plan.known.evidence, Evidence::Verified(_));
+            if !is_verified || entry.plan.due > due_by || used_at(entry) < asked_since {
+                return;
+            }
+            // It was a reference before.
+            if let Ok(image) = format!("{}@{}", key.name, key.digest).parse() {
+                let (access, trust, due) = (Arc::clone(&key.access), key.trust, entry.plan.due);
+                aging.push(Aging { image, access, trust, due });
+            }
+        });
+        aging
+    }
+
+    fn expire(&self, image: &Reference, digest: Digest) {
+        self.invalidate(image.registry(), image.repository(), digest);
+    }
+}
+
+fn used_at(entry: &Entry) -> OffsetDateTime {
+    let (_, seconds) = entry.used();
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

@@ -1,0 +1,28 @@
+//! A reference that may name something else by now in, a question for the registry out.
+
+use std::sync::Arc;
+
+use portcullis_core::image::{Digest, Reference};
+
+use super::{Key, Plan, Resolver};
+
+impl Resolver {
+    /// Takes what `image` named as no longer known to be so: the next question asks the registry, and
+    /// what is being found out now is not kept. If the registry cannot be asked, it is used on as stale.
+    /// Gives what it was.
+    pub fn expire(&self, image: &Reference, access: &Arc<str>) -> Option<Digest> {
+        let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
+        let key = Key { access: Arc::clone(access), image };
+        let is = |other: &Key| *other == key;
+        let mut named = None;
+        self.0.flights.supersede(&key, is, || {
+            self.0.kept.change(self.0.kept.hash(&key), is, |entry| {
+                let Plan { fresh, due, failures } = &mut entry.plan;
+                named = fresh.answer.as_ref().ok().map(|resolved| resolved.digest);
+                let past = fresh.confirmed_at.min(self.0.clock.now());
+                (fresh.until, *due, *failures) = (past, past, 0);
+            });
+        });
+        named
+    }
+}
