@@ -83,4 +83,9 @@ impl<S: EvidenceSource> EvidenceSource for Bulkhead<S> {
             }
         }
     }
+
+    /// Takes no turn: no registry is asked.
+    async fn stored(&self, question: &Question, deadline: Instant) -> Option<Known> {
+        self.inner.stored(question, deadline).await
+    }
 }

@@ -25,7 +25,6 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use self::doubts::Doubts;
-pub use self::entry::KeptEvidence;
 use self::entry::{Entry, Look};
 use self::plan::{Plan, Roll, plan, stale_until};
 use super::flights::{Asked, Begun, Flights, NoResult};
@@ -167,30 +166,6 @@ impl<S: EvidenceSource> Memory<S> {
     #[must_use]
     pub fn size(&self) -> (usize, u64) {
         (self.0.kept.len(), self.0.kept.bytes())
-    }
-
-    /// What is kept of a question, fresh or not, and when it was last used. To ask so is no use of it.
-    #[must_use]
-    pub fn remembered(&self, question: &Question) -> Option<(Known, OffsetDateTime)> {
-        self.0.kept.get(
-            self.0.kept.hash(&question.asked()),
-            |key| key.is(question),
-            |entry| (entry.plan.known.clone(), entry.used_at()),
-        )
-    }
-
-    /// What was verified, was used since `used_since`, and is to be asked about again by `due_by`, in no
-    /// order.
-    #[must_use]
-    pub fn aging(&self, used_since: OffsetDateTime, due_by: OffsetDateTime) -> Vec<KeptEvidence> {
-        let mut aging = Vec::new();
-        self.0.kept.each(|key, entry| {
-            let is_wanted = matches!(*entry.plan.known.evidence, Evidence::Verified(_))
-                && entry.plan.due <= due_by
-                && entry.used_at() >= used_since;
-            aging.extend(is_wanted.then(|| entry.shown(key)).flatten());
-        });
-        aging
     }
 
     fn look(&self, question: &Question) -> Look {

@@ -1,15 +1,13 @@
 //! What is kept of a question in, whether it may be used out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use portcullis_core::evidence::Source;
-use portcullis_core::image::{Digest, Reference};
 use time::OffsetDateTime;
 
 use super::MemoryConfig;
 use super::plan::{Plan, stale_until};
-use crate::evidence::{Key, Known};
+use crate::evidence::Known;
 
 /// What is kept under a key.
 pub(super) struct Entry {
@@ -66,54 +64,4 @@ impl Entry {
     pub(super) fn used(&self) -> (u32, i64) {
         (self.uses.load(Ordering::Relaxed), self.used_at.load(Ordering::Relaxed))
     }
-
-    /// When it was last used, to the second.
-    pub(super) fn used_at(&self) -> OffsetDateTime {
-        let seconds = self.used_at.load(Ordering::Relaxed);
-        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(self.plan.known.fetched_at)
-    }
-
-    /// For whoever keeps it fresh.
-    pub(super) fn shown(&self, key: &Key) -> Option<KeptEvidence> {
-        let Plan { known, due, failures, .. } = &self.plan;
-        // What was asked about can be named: its parts are those of a reference.
-        let image: Reference = format!("{}@{}", key.name, key.digest).parse().ok()?;
-        Some(KeptEvidence {
-            image,
-            digest: key.digest,
-            access: Arc::clone(&key.access),
-            trust: key.trust,
-            fetched_at: known.fetched_at,
-            due: *due,
-            fresh_until: known.fresh_until,
-            uses: self.used().0,
-            used_at: self.used_at(),
-            failures: *failures,
-        })
-    }
-}
-
-/// One piece of evidence that is kept, for whoever refreshes it before it goes stale.
-#[derive(Debug, Clone)]
-pub struct KeptEvidence {
-    /// The image, by its digest.
-    pub image: Reference,
-    /// The manifest.
-    pub digest: Digest,
-    /// Whose credential the registry was asked with.
-    pub access: Arc<str>,
-    /// The revision of the trust by which it was judged.
-    pub trust: Digest,
-    /// When the registry last confirmed it.
-    pub fetched_at: OffsetDateTime,
-    /// From when on a use asks about it again in the background.
-    pub due: OffsetDateTime,
-    /// Until when it may be used without asking again.
-    pub fresh_until: OffsetDateTime,
-    /// How often it was used since it came to be kept.
-    pub uses: u32,
-    /// When it was last used, to the second.
-    pub used_at: OffsetDateTime,
-    /// How many searches in a row could not find out.
-    pub failures: u32,
 }
