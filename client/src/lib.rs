@@ -156,6 +156,24 @@ impl Client {
         Ok(called.await?.answer)
     }
 
+    /// Asks what would be decided about many images in one context, from what a replica knows now.
+    /// Nothing of it is kept.
+    ///
+    /// # Errors
+    /// When there is no answer within the time-out, or the request is malformed.
+    pub async fn bulk_check(
+        &self,
+        request: v1::BulkCheckRequest,
+    ) -> Result<v1::BulkCheckResponse, ClientError> {
+        let called = self.calls.call(Instant::now() + self.timeout, None, |replica, left| {
+            let request = timed(request.clone(), left);
+            let mut client =
+                DecisionServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+            async move { client.bulk_check(request).await }
+        });
+        Ok(called.await?.answer)
+    }
+
     /// Asks what is attached to an image in its registry now, and what of it is believed.
     ///
     /// # Errors

@@ -194,8 +194,11 @@ impl Replica {
             self.down();
             tracing::debug!(address = %self.address, error = %why, "a replica is gone");
             observer.went_down(why);
-            // One that was good for a while is likely to be back soon.
-            backoff = if began.elapsed() > MAX_BACKOFF { BACKOFF } else { backoff };
+            if began.elapsed() > MAX_BACKOFF {
+                // It was good for a while, and may only have ended of its age.
+                backoff = BACKOFF;
+                continue;
+            }
             sleep(backoff).await;
             backoff = MAX_BACKOFF.min(backoff * 2);
         }

@@ -62,6 +62,17 @@ async fn what_one_replica_cannot_answer_another_does_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_images_are_asked_of_another_replica_too() {
+    let (_net, fakes, client) = replicas(2).await;
+    fakes[0].act(Act::Unavailable);
+    for _ in 0..20 {
+        let answer = client.bulk_check(Default::default()).await.unwrap();
+        assert_eq!(answer.pending, 7);
+    }
+    assert!(fakes[0].asked() > 0 && fakes[1].asked() == 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_is_asked_of_two_replicas_and_of_no_third() {
     let (_net, fakes, client) = replicas(3).await;
     fakes.iter().for_each(|fake| fake.act(Act::Unavailable));

@@ -247,7 +247,11 @@ impl DecisionService for Told {
         &self,
         _: Request<v1::BulkCheckRequest>,
     ) -> Result<Response<v1::BulkCheckResponse>, Status> {
-        Err(Status::unimplemented("not here"))
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        if *self.0.act.lock() == Act::Unavailable {
+            return Err(Status::unavailable("draining"));
+        }
+        Ok(Response::new(v1::BulkCheckResponse { pending: 7, ..Default::default() }))
     }
 
     type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;

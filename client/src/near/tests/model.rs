@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::bounds::numbered;
 use super::*;
 
 const IMAGES: u8 = 3;
