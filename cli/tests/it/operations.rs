@@ -39,7 +39,8 @@ fn registered() -> BTreeSet<String> {
     let names = calls.chain(sampled).map(|call| {
         let name = call.split('"').nth(1).unwrap();
         let call = call.split(';').next().unwrap();
-        let unit = call.split_once("Unit::").map(|(_, unit)| unit.split(',').next().unwrap());
+        let unit =
+            call.split_once("Unit::").map(|(_, unit)| unit.split([',', ')']).next().unwrap());
         let unit = unit.map(|unit| format!("_{}", unit.to_lowercase()));
         format!("portcullis_{name}{}", unit.unwrap_or_default())
     });
