@@ -149,6 +149,8 @@ async fn t156_an_exemption_ends_on_three_replicas_and_near_their_caller_at_once(
             .await;
         }
     }
+    // Who watches holds up the end of a service.
+    drop(each);
     for app in apps {
         app.stop().await;
     }
