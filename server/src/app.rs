@@ -133,7 +133,7 @@ impl App {
         let (rule_files, serving) = (config.rules.clone(), config.serving.clone());
         let drain = serving.drain;
         let Stack { checker, inspector, refresher, told, marks, store, writers } =
-            stack(config, &shared, Arc::clone(&rules)).await?;
+            Box::pin(stack(config, &shared, Arc::clone(&rules))).await?;
         let (health, services) =
             services::services(checker, inspector, Arc::clone(&refresher), budget, &shared).await?;
 
