@@ -5,11 +5,12 @@
 //! standard error. Each place in the source that logs has a bucket of its own, so that one kind of
 //! line never keeps another back. Events are the record of decisions; the log is for people.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::callsite::Identifier;
 use tracing::subscriber::Interest;
@@ -33,7 +34,7 @@ pub(crate) fn left_out() -> u64 {
 pub(super) struct Flood {
     /// Between two lines of one place in the long run; zero for no bound.
     interval: Duration,
-    places: Arc<DashMap<Identifier, Place>>,
+    places: Arc<Mutex<HashMap<Identifier, Place>>>,
 }
 
 /// The bucket of one place in the source.
@@ -55,7 +56,8 @@ impl Flood {
         if self.interval.is_zero() {
             return true;
         }
-        let mut place = self.places.entry(place).or_insert(Place { full_at: now, left_out: 0 });
+        let mut places = self.places.lock();
+        let place = places.entry(place).or_insert(Place { full_at: now, left_out: 0 });
         // As a token bucket, of which only the time is kept at which it will be full.
         let full_at = place.full_at.max(now) + self.interval;
         if full_at > now + Duration::from_secs(u64::from(BURST)) {
@@ -72,7 +74,7 @@ impl Flood {
         if self.interval.is_zero() {
             return 0;
         }
-        self.places.get_mut(place).map_or(0, |mut place| std::mem::take(&mut place.left_out))
+        self.places.lock().get_mut(place).map_or(0, |place| std::mem::take(&mut place.left_out))
     }
 }
 
