@@ -27,6 +27,7 @@ const SOURCES: [(&str, Dialect); 8] = [
     ("quay", Dialect::Quay),
 ];
 
+#[cfg(test)]
 async fn site() -> Site {
     let mut site = Site::new().await;
     std::fs::write(site.path("secret"), "s3cret").unwrap();

@@ -99,7 +99,7 @@ impl Remember for Arc<Fake> {
             *most = (*most).max(*now);
         }
         // Who goes away no longer waits.
-        let _under_way = UnderWay(Arc::clone(self), registry);
+        let _under_way = UnderWay(Self::clone(self), registry);
         let takes = if self.fails(image) { 10_000 } else { 50 };
         tokio::time::sleep(Duration::from_millis(takes)).await;
         let now = self.clock.now();
