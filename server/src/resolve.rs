@@ -187,6 +187,12 @@ impl Resolver {
         Self(Arc::new(Shared { registry, store, clock, kept, flights, config }))
     }
 
+    /// How many names are remembered, and what they weigh in bytes.
+    #[must_use]
+    pub fn size(&self) -> (usize, u64) {
+        (self.0.kept.len(), self.0.kept.bytes())
+    }
+
     /// What `image` is known to name now; `None` where it would have to be waited for.
     #[must_use]
     pub fn peek(&self, image: &Reference, access: &Arc<str>) -> Option<Fresh> {

@@ -24,6 +24,7 @@ use crate::hooks::config::HooksConfig;
 use crate::hooks::endpoint::Endpoint;
 use crate::inspect::Inspector;
 use crate::limit::Limited;
+use crate::metrics::{CacheSize, Metrics};
 use crate::refresh::Refresher;
 use crate::registry::{Downloads, Registry, RegistryConfig};
 use crate::resolve::Resolver;
@@ -116,6 +117,7 @@ pub(super) async fn stack(
         searches.clone(),
         background.clone(),
     );
+    show_names(metrics, resolver.clone());
     let refresher = Arc::new(Refresher::new(
         (registry, resolver.clone(), memory.clone()),
         in_force(&rules),
@@ -144,6 +146,14 @@ fn told(
     let metrics = Arc::clone(&shared.metrics);
     let endpoint = config.endpoint(registry, queue.clone(), &shared.clock, metrics)?;
     Ok(Some(Told { listen, endpoint: Arc::new(endpoint), queue }))
+}
+
+/// Shows how much is remembered of what references name.
+fn show_names(metrics: &Metrics, names: Resolver) {
+    metrics.watch_cache("names", move || {
+        let (entries, bytes) = names.size();
+        CacheSize { entries: Some(entries as u64), bytes }
+    });
 }
 
 fn in_force(rules: &Arc<Rules>) -> impl Fn() -> Arc<Trust> + Send + Sync + 'static {
