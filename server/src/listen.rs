@@ -66,8 +66,8 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// The most connections at a time from one address, or one /64 network of IPv6.
     pub max_connections_per_peer: usize,
-    /// For how long a connection is used, give or take a tenth; then its client is asked to make
-    /// another, so that new replicas get their share.
+    /// For how long a connection is used, give or take a tenth and 5 s at the least; then its client is
+    /// asked to make another, so that new replicas get their share.
     pub connection_age: Duration,
     /// For how long a service that is told to stop answers on, while balancers hear of it.
     pub drain: Duration,
