@@ -246,6 +246,11 @@ where
     }
 
     fn begin(&self, message: &[u8]) -> Answered {
+        // Under overload a question waits for its turn on this thread. One that nobody waits for any more
+        // is not worked on: those after it are still in time.
+        if self.deadline <= Instant::now() {
+            return Answered::Now(Err(status::deadline_exceeded()));
+        }
         match self.call {
             Call::BulkCheck => self.decisions.bulk_check(message, self.deadline),
             Call::Check | Call::CheckStream => {
