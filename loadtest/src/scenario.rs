@@ -26,7 +26,7 @@ pub(crate) const MAX_PHASES: usize = 32;
 pub(crate) const MAX_REPLICAS: u32 = 8;
 
 /// Those that come with the program.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 13] = [
     ("warm", include_str!("../scenarios/warm.toml")),
     ("cold-start", include_str!("../scenarios/cold-start.toml")),
     ("stampede", include_str!("../scenarios/stampede.toml")),
@@ -35,6 +35,8 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("failing-registry", include_str!("../scenarios/failing-registry.toml")),
     ("overload", include_str!("../scenarios/overload.toml")),
     ("mix", include_str!("../scenarios/mix.toml")),
+    ("refresh-storm", include_str!("../scenarios/refresh-storm.toml")),
+    ("news", include_str!("../scenarios/news.toml")),
     ("bulk", include_str!("../scenarios/bulk.toml")),
     ("replica-restart", include_str!("../scenarios/replica-restart.toml")),
     ("warm-restart", include_str!("../scenarios/warm-restart.toml")),

@@ -84,6 +84,22 @@ fn mix() {
 }
 
 #[test]
+fn refresh_storm() {
+    let document = run("refresh-storm", 0.02, &[]);
+    check(&document);
+    assert!(document["figures"]["storm.registry_images"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn news() {
+    let document = run("news", 0.1, &[]);
+    check(&document);
+    // Each was looked at again, and had another report.
+    assert_eq!(document["figures"]["refresh.registry_searches"], 20.0);
+    assert_eq!(document["phases"][0]["registry_kinds"]["blob"], 40, "{}", document["phases"][0]);
+}
+
+#[test]
 fn bulk() {
     let document = run("bulk", 0.02, &["--baseline", "echo"]);
     check(&document);

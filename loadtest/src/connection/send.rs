@@ -23,19 +23,25 @@ impl Connection {
 
     /// Begins a call with one message, and ends our side of it: the caller has asked
     /// [`Self::has_room`].
-    pub(crate) fn call(&mut self, tag: u64, message: &[u8]) {
-        let stream = self.begin(tag);
+    /// Where the call has waited, so many milliseconds of its time are `left`.
+    pub(crate) fn call(&mut self, tag: u64, message: &[u8], left: Option<u64>) {
+        let stream = self.begin(tag, left);
         self.send(stream, message, frame::END_STREAM);
     }
 
     /// Begins a call that has many messages, and gives its stream.
-    pub(crate) fn begin(&mut self, tag: u64) -> u32 {
+    pub(crate) fn begin(&mut self, tag: u64, left: Option<u64>) -> u32 {
         let stream = self.next;
         self.next += 2;
-        let block = match (self.indexed, self.told_headers) {
-            (false, _) => &self.headers.plain,
-            (true, false) => &self.headers.first,
-            (true, true) => &self.headers.later,
+        let hurried;
+        let block = match (self.indexed, self.told_headers, left) {
+            (false, _, _) => &self.headers.plain,
+            (true, false, _) => &self.headers.first,
+            (true, true, None) => &self.headers.later,
+            (true, true, Some(left)) => {
+                hurried = self.headers.hurried(left);
+                &hurried
+            }
         };
         self.told_headers = true;
         frame::write(&mut self.output, frame::HEADERS, frame::END_HEADERS, stream, block);

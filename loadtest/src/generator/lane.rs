@@ -96,20 +96,21 @@ impl Lane {
             return connection.has_room(length);
         }
         if self.stream.is_none() && connection.has_room(length) {
-            self.stream = Some(connection.begin(STREAM));
+            self.stream = Some(connection.begin(STREAM, None));
         }
         self.stream.is_some_and(|stream| connection.can_send(stream, length))
     }
 
-    /// Asks: the caller has asked [`Self::has_room`].
-    pub(super) fn ask(&mut self, tag: u64, message: &[u8]) {
+    /// Asks: the caller has asked [`Self::has_room`]. A question that has waited has so many
+    /// milliseconds `left`.
+    pub(super) fn ask(&mut self, tag: u64, message: &[u8], left: Option<u64>) {
         let Some(connection) = &mut self.connection else { return };
         self.dirty = true;
         if let Some(stream) = self.stream {
             self.in_stream += 1;
             connection.send(stream, message, 0);
         } else {
-            connection.call(tag, message);
+            connection.call(tag, message, left);
         }
     }
 
