@@ -16,6 +16,9 @@ const RULES: &str = include_str!("../rules.yaml");
 /// The name of the configuration.
 const CONFIG: &str = "portcullis.yaml";
 
+/// The folder that a scenario may name as `dataDir`.
+const DATA: &str = "data";
+
 /// The folder of one service.
 pub(crate) struct World {
     folder: TempDir,
@@ -47,8 +50,11 @@ impl World {
         listen: SocketAddr,
     ) -> anyhow::Result<()> {
         let roots = folder.join("truststore/x509/ca").join(Registry::store());
-        fs::create_dir_all(&roots)
-            .with_context(|| format!("failed to make `{}`", roots.display()))?;
+        // A service does not make the folder of its data itself.
+        for made in [&roots, &folder.join(DATA)] {
+            fs::create_dir_all(made)
+                .with_context(|| format!("failed to make `{}`", made.display()))?;
+        }
         let host = registry.address();
         let config = format!(
             "listen: {listen}\n\

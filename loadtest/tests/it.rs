@@ -108,7 +108,7 @@ fn bulk() {
 
 #[test]
 fn replica_restart() {
-    let document = run("replica-restart", 0.1, &[]);
+    let document = run("replica-restart", 0.03, &[]);
     check(&document);
     assert!(document["figures"]["rolling.answered"].as_f64().unwrap() > 100.0);
 }
