@@ -234,7 +234,7 @@ impl Exchange {
             let (began, sent) = (Instant::now(), message.send());
             let sent = sent.instrument(span.clone()).await;
             let took = began.elapsed();
-            trace::ended(&span, request.route, &request.method, &sent);
+            trace::ended(&span, &sent);
             let outcome =
                 sent.as_ref().map_or(Outcome::Unanswered, |r| Outcome::Answered(r.status().into()));
             let rest = if sent.is_ok() { pass.answered() } else { pass.unanswered() };

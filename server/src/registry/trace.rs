@@ -11,10 +11,11 @@ use crate::spans::SPANS;
 /// The span of a request, within that of the question or search that it is for. `resent` is how often
 /// it was sent before.
 pub(super) fn span(route: Route, method: &Method, url: &Url, resent: usize) -> Span {
+    let target = route.template().unwrap_or(route.as_str());
     tracing::debug_span!(
         target: SPANS,
         "registry",
-        otel.name = tracing::field::Empty,
+        otel.name = %format_args!("{method} {target}"),
         otel.kind = "client",
         http.request.method = method.as_str(),
         url.template = route.template(),
@@ -28,17 +29,10 @@ pub(super) fn span(route: Route, method: &Method, url: &Url, resent: usize) -> S
 }
 
 /// Writes into its span how a request ended.
-pub(super) fn ended(
-    span: &Span,
-    route: Route,
-    method: &Method,
-    sent: &Result<Response, reqwest::Error>,
-) {
+pub(super) fn ended(span: &Span, sent: &Result<Response, reqwest::Error>) {
     if span.is_disabled() {
         return;
     }
-    let target = route.template().unwrap_or(route.as_str());
-    span.record("otel.name", format!("{method} {target}"));
     let error = match sent {
         Ok(response) => {
             let status = response.status();
