@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::Command;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +28,8 @@ use portcullis_proto::v1::decision_service_client::DecisionServiceClient;
 use portcullis_server::app::App;
 use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
+use portcullis_server::events::spool::SpoolConfig;
+use portcullis_server::listen::ListenConfig;
 use portcullis_server::registry::{HostConfig, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
 use portcullis_server::rules::trust::TrustConfig;
@@ -155,7 +158,7 @@ fn context() -> v1::Context {
     }
 }
 
-/// The service, over images that it knows, with its events written.
+/// The service on one thread, over images that it knows, with its events written.
 struct World {
     app: App,
     asked: Asked,
@@ -180,7 +183,8 @@ impl World {
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: "127.0.0.1:0".parse().unwrap(),
-            events: Some(path("events.jsonl")),
+            spool: SpoolConfig { folder: Some(path("spool")), ..SpoolConfig::default() },
+            serving: ListenConfig { workers: NonZeroUsize::MIN, ..ListenConfig::default() },
             rules: RulesConfig {
                 trust: TrustConfig::Files {
                     policy: path("trustpolicy.json"),
