@@ -7,6 +7,7 @@
 mod accept;
 mod attend;
 mod connection;
+mod inline;
 pub mod workers;
 
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::http2::Builder;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use self::accept::{Accepted, Doors};
 use self::attend::{Attended, Streams};
 use self::connection::{Connection, Heard, Lifetime};
+use self::inline::Answering;
 use self::workers::Dealer;
 use crate::admin::Admin;
 use crate::caller::Caller;
@@ -103,7 +106,32 @@ pub(crate) async fn grpc<M, S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut http = hyper::server::conn::http2::Builder::new(Streams);
+    let doors =
+        Doors::new("grpc", config.max_connections, config.max_connections_per_peer, metrics);
+    let lifetimes = Lifetime::about(config.connection_age);
+    accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
+        let Accepted { stream, peer, place } = accepted;
+        let Ok(stream) = stream.into_std() else { return };
+        let stop = stop.clone();
+        let service = Attended::new(make(Caller::of(peer)));
+        let lifetime = lifetimes.one();
+        dealer.deal(&tasks, async move {
+            // The stream is watched by the runtime that serves it.
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let (io, heard) = Heard::new(stream);
+            let streams = Streams::default();
+            let connection = http2(streams.clone()).serve_connection(TokioIo::new(io), service);
+            let connection = Answering::new(connection, streams.0);
+            let connection = Connection::new(connection, lifetime).with_preface(heard);
+            place.ended(connection.serve(&stop).await.as_str());
+        });
+    })
+    .await;
+}
+
+/// HTTP/2 with its bounds, for a connection whose streams are run by `streams`.
+fn http2(streams: Streams) -> Builder<Streams> {
+    let mut http = Builder::new(streams);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         // Nobody reads it in gRPC.
@@ -114,25 +142,7 @@ pub(crate) async fn grpc<M, S, B>(
         .max_send_buf_size(MAX_UNSENT)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let doors =
-        Doors::new("grpc", config.max_connections, config.max_connections_per_peer, metrics);
-    let lifetimes = Lifetime::about(config.connection_age);
-    accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
-        let Accepted { stream, peer, place } = accepted;
-        let Ok(stream) = stream.into_std() else { return };
-        let (http, stop) = (http.clone(), stop.clone());
-        let service = Attended::new(make(Caller::of(peer)));
-        let lifetime = lifetimes.one();
-        dealer.deal(&tasks, async move {
-            // The stream is watched by the runtime that serves it.
-            let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let (io, heard) = Heard::new(stream);
-            let connection = http.serve_connection(TokioIo::new(io), service);
-            let connection = Connection::new(connection, lifetime).with_preface(heard);
-            place.ended(connection.serve(&stop).await.as_str());
-        });
-    })
-    .await;
+    http
 }
 
 /// Serves the admin endpoint until `stop`.

@@ -20,6 +20,8 @@ use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::inline::Inline;
+
 /// How long an answer waits for a reader who takes nothing of it.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -89,15 +91,15 @@ impl<B: Body + Unpin> Body for Telling<B> {
 }
 
 /// Runs streams where their connection is served.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Streams;
+#[derive(Clone, Default)]
+pub(super) struct Streams(pub(super) Inline);
 
 impl<F> Executor<F> for Streams
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(Stream { stream, turn: Turn::Ours, patience: None });
+        self.0.add(Stream { stream, turn: Turn::Ours, patience: None });
     }
 }
 

@@ -47,6 +47,18 @@ impl End {
     }
 }
 
+/// A connection that can be told to end when what is under way on it is answered.
+pub(super) trait Graceful: Future<Output = Result<(), hyper::Error>> {
+    /// Tells it to.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<C: GracefulConnection<Error = hyper::Error>> Graceful for C {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        GracefulConnection::graceful_shutdown(self);
+    }
+}
+
 /// A connection with its bounds.
 pub(super) struct Connection<C> {
     connection: C,
@@ -54,7 +66,7 @@ pub(super) struct Connection<C> {
     preface: Option<Heard>,
 }
 
-impl<C: GracefulConnection<Error = hyper::Error>> Connection<C> {
+impl<C: Graceful> Connection<C> {
     /// A connection that is used for `lifetime`.
     pub(super) const fn new(connection: C, lifetime: Duration) -> Self {
         Self { connection, lifetime, preface: None }
@@ -88,7 +100,7 @@ impl<C: GracefulConnection<Error = hyper::Error>> Connection<C> {
             () = stop.cancelled() => DRAIN,
             () = sleep_until(begun + lifetime) => GRACE,
         };
-        connection.as_mut().graceful_shutdown();
+        Graceful::graceful_shutdown(connection.as_mut());
         let end = Instant::now() + grace;
         // An old connection does not hold up the end, and neither does who watches for ever, as health
         // checks do.
