@@ -187,10 +187,12 @@ impl Resolver {
         Self(Arc::new(Shared { registry, store, clock, kept, flights, config }))
     }
 
-    /// How many names are remembered, and what they weigh in bytes.
-    #[must_use]
-    pub fn size(&self) -> (usize, u64) {
-        (self.0.kept.len(), self.0.kept.bytes())
+    /// What tells how many names are remembered, and what they weigh in bytes. It keeps nothing open: the
+    /// store, which knows the metrics that ask, is below.
+    pub fn size(&self) -> impl Fn() -> (usize, u64) + Send + Sync + use<> {
+        let names = Arc::downgrade(&self.0);
+        let size = |names: Arc<Shared>| (names.kept.len(), names.kept.bytes());
+        move || names.upgrade().map(size).unwrap_or_default()
     }
 
     /// What `image` is known to name now; `None` where it would have to be waited for.

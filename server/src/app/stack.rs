@@ -117,7 +117,7 @@ pub(super) async fn stack(
         searches.clone(),
         background.clone(),
     );
-    show_names(metrics, resolver.clone());
+    show_names(metrics, &resolver);
     let refresher = Arc::new(Refresher::new(
         (registry, resolver.clone(), memory.clone()),
         in_force(&rules),
@@ -149,9 +149,10 @@ fn told(
 }
 
 /// Shows how much is remembered of what references name.
-fn show_names(metrics: &Metrics, names: Resolver) {
+fn show_names(metrics: &Metrics, names: &Resolver) {
+    let size = names.size();
     metrics.watch_cache("names", move || {
-        let (entries, bytes) = names.size();
+        let (entries, bytes) = size();
         CacheSize { entries: Some(entries as u64), bytes }
     });
 }
