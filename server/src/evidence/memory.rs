@@ -147,7 +147,8 @@ impl<S: EvidenceSource> Memory<S> {
     }
 
     /// Takes everything that is kept of a digest as no longer known to be so: the next question asks
-    /// the registry, and what is being found out now is not kept. What was seen is not forgotten: if the
+    /// the registry, what is being found out now is not kept, and who watches is told, for an answer that
+    /// somebody keeps may be older than what is remembered. What was seen is not forgotten: if the
     /// registry cannot be asked it is used on as stale, and if it is gone it is withheld.
     pub fn invalidate(&self, registry: &str, repository: &str, digest: Digest) {
         let like = Key::like(registry, repository, digest);
@@ -160,6 +161,7 @@ impl<S: EvidenceSource> Memory<S> {
                 (entry.plan.due, entry.plan.failures) = (past, 0);
             });
         });
+        self.0.changes.digest(digest);
     }
 
     /// How many digests are kept, and what they weigh in bytes with all behind them.
@@ -199,7 +201,7 @@ impl<S: EvidenceSource> Memory<S> {
             };
             self.0.kept.get(self.0.kept.hash(&key), |other| *other == key, fresh).flatten()
         };
-        let keep = move |plan: &Plan| keeper.keep(kept_key.clone(), plan.clone());
+        let keep = move |plan: &Plan| keeper.keep(kept_key.clone(), plan.clone(), asked);
         self.0.flights.begin(key.clone(), asked, kept, work, keep)
     }
 
@@ -251,13 +253,17 @@ impl<S: EvidenceSource> Shared<S> {
         )
     }
 
-    fn keep(&self, key: Key, plan: Plan) {
+    fn keep(&self, key: Key, plan: Plan, asked: Asked) {
         let hash = self.kept.hash(&key);
         let seen = |entry: &Entry| (entry.used(), Arc::clone(&entry.plan.known.evidence));
         let (used, before) = self.kept.get(hash, |other| *other == key, seen).unzip();
         let used = used.unwrap_or_else(|| (0, self.clock.now().unix_timestamp()));
-        // Whoever keeps answers about what was not known has asked while it was not, and knows so.
-        let is_news = before.is_some_and(|before| *before != *plan.known.evidence);
+        // Whoever keeps answers about what was not known has asked while it was not, and knows so; but
+        // who asks anew may overtake a search whose answer is of before.
+        let is_news = match before {
+            Some(before) => *before != *plan.known.evidence,
+            None => asked == Asked::Anew,
+        };
         let digest = key.digest;
         let weight = key.weight() + plan.known.evidence.weight();
         let evicted = self.kept.put(hash, key, Entry::new(plan, used), weight);

@@ -358,3 +358,25 @@ async fn whoever_watches_is_told_of_what_changed_and_of_nothing_else() {
     desk.memory.refresh(&question(), soon()).await;
     assert!(told().is_empty());
 }
+
+/// An answer from a search that was overtaken is kept by whoever asked, and by no one here.
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_is_told_where_an_answer_may_be_of_before_a_look_or_an_event() {
+    let desk = Arc::new(Desk::new(report(2), exact()));
+    let seen = desk.changes.since(None).position;
+    let old = {
+        let desk = desk.clone();
+        tokio::spawn(async move { desk.ask().await })
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    desk.says(report(1));
+    desk.memory.refresh(&question(), soon()).await;
+    assert_eq!(*old.await.unwrap().evidence, report(2));
+    let since = desk.changes.since(Some(seen));
+    assert_eq!(since.digests, [question().digest]);
+
+    // What is not remembered any more may be kept by who asked.
+    let unknown = Digest::of(b"unknown");
+    desk.memory.invalidate("reg.io", "team/app", unknown);
+    assert_eq!(desk.changes.since(Some(since.position)).digests, [unknown]);
+}
