@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tonic::codegen::http::Uri;
 
 use crate::error::{ClientError, ReplicaError};
@@ -11,6 +14,8 @@ use crate::network::Network;
 
 /// The most targets of one client.
 pub const MAX_TARGETS: usize = 16;
+/// How long the look-up of one name may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `http://host:port`.
 #[derive(Debug, Clone)]
@@ -43,19 +48,28 @@ impl Target {
     }
 
     /// The addresses of the target now.
-    pub(crate) async fn addresses(
+    fn addresses(
         &self,
         network: &dyn Network,
-    ) -> Result<Vec<SocketAddr>, ReplicaError> {
-        if let Ok(address) = self.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, self.port)]);
+    ) -> impl Future<Output = Result<Vec<SocketAddr>, ReplicaError>> + Send + use<> {
+        let (host, port) = (self.host.clone(), self.port);
+        let looked = match host.parse::<IpAddr>() {
+            Ok(address) => Ok(SocketAddr::new(address, port)),
+            Err(_) => Err(network.resolve(&host, port)),
+        };
+        async move {
+            let found = match looked {
+                Ok(address) => return Ok(vec![address]),
+                Err(resolving) => timeout(LOOK_TIMEOUT, resolving).await,
+            };
+            let source = match found {
+                Ok(Ok(found)) if !found.is_empty() => return Ok(found),
+                Ok(Ok(_)) => io::Error::new(io::ErrorKind::NotFound, "it has no address"),
+                Ok(Err(error)) => error,
+                Err(_elapsed) => io::ErrorKind::TimedOut.into(),
+            };
+            Err(ReplicaError::Lookup { host, source })
         }
-        let failed = |source| ReplicaError::Lookup { host: self.host.clone(), source };
-        let found = network.resolve(&self.host, self.port).await.map_err(failed)?;
-        if found.is_empty() {
-            return Err(failed(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
-        }
-        Ok(found)
     }
 }
 
@@ -65,18 +79,27 @@ impl Target {
 pub(crate) struct Known(BTreeMap<usize, Vec<SocketAddr>>);
 
 impl Known {
-    /// Looks all targets up; gives each address with the target that it is of, and the last failure.
+    /// Looks all targets up at once, so that one of which nothing is heard takes no other with it; gives
+    /// each address with the target that it is of, and the last failure.
     pub(crate) async fn look(
         &mut self,
         targets: &[Target],
         network: &dyn Network,
     ) -> (BTreeMap<SocketAddr, Uri>, Option<ReplicaError>) {
-        let (mut all, mut failure) = (BTreeMap::new(), None);
+        let mut looks = JoinSet::new();
         for (index, target) in targets.iter().enumerate() {
-            match target.addresses(network).await {
-                Ok(found) => _ = self.0.insert(index, found),
-                Err(error) => failure = Some(error),
+            let addresses = target.addresses(network);
+            looks.spawn(async move { (index, addresses.await) });
+        }
+        let (mut all, mut failure) = (BTreeMap::new(), None);
+        while let Some(looked) = looks.join_next().await {
+            match looked {
+                Ok((index, Ok(found))) => _ = self.0.insert(index, found),
+                Ok((_, Err(error))) => failure = Some(error),
+                Err(error) => tracing::error!(%error, "a look-up ended without a result"),
             }
+        }
+        for (index, target) in targets.iter().enumerate() {
             let addresses = self.0.get(&index).into_iter().flatten();
             all.extend(addresses.map(|address| (*address, target.url.clone())));
         }
@@ -151,5 +174,34 @@ mod tests {
             assert_eq!(found.into_keys().collect::<Vec<_>>(), expected);
             assert_eq!(failure.is_some(), turn == 1 || turn == 2);
         }
+    }
+
+    /// A name service that says nothing of one name.
+    struct Silent;
+
+    impl Network for Silent {
+        fn resolve(&self, host: &str, port: u16) -> Resolving {
+            let found = (host == "told").then(|| SocketAddr::from(([10, 0, 0, 1], port)));
+            Box::pin(async move {
+                match found {
+                    Some(address) => Ok(vec![address]),
+                    None => std::future::pending().await,
+                }
+            })
+        }
+
+        fn connect(&self, _: SocketAddr) -> Connecting {
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_of_which_nothing_is_heard_takes_no_other_with_it() {
+        let names = ["http://silent:1", "http://told:1", "http://10.0.0.2:1"];
+        let targets = Target::read(&names.map(str::to_owned)).unwrap();
+        let (found, failure) = Known::default().look(&targets, &Silent).await;
+        let expected = [1, 2].map(|n| SocketAddr::from(([10, 0, 0, n], 1)));
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), expected);
+        assert!(failure.is_some());
     }
 }

@@ -25,8 +25,6 @@ use crate::stats::{ReplicaStats, Standing};
 pub const MAX_REPLICAS: usize = 64;
 /// How often names are looked up at the most, whatever breaks.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// How long one look-up may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All replicas of a service.
 pub(crate) struct Pool {
@@ -182,17 +180,12 @@ impl Keeper {
     async fn run(mut self) {
         let mut known = Known::default();
         loop {
-            let look = known.look(&self.targets, self.network.as_ref());
-            match timeout(LOOK_TIMEOUT, look).await {
-                Ok((found, failure)) => {
-                    self.take(found);
-                    if let Some(failure) = failure {
-                        tracing::warn!(error = %failure, "the addresses from before are used");
-                        *self.shared.failure.lock() = Some(Arc::new(failure));
-                        self.shared.turns.send_modify(|turns| *turns += 1);
-                    }
-                }
-                Err(_elapsed) => tracing::warn!("a look-up of names takes too long"),
+            let (found, failure) = known.look(&self.targets, self.network.as_ref()).await;
+            self.take(found);
+            if let Some(failure) = failure {
+                tracing::warn!(error = %failure, "the addresses from before are used");
+                *self.shared.failure.lock() = Some(Arc::new(failure));
+                self.shared.turns.send_modify(|turns| *turns += 1);
             }
             sleep(LOOK_PAUSE).await;
             let wait = self.every.saturating_sub(LOOK_PAUSE);
