@@ -62,9 +62,11 @@ impl Pending {
 }
 
 impl Attached {
-    /// Goes on in `folder`.
+    /// Goes on in `folder`, of which nothing is known but what is found in it: another one that was there
+    /// before may be gone with all that it had.
     pub(super) fn begin(&mut self, folder: &Folder) {
         self.open = None;
+        self.written.clear();
         self.unread = folder.of(Family::Attached);
     }
 

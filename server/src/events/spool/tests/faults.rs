@@ -128,4 +128,6 @@ fn t163_a_folder_that_goes_away_while_it_is_used_is_no_end() {
     run.awaited("three").unwrap().blocking_recv().unwrap();
     run.stop();
     assert_eq!(site.lines(0)[0]["pod"], "three");
+    // The report that it names went away with the folder, and is written again.
+    assert_eq!(site.attached(), 1);
 }
