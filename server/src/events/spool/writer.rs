@@ -140,11 +140,12 @@ impl SpoolWriter {
                 break;
             }
         }
-        while self.attached.is_busy() && !self.failing {
-            self.attach();
-        }
+        // Whoever ends the process does not wait for long, and reports may be many.
         if let Err(error) = self.end() {
             tracing::warn!(%error, "the record of events has no end");
+        }
+        while self.attached.is_busy() && !self.failing {
+            self.attach();
         }
     }
 
