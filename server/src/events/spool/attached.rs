@@ -21,6 +21,8 @@ use super::segment::{Family, HEADER};
 
 /// Reports and VEX documents that wait to be written; another one is written when it is named again.
 const MAX_PENDING: usize = 10_000;
+/// What they weigh at most, in bytes of memory, unless it is one alone: nobody else may have them any more.
+const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
 /// How many are remembered as written. When there are more, all are forgotten.
 const MAX_WRITTEN: usize = 1_000_000;
 /// How many bytes of them are written at a time, so that decisions do not wait behind them.
@@ -33,6 +35,8 @@ pub(super) struct Attached {
     /// Which segment has what.
     written: HashMap<Digest, u64>,
     pending: VecDeque<Pending>,
+    /// What waits, in bytes.
+    weight: usize,
     queued: HashSet<Digest>,
     /// Segments of former runs that were not looked at yet. Nothing is written before.
     unread: Vec<(u64, PathBuf)>,
@@ -50,6 +54,13 @@ impl Pending {
         match self {
             Self::Report(report) => report.digest,
             Self::Vex(document) => document.digest,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Report(report) => report.weight(),
+            Self::Vex(document) => document.weight(),
         }
     }
 
@@ -83,9 +94,15 @@ impl Attached {
 
     fn add(&mut self, digest: Digest, pending: impl FnOnce() -> Pending) {
         let known = self.written.contains_key(&digest) || self.queued.contains(&digest);
-        if !known && self.pending.len() < MAX_PENDING {
+        if known || self.pending.len() >= MAX_PENDING {
+            return;
+        }
+        let pending = pending();
+        let weight = self.weight.saturating_add(pending.weight());
+        if self.pending.is_empty() || weight <= MAX_PENDING_BYTES {
+            self.weight = weight;
             self.queued.insert(digest);
-            self.pending.push_back(pending());
+            self.pending.push_back(pending);
         }
     }
 
@@ -104,6 +121,7 @@ impl Attached {
         self.open = None;
         self.pending.clear();
         self.queued.clear();
+        self.weight = 0;
     }
 
     /// A segment is gone.
@@ -135,6 +153,7 @@ impl Attached {
         {
             let digest = pending.digest();
             self.queued.remove(&digest);
+            self.weight = self.weight.saturating_sub(pending.weight());
             let start = frame::begin(&mut self.bytes, kind::ATTACHED, 0);
             self.bytes.extend_from_slice(digest.as_bytes());
             let from = self.bytes.len();
@@ -177,6 +196,42 @@ impl Attached {
         let written = &self.written;
         self.pending.retain(|pending| !written.contains_key(&pending.digest()));
         self.queued.retain(|digest| !written.contains_key(digest));
+        self.weight = self.pending.iter().map(Pending::weight).sum();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::findings::{Findings, Scanner};
+    use portcullis_core::signature::Signer;
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn reports_that_wait_are_few_bytes_whatever_each_weighs() {
+        let signer = Signer {
+            subject: "x".repeat(MAX_PENDING_BYTES / 2),
+            fingerprint: String::new(),
+            policy: String::new(),
+            signed_at: None,
+        };
+        let signer = Arc::new(signer);
+        let scanner = Scanner { name: "trivy".to_owned(), version: None };
+        let mut attached = Attached::default();
+        for n in 0..3_u8 {
+            let report = Report {
+                digest: Digest::of(&[n]),
+                signer: Arc::clone(&signer),
+                findings: Findings::new(scanner.clone(), OffsetDateTime::UNIX_EPOCH, Vec::new()),
+                notices: Vec::new(),
+            };
+            attached.note(&Evidence::verified(vec![Arc::new(report)]));
+        }
+        // The second would be beyond, and so is the third; each is taken when it is named again.
+        assert_eq!((attached.pending.len(), attached.queued.len()), (1, 1));
+        attached.give_up();
+        assert_eq!((attached.pending.len(), attached.weight), (0, 0));
     }
 }
