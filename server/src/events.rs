@@ -45,11 +45,13 @@ pub struct Sinks {
     pub spool: Option<Spool>,
     /// A file of JSON lines.
     pub queue: Option<Queue>,
+    /// Whether there should be a record and is none: what would be in it is lost, and counted.
+    pub unrecorded: bool,
 }
 
 impl From<Option<Queue>> for Sinks {
     fn from(queue: Option<Queue>) -> Self {
-        Self { spool: None, queue }
+        Self { spool: None, queue, unrecorded: false }
     }
 }
 
@@ -122,7 +124,12 @@ impl<C> Recorded<C> {
                     self.metrics.event_dropped();
                     lost
                 }),
-                None => self.ids.next(),
+                None => {
+                    if self.sinks.unrecorded {
+                        self.metrics.event_dropped();
+                    }
+                    self.ids.next()
+                }
             };
             // Most decisions are recorded without more ado.
             if self.sinks.queue.is_none() && is_plain(&decided.decision) {
@@ -264,6 +271,15 @@ mod tests {
         let start = NOW.unix_timestamp_nanos();
         let ids = [a.id, b.id, next().id];
         assert_eq!(ids, [1, 2, 4].map(|number| format!("{start:x}-{number}")));
+    }
+
+    #[tokio::test]
+    async fn where_a_record_cannot_be_begun_each_event_is_counted_as_lost() {
+        let metrics = Arc::new(Metrics::new());
+        let sinks = Sinks { unrecorded: true, ..Sinks::default() };
+        let recorded = Recorded::new(Echo(None), sinks, NOW, Arc::clone(&metrics));
+        recorded.check(question(&["a", "b"]), Instant::now()).await.unwrap();
+        assert_eq!(dropped(&metrics), "2");
     }
 
     #[tokio::test]

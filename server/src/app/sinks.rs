@@ -29,9 +29,11 @@ pub(super) async fn sinks(
     shared: &Shared,
 ) -> Result<(Sinks, Vec<Writer>), AppError> {
     let (queue, writer) = event_file(file, &shared.metrics)?;
+    let is_wanted = config.folder.is_some();
     let (spool, spool_writer) = spool(config, start, shared).await;
     let writers = writer.into_iter().chain(spool_writer).collect();
-    Ok((Sinks { spool, queue }, writers))
+    let unrecorded = is_wanted && spool.is_none();
+    Ok((Sinks { spool, queue, unrecorded }, writers))
 }
 
 /// The record of decisions, if there is a folder for it. One that cannot be used costs the record, not the

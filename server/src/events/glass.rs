@@ -66,7 +66,7 @@ impl<C> Recorded<C> {
         lifted: &[&Decided],
         until: Instant,
     ) -> Result<Vec<Event>, Unrecorded> {
-        let Sinks { spool, queue } = &self.sinks;
+        let Sinks { spool, queue, unrecorded: _ } = &self.sinks;
         let (mut events, mut written) = (Vec::new(), Vec::new());
         for decided in lifted {
             let (number, awaited) = match (spool, queue) {
