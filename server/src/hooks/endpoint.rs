@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 pub const PATH: &str = "/v1/events/";
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how many seconds a sender may come again when there was no room.
+/// After how many seconds a sender may come again when there was no room, or it could not be verified.
 const RETRY_AFTER: &str = "1";
 /// How many requests a minute senders are told that they may make.
 const ALLOWED_RATE: &str = "6000";
@@ -113,11 +113,17 @@ impl Endpoint {
                 let error = detail(&denied);
                 tracing::warn!(source = name, error, "a registry event was refused");
             }
-            let (outcome, status) = match denied {
-                Denied::Unverified(_) => ("unverified", StatusCode::SERVICE_UNAVAILABLE),
-                Denied::Unknown | Denied::Token(_) => ("denied", StatusCode::UNAUTHORIZED),
+            return match denied {
+                Denied::Unverified(_) => {
+                    let said = "who sends cannot be verified now; come again\n";
+                    let answer = text(StatusCode::SERVICE_UNAVAILABLE, said);
+                    (Some("unverified"), with(answer, header::RETRY_AFTER, RETRY_AFTER))
+                }
+                Denied::Unknown | Denied::Token(_) => {
+                    let said = "this source is not who it should be\n";
+                    (Some("denied"), text(StatusCode::UNAUTHORIZED, said))
+                }
             };
-            return (Some(outcome), text(status, "this source is not who it should be\n"));
         }
         if is_handshake {
             return (Some("handshake"), allowed(&head.headers));
