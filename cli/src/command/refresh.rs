@@ -44,12 +44,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         args::image(image)?;
     }
     let client = Client::connect(&server, Duration::from_millis(timeout)).await?;
-    let mut answers = Vec::with_capacity(images.len());
+    let (mut answers, mut failed) = (Vec::with_capacity(images.len()), None);
     for image in images {
-        let request = v1::RefreshRequest { image, platforms: platforms.clone() };
-        answers.push(client.refresh(request).await?);
+        let request = v1::RefreshRequest { image: image.clone(), platforms: platforms.clone() };
+        match client.refresh(request).await {
+            Ok(answer) => answers.push(answer),
+            Err(error) => {
+                failed =
+                    Some(anyhow::Error::new(error).context(format!("failed to refresh `{image}`")));
+                break;
+            }
+        }
     }
-    render::refresh::refreshed(&answers, output)?;
+    // What was done before one failed is done.
+    if failed.is_none() || !answers.is_empty() {
+        render::refresh::refreshed(&answers, output)?;
+    }
+    if let Some(failed) = failed {
+        return Err(failed);
+    }
     let mut manifests = answers.iter().flat_map(|answer| &answer.manifests);
     let told = manifests.all(|manifest| manifest.outcome != "failed");
     Ok(if told { ExitCode::SUCCESS } else { ExitCode::from(NOT_TOLD) })
