@@ -95,8 +95,8 @@ pub struct GoogleToken {
 /// Keys that are asked for when they are needed.
 pub struct Keys {
     url: String,
-    downloads: Downloads,
-    kept: Mutex<Kept>,
+    downloads: Arc<Downloads>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Default)]
@@ -188,12 +188,12 @@ impl Keys {
     /// The keys at `url`, of which none is known yet.
     #[must_use]
     pub fn new(url: String, downloads: Downloads) -> Self {
-        Self { url, downloads, kept: Mutex::default() }
+        Self { url, downloads: Arc::new(downloads), kept: Arc::default() }
     }
 
     async fn find(&self, id: &str) -> Result<Key, TokenError> {
         // Who comes meanwhile waits, for no longer than the keys may take.
-        let mut kept = self.kept.lock().await;
+        let mut kept = Arc::clone(&self.kept).lock_owned().await;
         let known = |kept: &Kept| kept.keys.iter().find(|key| key.id == id).cloned();
         let age = kept.fetched.map(|at| at.elapsed());
         if let Some(key) = known(&kept).filter(|_| age.is_some_and(|age| age < FRESH)) {
@@ -201,14 +201,26 @@ impl Keys {
         }
         if kept.tried.is_none_or(|at| at.elapsed() >= PAUSE) {
             kept.tried = Some(Instant::now());
-            match self.fetch().await {
-                Ok(keys) => {
-                    *kept = Kept { keys, fetched: kept.tried, tried: kept.tried };
-                }
-                Err(error) if age.is_none_or(|age| age >= USABLE) => {
+            let (url, downloads) = (self.url.clone(), Arc::clone(&self.downloads));
+            // A sender that goes away must not take it with it: nobody would try again for a while.
+            let fetched = tokio::spawn(async move {
+                let failed = match fetch(&url, &downloads).await {
+                    Ok(keys) => {
+                        *kept = Kept { keys, fetched: kept.tried, tried: kept.tried };
+                        None
+                    }
+                    Err(error) => Some(error),
+                };
+                (kept, failed)
+            });
+            let (own, failed) = fetched.await.map_err(|_| TokenError::Keys(None))?;
+            kept = own;
+            match failed {
+                None => {}
+                Some(error) if age.is_none_or(|age| age >= USABLE) => {
                     return Err(TokenError::Keys(Some(error)));
                 }
-                Err(error) => {
+                Some(error) => {
                     let error = crate::chain::detail(&error);
                     tracing::warn!(error, "the keys of Google stay as they were");
                 }
@@ -219,16 +231,16 @@ impl Keys {
             _ => Err(TokenError::Keys(None)),
         }
     }
+}
 
-    async fn fetch(&self) -> Result<Vec<Key>, KeysError> {
-        let asked = self.downloads.get(&self.url, MAX_KEYS_BYTES);
-        let bytes = timeout(FETCH, asked).await.map_err(|_| KeysError::Late)??;
-        let Jwks { keys } = json::from_slice(&bytes)?;
-        if keys.len() > MAX_KEYS {
-            return Err(KeysError::TooMany);
-        }
-        Ok(keys.into_iter().filter_map(Jwk::into_key).collect())
+async fn fetch(url: &str, downloads: &Downloads) -> Result<Vec<Key>, KeysError> {
+    let asked = downloads.get(url, MAX_KEYS_BYTES);
+    let bytes = timeout(FETCH, asked).await.map_err(|_| KeysError::Late)??;
+    let Jwks { keys } = json::from_slice(&bytes)?;
+    if keys.len() > MAX_KEYS {
+        return Err(KeysError::TooMany);
     }
+    Ok(keys.into_iter().filter_map(Jwk::into_key).collect())
 }
 
 impl Jwk {

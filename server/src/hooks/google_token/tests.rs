@@ -92,6 +92,15 @@ async fn a_token_of_google_for_us_is_taken_and_its_keys_are_asked_for_once() {
 }
 
 #[tokio::test]
+async fn a_sender_that_goes_away_does_not_take_the_keys_with_it() {
+    let key = key();
+    let google = Google::new(&[("k1", &key)]).await;
+    let token = token(&header("k1"), &claims(), &key);
+    assert!(timeout(Duration::ZERO, google.verifier.verify(&token)).await.is_err());
+    google.verifier.verify(&token).await.unwrap();
+}
+
+#[tokio::test]
 async fn every_claim_is_looked_at() {
     let key = key();
     let google = Google::new(&[("k1", &key)]).await;
