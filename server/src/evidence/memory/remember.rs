@@ -24,19 +24,20 @@ impl<S: EvidenceSource> Remember for Memory<S> {
     }
 
     fn aging(&self, asked_since: OffsetDateTime, due_by: OffsetDateTime) -> Vec<Aging> {
-        let mut aging = Vec::new();
+        let mut found = Vec::new();
         self.0.kept.each(|key, entry| {
             let is_verified = matches!(*entry.plan.known.evidence, Evidence::Verified(_));
-            if !is_verified || entry.plan.due > due_by || used_at(entry) < asked_since {
-                return;
-            }
-            // It was a reference before.
-            if let Ok(image) = format!("{}@{}", key.name, key.digest).parse() {
-                let (access, trust, due) = (Arc::clone(&key.access), key.trust, entry.plan.due);
-                aging.push(Aging { image, access, trust, due });
+            if is_verified && entry.plan.due <= due_by && used_at(entry) >= asked_since {
+                found.push((key.clone(), entry.plan.due));
             }
         });
-        aging
+        // Made while nobody waits for a part of the memory.
+        let aging = found.into_iter().filter_map(|(key, due)| {
+            // It was a reference before.
+            let image = format!("{}@{}", key.name, key.digest).parse().ok()?;
+            Some(Aging { image, access: key.access, trust: key.trust, due })
+        });
+        aging.collect()
     }
 
     fn expire(&self, image: &Reference, digest: Digest) {
