@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::TryFutureExt as _;
 use futures_util::future::MapOk;
 use http::{Request, Response};
@@ -24,6 +25,9 @@ use super::inline::Inline;
 
 /// How long an answer waits for a reader who takes nothing of it.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes that are offered at once, as many as a frame of HTTP/2 has. What is offered counts as
+/// taken as soon as the window takes its first byte, and the rest of it then waits where nobody looks.
+const MAX_PART: usize = 16 * 1024;
 
 /// Who must act next in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,39 +58,64 @@ impl<S> Attended<S> {
 impl<S, R, B> Service<Request<R>> for Attended<S>
 where
     S: Service<Request<R>, Response = Response<B>>,
-    B: Body + Unpin,
+    B: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<Telling<B>>;
     type Error = S::Error;
     type Future = MapOk<S::Future, fn(Response<B>) -> Response<Telling<B>>>;
 
     fn call(&self, request: Request<R>) -> Self::Future {
-        self.0.call(request).map_ok(|response| response.map(Telling))
+        self.0.call(request).map_ok(|response| response.map(Telling::new))
     }
 }
 
-/// A body that tells its stream whose turn it is.
-pub(super) struct Telling<B>(B);
+/// A body that tells its stream whose turn it is, and is offered in parts.
+pub(super) struct Telling<B> {
+    body: B,
+    /// What was not offered yet of the last frame.
+    rest: Bytes,
+}
 
-impl<B: Body + Unpin> Body for Telling<B> {
-    type Data = B::Data;
+impl<B> Telling<B> {
+    const fn new(body: B) -> Self {
+        Self { body, rest: Bytes::new() }
+    }
+
+    fn part(&mut self) -> Frame<Bytes> {
+        Frame::data(self.rest.split_to(self.rest.len().min(MAX_PART)))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Telling<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = Pin::new(&mut self.0).poll_frame(cx);
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        if !this.rest.is_empty() {
+            TURN.set(Turn::Offered);
+            return Poll::Ready(Some(Ok(this.part())));
+        }
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
         TURN.set(if frame.is_ready() { Turn::Offered } else { Turn::Ours });
-        frame
+        frame.map_ok(|frame| match frame.into_data() {
+            Ok(data) => {
+                this.rest = data;
+                this.part()
+            }
+            Err(trailers) => trailers,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
 

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -46,7 +45,7 @@ struct Reader {
 fn reader(count: usize) -> Reader {
     let frames = Frames(Arc::new(Mutex::new(vec![Bytes::from_static(b"answer"); count].into())));
     let (taken, again) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let sent = send(Telling(frames.clone()), Arc::clone(&taken), Arc::clone(&again));
+    let sent = send(Telling::new(frames.clone()), Arc::clone(&taken), Arc::clone(&again));
     let stream = tokio::spawn(Stream { stream: sent, turn: Turn::Ours, patience: None });
     Reader { frames, taken, again, stream }
 }
@@ -59,6 +58,28 @@ async fn t129_an_answer_that_nobody_takes_is_dropped() {
     assert_eq!(begun.elapsed().as_secs(), SEND_TIMEOUT.as_secs());
     // What it held is gone with it.
     assert_eq!(Arc::strong_count(&reader.frames.0), 1);
+}
+
+#[tokio::test]
+async fn a_large_answer_is_offered_in_parts() {
+    let frames = Frames::default();
+    frames.0.lock().push_back(vec![7; 2 * MAX_PART + 1].into());
+    let mut body = Telling::new(frames);
+    for expected in [MAX_PART, MAX_PART, 1] {
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap().len(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t129_the_rest_of_an_answer_that_nobody_takes_is_dropped() {
+    let reader = reader(0);
+    reader.frames.0.lock().push_back(vec![7; 2 * MAX_PART].into());
+    // A window of one byte takes the first part, and no more.
+    reader.taken.notify_one();
+    let begun = Instant::now();
+    reader.stream.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), SEND_TIMEOUT.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
