@@ -224,8 +224,9 @@ impl<S: EvidenceSource> Shared<S> {
         let _counted = UnderWay::new(&self.metrics);
         let limit = Instant::now() + self.config.search_timeout;
         let mut stored = None;
-        if self.before(question).is_none() {
-            // Nothing but what was stored when it was confirmed: it is as old as it is.
+        if self.before(question).is_none_or(|(known, _)| is_unknown(&known)) {
+            // Nothing but what was stored when it was confirmed: it is as old as it is. A disk that was
+            // too slow is asked again each time that the registry is.
             stored = self.inner.stored(question, limit).await;
             let now = self.clock.now();
             if let Some(known) = stored.clone().filter(|_| asked == Asked::Plainly)
@@ -239,7 +240,12 @@ impl<S: EvidenceSource> Shared<S> {
         }
         let found = self.inner.evidence(question, limit).await;
         let now = self.clock.now();
-        let before = self.before(question).or_else(|| stored.map(|known| (known, 0)));
+        let before = match (self.before(question), stored) {
+            (Some((known, failures)), Some(stored)) if is_unknown(&known) => {
+                Some((stored, failures))
+            }
+            (before, stored) => before.or_else(|| stored.map(|known| (known, 0))),
+        };
         let before = before.as_ref().map(|(known, failures)| (known, *failures));
         plan(&self.config, before, found, now, self.roll())
     }
@@ -276,6 +282,11 @@ impl<S: EvidenceSource> Shared<S> {
     fn roll(&self) -> Roll {
         Roll(self.random.hash_one(self.rolled.fetch_add(1, Ordering::Relaxed)))
     }
+}
+
+/// Whether it says no more than that it could not be found out.
+fn is_unknown(known: &Known) -> bool {
+    matches!(*known.evidence, Evidence::Unavailable(_))
 }
 
 fn unknown(no_result: NoResult, now: OffsetDateTime) -> Known {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_core::evidence::{Evidence, Source};
+use portcullis_core::evidence::{CauseKind, Evidence, Source};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -40,12 +40,14 @@ impl Shared {
 
     pub(super) async fn search(&self, key: &Key) -> Plan {
         let mut before = self.before(key);
-        if before.is_none() {
+        // A disk that was too slow is asked again each time that the registry is.
+        if before.as_ref().is_none_or(|(fresh, _)| is_unknown(&fresh.answer)) {
             let stored = self.stored(key).await;
             if let Some(plan) = stored.as_ref().filter(|plan| self.clock.now() < plan.fresh.until) {
                 return plan.clone();
             }
-            before = stored.map(|plan| (plan.fresh, 0));
+            let failures = before.as_ref().map_or(0, |(_, failures)| *failures);
+            before = stored.map(|plan| (plan.fresh, failures)).or(before);
         }
         let limit = Instant::now() + self.config.search_timeout;
         let (answer, is_outage) = self.ask(key, limit).await;
@@ -157,6 +159,13 @@ impl Shared {
         let hash = self.kept.hash(&key);
         self.kept.put(hash, key, Entry { plan, is_asking: AtomicBool::new(false) }, weight);
     }
+}
+
+/// Whether it says no more than that the registry could not be asked. One that refused was asked.
+fn is_unknown(answer: &Answer) -> bool {
+    let Err(evidence) = answer else { return false };
+    let refused = |kind: CauseKind| matches!(kind, CauseKind::Denied | CauseKind::NotFound);
+    matches!(&**evidence, Evidence::Unavailable(cause) if !refused(cause.kind))
 }
 
 /// After how long what is in use is asked again in the background: chance spreads what came together.

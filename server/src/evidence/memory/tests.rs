@@ -179,4 +179,48 @@ async fn what_does_not_fit_is_forgotten_and_not_wrong() {
     assert_eq!(world.memory.0.kept.bytes(), 0);
 }
 
+/// A disk that is too slow when it is asked first, and a registry that is down.
+struct LateDisk(AtomicUsize);
+
+impl EvidenceSource for LateDisk {
+    async fn evidence(&self, _: &Question, _: Instant) -> Known {
+        unknown(NoResult::Lost, NOW)
+    }
+
+    async fn stored(&self, _: &Question, _: Instant) -> Option<Known> {
+        let reads = self.0.fetch_add(1, Ordering::SeqCst);
+        (reads > 0).then(|| Known {
+            evidence: Arc::new(Evidence::Verified(Reports::default())),
+            fetched_at: NOW,
+            fresh_until: NOW,
+            source: super::Source::Store,
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_was_stored_is_used_when_the_disk_was_late_and_the_registry_is_down() {
+    for (seconds, source) in [(3, super::Source::Store), (400, super::Source::Stale)] {
+        let clock = Arc::new(TestClock::new(NOW));
+        let memory = Memory::new(
+            LateDisk(AtomicUsize::new(0)),
+            exact(),
+            clock.clone(),
+            Arc::default(),
+            Changes::default(),
+            TaskTracker::new(),
+            Handle::current(),
+        );
+        let ask = async || {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            memory.evidence(&question(), deadline).await
+        };
+        assert!(matches!(*ask().await.evidence, Evidence::Unavailable(_)));
+        clock.advance(Duration::from_secs(seconds));
+        let known = ask().await;
+        assert!(matches!(*known.evidence, Evidence::Verified(_)), "{:?}", known.evidence);
+        assert_eq!(known.source, source);
+    }
+}
+
 mod asking;
