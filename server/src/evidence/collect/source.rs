@@ -25,12 +25,14 @@ impl Collect {
 
 impl EvidenceSource for Collect {
     async fn evidence(&self, question: &Question, deadline: Instant) -> Known {
+        // What changes while it is looked at may not be seen: what is stored is as old as the first look.
+        let begun = self.clock.now();
         let (registry, recording) = self.fetcher.registry.recording();
         let known = self.with_registry(registry).found(question, deadline).await;
         if is_settled(&known.evidence) {
             let key = StoreKey::evidence(&question.image, question.digest, &question.access);
             match recording.take() {
-                Some(answers) => self.store.keep(key, known.fetched_at, answers),
+                Some(answers) => self.store.keep(key, begun, answers),
                 // What was stored before is not true any more.
                 None => self.store.forget(key),
             }
