@@ -9,7 +9,7 @@ use hyper::body::Body;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::Status;
 use tracing::{Instrument as _, Span};
 
@@ -169,10 +169,14 @@ async fn written(
     let write = move || wire::framed(|to| write(to, &answer));
     match detail {
         Detail::Plain => Ok(write()),
-        Detail::Explained => timeout_at(deadline, tokio::task::spawn_blocking(write))
-            .await
-            .map_err(|_elapsed| status::deadline_exceeded())?
-            .map_err(|error| status::lost(&error)),
+        Detail::Explained => {
+            // One whose caller has gone, or whose time is up, is not begun.
+            let write = AbortOnDropHandle::new(tokio::task::spawn_blocking(write));
+            timeout_at(deadline, write)
+                .await
+                .map_err(|_elapsed| status::deadline_exceeded())?
+                .map_err(|error| status::lost(&error))
+        }
     }
 }
 
