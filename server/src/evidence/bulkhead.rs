@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use portcullis_core::ports::Clock;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use self::turns::{NoTurn, Turns};
 use super::{EvidenceSource, Known, Question};
@@ -17,10 +18,15 @@ use crate::metrics::Metrics;
 
 mod turns;
 
+/// The most searches at a time through what is stored. After a restart all images are asked about, and
+/// each holds all that its registry said of it.
+const MAX_STORED: usize = 32;
+
 /// Searches so many at a time.
 pub struct Bulkhead<S> {
     inner: S,
     turns: Turns,
+    stored: Semaphore,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -35,7 +41,7 @@ impl<S: EvidenceSource> Bulkhead<S> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let turns = Turns::new(config.searches, config.searches_per_registry);
-        Self { inner, turns, clock, metrics }
+        Self { inner, turns, stored: Semaphore::new(MAX_STORED), clock, metrics }
     }
 
     fn unknown(&self, registry: &str, no_turn: NoTurn) -> Known {
@@ -84,8 +90,9 @@ impl<S: EvidenceSource> EvidenceSource for Bulkhead<S> {
         }
     }
 
-    /// Takes no turn: no registry is asked.
+    /// Takes none of the turns of registries: none is asked.
     async fn stored(&self, question: &Question, deadline: Instant) -> Option<Known> {
+        let _turn = timeout_at(deadline, self.stored.acquire()).await.ok()?.ok()?;
         self.inner.stored(question, deadline).await
     }
 }
