@@ -1,6 +1,7 @@
 //! The body of a request in, its messages out.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,6 +12,46 @@ use tonic::Status;
 use super::status;
 use super::wire::Frames;
 
+/// The most bytes of requests that have not arrived whole, of all callers together.
+const MAX_ARRIVING: usize = 128 * 1024 * 1024;
+/// Up to so many bytes of one are not counted: it is on its way, and nearly all are no longer.
+const FREE: usize = 32 * 1024;
+
+/// How many there are.
+static ARRIVING: AtomicUsize = AtomicUsize::new(0);
+
+/// What one request has of them.
+#[derive(Debug)]
+struct Taken {
+    of: &'static AtomicUsize,
+    bytes: usize,
+}
+
+impl Taken {
+    /// Takes room for `bytes` instead of what was taken before.
+    fn hold(&mut self, bytes: usize) -> Result<(), Status> {
+        let bytes = if bytes > FREE { bytes } else { 0 };
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        let Some(more) = bytes.checked_sub(before) else {
+            self.of.fetch_sub(before - bytes, Ordering::Relaxed);
+            return Ok(());
+        };
+        if more > 0 && self.of.fetch_add(more, Ordering::Relaxed) + more > MAX_ARRIVING {
+            return Err(status::no_room(MAX_ARRIVING));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // Nearly all have none, and touch nothing that is shared.
+        if self.bytes > 0 {
+            self.of.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The messages in a body.
 #[derive(Debug)]
 pub(super) struct Messages<B> {
@@ -18,6 +59,7 @@ pub(super) struct Messages<B> {
     frames: Frames,
     /// The first, while it is not known whether it is the only one.
     only: Option<Bytes>,
+    taken: Taken,
     ended: bool,
 }
 
@@ -27,7 +69,13 @@ where
     B::Error: std::error::Error,
 {
     pub(super) fn new(body: B) -> Self {
-        Self { body, frames: Frames::default(), only: None, ended: false }
+        let taken = Taken { of: &ARRIVING, bytes: 0 };
+        Self { body, frames: Frames::default(), only: None, taken, ended: false }
+    }
+
+    /// Takes room for what arrived and was not given on.
+    fn hold(&mut self) -> Result<(), Status> {
+        self.taken.hold(self.frames.len() + self.only.as_ref().map_or(0, Bytes::len))
     }
 
     /// The one message of a body that has no more.
@@ -38,8 +86,15 @@ where
         loop {
             match ready!(self.poll_message(cx)?) {
                 Some(_) if self.only.is_some() => return Poll::Ready(Err(status::not_one())),
-                Some(message) => self.only = Some(message),
-                None => return Poll::Ready(self.only.take().ok_or_else(status::not_one)),
+                Some(message) => {
+                    self.only = Some(message);
+                    self.hold()?;
+                }
+                None => {
+                    let only = self.only.take();
+                    self.hold()?;
+                    return Poll::Ready(only.ok_or_else(status::not_one));
+                }
             }
         }
     }
@@ -47,6 +102,7 @@ where
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
             if let Some(message) = self.frames.next()? {
+                self.hold()?;
                 return Poll::Ready(Ok(Some(message)));
             }
             if self.ended || self.body.is_end_stream() {
@@ -57,7 +113,10 @@ where
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 // After the trailers of a request, of which none are known, there is nothing.
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.frames.push(data),
+                    Ok(data) => {
+                        self.frames.push(data);
+                        self.hold()?;
+                    }
                     Err(_trailers) => self.ended = true,
                 },
                 Some(Err(error)) => {
@@ -79,5 +138,27 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_message(cx).map(Result::transpose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_arrived_whole_has_a_bound_for_all_together() {
+        static HERE: AtomicUsize = AtomicUsize::new(0);
+        let taken = || Taken { of: &HERE, bytes: 0 };
+        let (mut one, mut other) = (taken(), taken());
+        one.hold(MAX_ARRIVING).unwrap();
+        // A small one is never turned away.
+        other.hold(FREE).unwrap();
+        assert!(other.hold(FREE + 1).is_err());
+        one.hold(MAX_ARRIVING - 2 * FREE).unwrap();
+        assert_eq!(HERE.load(Ordering::Relaxed), MAX_ARRIVING - FREE + 1);
+        other.hold(0).unwrap();
+        other.hold(2 * FREE).unwrap();
+        drop((one, other));
+        assert_eq!(HERE.load(Ordering::Relaxed), 0);
     }
 }

@@ -19,6 +19,8 @@ pub(super) const OK: HeaderValue = HeaderValue::from_static("0");
 
 /// The longest name of an encoding that is repeated, in bytes.
 const MAX_ENCODING: usize = 64;
+/// When a caller for whose request there was no room should send it again.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Who gives the reasons of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "portcullis.dev";
 
@@ -44,6 +46,13 @@ pub(super) fn too_large(length: u32) -> Status {
     Status::resource_exhausted(format!(
         "the message is {length} bytes long, more than the {MAX_REQUEST} allowed"
     ))
+}
+
+/// More has arrived in parts than there is room for.
+pub(super) fn no_room(limit: usize) -> Status {
+    let message =
+        format!("requests that have not arrived whole hold the {limit} bytes allowed them");
+    overloaded(&message, RETRY_AFTER)
 }
 
 /// A message has a flag that says it is compressed, and nothing says how (gRPC, "Compression").

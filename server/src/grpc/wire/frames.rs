@@ -27,6 +27,11 @@ impl Frames {
         self.part.extend_from_slice(&data);
     }
 
+    /// How many bytes arrived that no message was cut from.
+    pub(in crate::grpc) fn len(&self) -> usize {
+        self.last.len() + self.part.len()
+    }
+
     /// Whether nothing is left, not even a part of a message.
     pub(in crate::grpc) fn is_empty(&self) -> bool {
         self.last.is_empty() && self.part.is_empty()
