@@ -36,6 +36,9 @@ mod span;
 
 /// The most bytes of one request message.
 pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// The same of the calls that are answered by tonic, all of whose messages are small: it holds what has
+/// not arrived whole without a bound of all together.
+pub const MAX_SMALL_REQUEST: usize = 64 * 1024;
 /// The most questions of one stream that are waited for at a time; the next is read when one is
 /// answered, which slows the caller by HTTP/2's own flow control.
 pub const MAX_STREAM_IN_FLIGHT: usize = 128;

@@ -18,7 +18,7 @@ use crate::grpc::evidence::EvidenceAnswers;
 use crate::grpc::front::Front;
 use crate::grpc::meter::Metered;
 use crate::grpc::watch::{Watch, Watchers};
-use crate::grpc::{Decisions, MAX_REQUEST};
+use crate::grpc::{Decisions, MAX_SMALL_REQUEST};
 use crate::inspect::Inspector;
 use crate::refresh::Refresher;
 
@@ -47,9 +47,11 @@ pub(super) async fn services(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(portcullis_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+        .build_v1()?
+        .max_decoding_message_size(MAX_SMALL_REQUEST);
+    let health_service = health_service.max_decoding_message_size(MAX_SMALL_REQUEST);
     let answers = EvidenceAnswers::new(Arc::new(inspector), refresher, shared.background.clone());
-    let inspections = EvidenceServer::new(answers).max_decoding_message_size(MAX_REQUEST);
+    let inspections = EvidenceServer::new(answers).max_decoding_message_size(MAX_SMALL_REQUEST);
     let watchers = Watchers::new(shared.changes.clone(), shared.background.clone());
     let watch = Watch::new(watchers, shared.stop.clone(), shared.tasks.clone());
     let routes = Routes::new(inspections)

@@ -22,7 +22,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::stream::MAX_UNREAD;
-use super::{MAX_REQUEST, status};
+use super::{MAX_SMALL_REQUEST, status};
 use crate::changes::{Changes, Position, Since};
 
 /// What it is called by.
@@ -95,7 +95,7 @@ where
                 return Ok(Status::unimplemented("the service has no such call").into_http());
             }
             let codec = ProstCodec::default();
-            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_REQUEST);
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_SMALL_REQUEST);
             Ok(grpc.server_streaming(watch, request).await)
         })
     }
