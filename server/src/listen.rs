@@ -39,8 +39,10 @@ use crate::metrics::Metrics;
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// The most connections at a time from one peer, where nothing else is configured.
 pub const MAX_CONNECTIONS_PER_PEER: usize = 1_000;
-/// The most connections at a time on the admin listener, and so from one peer.
+/// The most connections at a time on the admin listener, and on that for registries.
 const MAX_ADMIN_CONNECTIONS: usize = 256;
+/// The most at a time from one peer on the admin listener: probes must find a place.
+const MAX_ADMIN_CONNECTIONS_PER_PEER: usize = 64;
 /// The most streams at a time on one connection.
 pub const MAX_STREAMS: u32 = 128;
 /// The largest header list of one request, in bytes.
@@ -155,7 +157,7 @@ pub(crate) async fn admin(
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let metrics = Arc::clone(&admin.metrics);
-    let doors = Doors::new("admin", MAX_ADMIN_CONNECTIONS, MAX_ADMIN_CONNECTIONS, metrics);
+    let doors = Doors::new("admin", MAX_ADMIN_CONNECTIONS, MAX_ADMIN_CONNECTIONS_PER_PEER, metrics);
     accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
         let Accepted { stream, peer: _, place } = accepted;
         let admin = Arc::clone(&admin);
