@@ -266,8 +266,9 @@ impl<S: EvidenceSource> Shared<S> {
         let used = used.unwrap_or_else(|| (0, self.clock.now().unix_timestamp()));
         // Whoever keeps answers about what was not known has asked while it was not, and knows so; but
         // who asks anew may overtake a search whose answer is of before.
+        let now = &plan.known.evidence;
         let is_news = match before {
-            Some(before) => *before != *plan.known.evidence,
+            Some(before) => !Arc::ptr_eq(&before, now) && *before != **now,
             None => asked == Asked::Anew,
         };
         let digest = key.digest;
