@@ -5,6 +5,7 @@
 //! is searched for waits its turn here; a registry that never answers takes its own turns and no more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use portcullis_core::ports::Clock;
@@ -21,6 +22,8 @@ mod turns;
 /// The most searches at a time through what is stored. After a restart all images are asked about, and
 /// each holds all that its registry said of it.
 const MAX_STORED: usize = 32;
+/// How long one waits for its turn there. Then its registry is asked.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Searches so many at a time.
 pub struct Bulkhead<S> {
@@ -92,7 +95,8 @@ impl<S: EvidenceSource> EvidenceSource for Bulkhead<S> {
 
     /// Takes none of the turns of registries: none is asked.
     async fn stored(&self, question: &Question, deadline: Instant) -> Option<Known> {
-        let _turn = timeout_at(deadline, self.stored.acquire()).await.ok()?.ok()?;
+        let until = deadline.min(Instant::now() + PATIENCE);
+        let _turn = timeout_at(until, self.stored.acquire()).await.ok()?.ok()?;
         self.inner.stored(question, deadline).await
     }
 }
