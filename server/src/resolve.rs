@@ -15,6 +15,7 @@ use portcullis_core::ports::Clock;
 use portcullis_core::referrers::ANY_PLATFORM;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -34,6 +35,10 @@ pub(crate) use self::read::read;
 pub const MAX_PLATFORMS: usize = 64;
 /// The most that is remembered of references, in bytes.
 const MAX_REMEMBERED: u64 = 64 * 1024 * 1024;
+
+/// The most references that registries are asked about at a time. One question names hundreds, each
+/// perhaps of a registry that never answers.
+const MAX_SEARCHES: usize = 16 * 1024;
 
 /// What a reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +174,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     kept: Sieve<Key, Entry>,
     flights: Flights<Key, Plan>,
+    turns: Semaphore,
 }
 
 impl Resolver {
@@ -184,7 +190,8 @@ impl Resolver {
         background: Handle,
     ) -> Self {
         let (kept, flights) = (Sieve::new(MAX_REMEMBERED), Flights::new(tasks, background));
-        Self(Arc::new(Shared { registry, store, clock, kept, flights, config }))
+        let turns = Semaphore::new(MAX_SEARCHES);
+        Self(Arc::new(Shared { registry, store, clock, kept, flights, config, turns }))
     }
 
     /// What tells how many names are remembered, and what they weigh in bytes. It keeps nothing open: the

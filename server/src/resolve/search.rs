@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_core::evidence::{CauseKind, Evidence, Source};
+use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Answer, Entry, Fresh, Key, Plan, Shared, read};
+use super::{Answer, Entry, Fresh, Key, MAX_SEARCHES, Plan, Shared, Unresolved, read};
 use crate::evidence::collect::failed;
 use crate::evidence::store::StoreKey;
 use crate::registry::{Answers, jitter};
@@ -50,7 +50,10 @@ impl Shared {
             before = stored.map(|plan| (plan.fresh, failures)).or(before);
         }
         let limit = Instant::now() + self.config.search_timeout;
-        let (answer, is_outage) = self.ask(key, limit).await;
+        let (answer, is_outage) = match self.turns.try_acquire() {
+            Ok(_turn) => self.ask(key, limit).await,
+            Err(_none_left) => (Err(crowded()), true),
+        };
         if let (Err(_), false, Some((Fresh { answer: Ok(was), .. }, _))) =
             (&answer, is_outage, &before)
         {
@@ -159,6 +162,14 @@ impl Shared {
         let hash = self.kept.hash(&key);
         self.kept.put(hash, key, Entry { plan, is_asking: AtomicBool::new(false) }, weight);
     }
+}
+
+/// There is no room for another search.
+fn crowded() -> Unresolved {
+    let detail = format!(
+        "{MAX_SEARCHES} images are being resolved, which is as many as there may be: ask again"
+    );
+    Arc::new(Evidence::Unavailable(Cause { kind: CauseKind::Throttled, detail }))
 }
 
 /// Whether it says no more than that the registry could not be asked. One that refused was asked.
