@@ -1,7 +1,5 @@
 //! A memory in, the same as something that can be told to look again out.
 
-use std::sync::Arc;
-
 use portcullis_core::evidence::Evidence;
 use portcullis_core::image::{Digest, Reference};
 use time::OffsetDateTime;
