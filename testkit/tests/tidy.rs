@@ -46,8 +46,16 @@ const PROTOBUF: [&str; 9] = [
 ];
 
 /// The rim where protobuf is spoken: the service, the client, the command that shows answers.
-const SPEAKS_PROTOBUF: [&str; 6] =
-    ["proto/", "client/", "cli/src/", "loadtest/src/", "server/src/grpc", "server/src/app"];
+const SPEAKS_PROTOBUF: [&str; 7] = [
+    "proto/",
+    "client/",
+    "cli/src/",
+    "loadtest/src/",
+    "server/src/grpc",
+    "server/src/app",
+    // Calls are counted by the names that the contract gives them.
+    "server/src/metrics/calls.rs",
+];
 
 const SPEAKS_TO_REGISTRIES: [&str; 2] = ["server/src/registry/", "server/src/registry.rs"];
 
