@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use anyhow::Context as _;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, StdError};
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::server::TcpIncoming;
 use tonic_prost::ProstCodec;
 
 /// The path of the method.
@@ -97,11 +97,10 @@ pub(crate) fn serve(
             .with_context(|| format!("failed to listen on {address}"))?;
         listening(listener.local_addr()?)?;
         let echo = Echo { reply: EchoMessage::of_length(reply) };
-        tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .add_service(echo)
-            .serve_with_incoming(TcpListenerStream::new(listener))
-            .await?;
+        // Of a listener that is given, the server does not set this itself: replies would wait for the
+        // acknowledgement of those before.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        tonic::transport::Server::builder().add_service(echo).serve_with_incoming(incoming).await?;
         Ok(())
     })
 }
