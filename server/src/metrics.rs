@@ -6,7 +6,7 @@
 //!
 //! - Labels have few values, all known beforehand or configured: never an image, a digest, a
 //!   namespace, a tenant or anything else that a caller chooses (CASES T143).
-//! - What every answer counts is a [`counts::Counts`] or a [`durations::Durations`]: no look-up by
+//! - What every answer counts is a `counts::Counts` or a `durations::Durations`: no look-up by
 //!   label, no lock, and nothing that two threads write. Elsewhere a `Family` will do.
 //! - What can be read when it is asked for (a size, an age) is sampled, not kept up to date.
 //! - Seconds and bytes, by `Unit`.

@@ -36,7 +36,7 @@ pub struct Verdict {
     pub told: u64,
     /// How many are missing and nothing says why.
     pub missing: u64,
-    /// What is missing, at most [`MAX_LISTED`].
+    /// What is missing, the first 1,000.
     pub gaps: Vec<Gap>,
     /// How many records or stretches of bytes cannot be read.
     pub damaged: u64,
