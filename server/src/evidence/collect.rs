@@ -59,6 +59,9 @@ pub const MAX_BLOBS: usize = 256 * 1024 * 1024;
 /// The most attestations by certificates that are verified at a time, over all searches. Each may take
 /// tens of its bytes in memory.
 pub const MAX_CERTIFIED_AT_ONCE: usize = 2;
+/// The most documents that are verified and read at a time, over all searches: each may hold a multiple
+/// of its bytes, and a thread.
+pub const MAX_VERIFIED_AT_ONCE: usize = 8;
 
 /// Finds evidence in a registry, and keeps what it was answered in a store.
 #[derive(Clone)]
@@ -67,6 +70,7 @@ pub struct Collect {
     profiles: Arc<Profiles>,
     revocation: Revocation,
     certified: Turns,
+    verified: Turns,
     clock: Arc<dyn Clock>,
     store: Store,
 }
@@ -99,8 +103,10 @@ impl Collect {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (fetcher, profiles) = (Fetcher::new(registry), Arc::new(profiles));
-        let (certified, store) = (Turns::new(MAX_CERTIFIED_AT_ONCE), Store::none());
-        Self { fetcher, profiles, revocation, certified, clock, store }
+        let certified = Turns::new(MAX_CERTIFIED_AT_ONCE);
+        let verified = Turns::new(MAX_VERIFIED_AT_ONCE);
+        let store = Store::none();
+        Self { fetcher, profiles, revocation, certified, verified, clock, store }
     }
 
     /// The same, which keeps what it was answered in `store` and looks there too.

@@ -185,7 +185,7 @@ impl Collect {
             let fetched = fetched.clone();
             move || Attestation::parse(fetched.blob(), &media_type.unwrap_or_default())
         };
-        let attestation = match blocking(q, parse).await? {
+        let attestation = match self.verified.do_blocking(q, span(q), deadline, parse).await? {
             Ok(attestation) => attestation,
             // The signature of something that is not a statement.
             Err(CosignError::NoEnvelope) => return Ok(Found::Nothing),
@@ -224,20 +224,12 @@ impl Collect {
             drop((fetched, turn));
             (checks, found)
         };
-        let (checks, found) = blocking(q, examine).await?;
+        let (checks, found) = self.verified.do_blocking(q, span(q), deadline, examine).await?;
         seen.checks = checks;
         found
     }
 }
 
-/// Reading and verifying can take long for a large attestation, so they run where blocking is allowed.
-async fn blocking<T: Send + 'static>(
-    q: &Question,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Fault> {
-    let span = tracing::debug_span!(target: SPANS, "verify", oci.manifest.digest = %q.digest);
-    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|error| {
-        tracing::error!(%error, image = %q.image, "verification was lost");
-        Fault::Lost
-    })
+fn span(q: &Question) -> tracing::Span {
+    tracing::debug_span!(target: SPANS, "verify", oci.manifest.digest = %q.digest)
 }

@@ -165,10 +165,10 @@ impl Collect {
         seen: &mut SeenSignature,
         deadline: Instant,
     ) -> Result<Found, Fault> {
-        let mut examined = self.examine(q, (report, signature), seen).await?;
+        let mut examined = self.examine(q, (report, signature), seen, deadline).await?;
         if let Err(SignatureError::RevocationPending { questions }) = &examined {
             self.revocation.ask(questions, deadline).await;
-            examined = self.examine(q, (report, signature), seen).await?;
+            examined = self.examine(q, (report, signature), seen, deadline).await?;
         }
         examined.unwrap_or_else(|error| {
             let kind = match error {
@@ -180,13 +180,12 @@ impl Collect {
         })
     }
 
-    /// Verification and parsing can take long for a large report, so they run where blocking is
-    /// allowed.
     async fn examine(
         &self,
         q: &Question,
         (report, signature): (&Fetch, &Fetch),
         seen: &mut SeenSignature,
+        deadline: Instant,
     ) -> Result<Examined, Fault> {
         let span = tracing::debug_span!(
             target: SPANS,
@@ -208,15 +207,9 @@ impl Collect {
                 signature::examine(&request, &question.trust, &revocation, now);
             (checks, certificates, envelope, outcome.map(|verified| read(&verified, &profiles)))
         };
-        match tokio::task::spawn_blocking(move || span.in_scope(examine)).await {
-            Ok((checks, certificates, envelope, found)) => {
-                (seen.checks, seen.certificates, seen.envelope) = (checks, certificates, envelope);
-                Ok(found)
-            }
-            Err(error) => {
-                tracing::error!(%error, image = %q.image, "verification was lost");
-                Err(Fault::Lost)
-            }
-        }
+        let examined = self.verified.do_blocking(q, span, deadline, examine).await?;
+        let (checks, certificates, envelope, found) = examined;
+        (seen.checks, seen.certificates, seen.envelope) = (checks, certificates, envelope);
+        Ok(found)
     }
 }

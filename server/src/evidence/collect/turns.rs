@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::super::Question;
 use super::Fault;
 use crate::registry::RegistryError;
 
@@ -26,11 +27,36 @@ impl Turns {
             Err(_elapsed) => Err(Fault::Unavailable(RegistryError::Deadline)),
         }
     }
+
+    /// Does `work` for `q` at its turn, where blocking is allowed: verifying and reading can take long
+    /// for a large document. `span` is what it is traced as.
+    pub(super) async fn do_blocking<T: Send + 'static>(
+        &self,
+        q: &Question,
+        span: tracing::Span,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let turn = self.take(deadline).await?;
+        let work = move || {
+            let done = span.in_scope(work);
+            // Here, because the work goes on where nobody waits for it any more.
+            drop(turn);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!(%error, image = %q.image, "verification was lost");
+            Fault::Lost
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use portcullis_core::image::Digest;
+    use portcullis_core::signature::Trust;
 
     use super::super::MAX_CERTIFIED_AT_ONCE;
     use super::*;
@@ -48,5 +74,27 @@ mod tests {
         assert!(matches!(refused, Some(Fault::Unavailable(RegistryError::Deadline))));
         taken.pop();
         assert!(turns.take(soon()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_blocks_waits_for_its_turn_and_gives_it_back() {
+        let question = Question {
+            image: "reg.io/team/app:v1".parse().unwrap(),
+            digest: Digest::of(b"image"),
+            trust: Arc::new(Trust::nobody()),
+            access: Arc::from("anonymous"),
+        };
+        let turns = Turns::new(1);
+        let work = |done: &'static str| {
+            let soon = Instant::now() + Duration::from_secs(1);
+            turns.do_blocking(&question, tracing::Span::none(), soon, move || done)
+        };
+        let taken = turns.take(Instant::now() + Duration::from_secs(1)).await.ok();
+        assert!(taken.is_some());
+        let late = work("never").await;
+        assert!(matches!(late, Err(Fault::Unavailable(RegistryError::Deadline))));
+        drop(taken);
+        assert_eq!(work("first").await.ok(), Some("first"));
+        assert_eq!(work("second").await.ok(), Some("second"));
     }
 }
