@@ -12,6 +12,7 @@ use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::policy::Policy;
 use portcullis_core::ports::Clock;
 use portcullis_core::signature::Trust;
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -219,9 +220,10 @@ impl<S: EvidenceSource> Check for Decider<S> {
         let asked = Instant::now();
         let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
         let trust = self.rules.trust();
-        let mut found = Vec::with_capacity(question.containers.len());
+        let mut found: SmallVec<[_; 2]> = SmallVec::new();
         for (_, image) in &question.containers {
-            found.push((self.peek(image, nodes, &trust)?, asked.elapsed()));
+            let known = self.peek(image, &self.access.of(image), nodes, &trust)?;
+            found.push((known, asked.elapsed()));
         }
         Some(Ok(self.decided(question, found)))
     }
@@ -244,11 +246,11 @@ impl<S: EvidenceSource> Decider<S> {
     fn peek(
         &self,
         image: &Reference,
+        access: &Arc<str>,
         nodes: &Nodes,
         trust: &Arc<Trust>,
     ) -> Option<(Vec<Subject>, Known)> {
-        let access = self.access.of(image);
-        let resolved = self.resolver.peek(image, &access)?;
+        let resolved = self.resolver.peek(image, access)?;
         let mut until = resolved.until;
         let resolved = resolved.answer.ok()?;
         let mut subjects = Vec::with_capacity(1);
@@ -258,7 +260,7 @@ impl<S: EvidenceSource> Decider<S> {
                 image: image.clone(),
                 digest,
                 trust: Arc::clone(trust),
-                access: Arc::clone(&access),
+                access: Arc::clone(access),
             })?;
             until = until.min(known.fresh_until);
             subjects.push(known.about(platform, digest));
@@ -270,7 +272,7 @@ impl<S: EvidenceSource> Decider<S> {
     fn decided(
         &self,
         question: &Question,
-        found: Vec<((Vec<Subject>, Known), Duration)>,
+        found: impl IntoIterator<Item = ((Vec<Subject>, Known), Duration)>,
     ) -> Answer {
         // Rules and the clock are read once, after all waiting, so that every container is decided
         // by the same revision at the same time.

@@ -167,12 +167,14 @@ impl<S: EvidenceSource> Bulk for Decider<S> {
         let mut growing =
             Growing { answer, places: HashMap::new(), last: None, has_platforms: false };
         for (repository, digests) in &question.images {
+            // The credential is that of the repository.
+            let access = self.access.of(repository);
             for digest in digests {
                 if growing.answer.decided.len() % TURN == TURN - 1 {
                     tokio::task::yield_now().await;
                 }
                 let image = repository.at(*digest);
-                if let Some((subjects, known)) = self.peek(&image, nodes, &trust) {
+                if let Some((subjects, known)) = self.peek(&image, &access, nodes, &trust) {
                     growing.add(&question, &image, &subjects, &known);
                     continue;
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::decide::{Context, MAX_JUSTIFICATION};
 use portcullis_core::image::{MAX_NODES, Nodes, Platform, Reference};
+use smallvec::SmallVec;
 use tonic::Status;
 
 use super::Detail;
@@ -81,7 +82,7 @@ fn span(span: &mut prost_types::Duration, mut reader: Reader<'_>) -> Result<(), 
 pub(super) struct Request<'a> {
     context: ContextRead<'a>,
     /// Names and images, at most [`MAX_CONTAINERS`].
-    containers: Vec<(&'a str, &'a str)>,
+    containers: SmallVec<[(&'a str, &'a str); 4]>,
     containers_total: usize,
     explain: bool,
 }
@@ -193,8 +194,7 @@ impl<'a> ContextRead<'a> {
 }
 
 fn set(field: &mut String, text: &str) {
-    field.clear();
-    field.push_str(text);
+    *field = text.to_owned();
 }
 
 fn cloud(context: &mut Context, mut reader: Reader<'_>) -> Result<(), Malformed> {
