@@ -1,7 +1,7 @@
 //! What is known of a digest: absence is a value, and so is every way of not knowing.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -15,6 +15,8 @@ use crate::signature::Signer;
 const MEMO_ROOM: usize = 2_048;
 /// The room that is counted for what they keep of each finding, in bytes: one name that rules have.
 const MEMO_PER_FINDING: usize = 8;
+/// The room that is counted for what is told of a report, in bytes beside its texts.
+const TOLD_PER_REPORT: usize = 160;
 
 /// One verified report on one digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,13 +69,37 @@ pub struct Reports {
     vex: Vec<Arc<Statements>>,
     valid_until: Option<OffsetDateTime>,
     memo: Memo<Profiles>,
+    told: Told,
+}
+
+/// The bytes in which reports are told of, in whatever form. A copy begins without them, and they make no
+/// difference between two.
+#[derive(Default)]
+struct Told(OnceLock<Box<[u8]>>);
+
+impl Clone for Told {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Told {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 impl Reports {
     /// Reports, and the VEX documents beside them.
     #[must_use]
     pub fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
-        Self { list, vex, valid_until: None, memo: Memo::default() }
+        Self { list, vex, valid_until: None, memo: Memo::default(), told: Told::default() }
     }
 
     /// The same, to be verified again from `instant` on.
@@ -95,6 +121,20 @@ impl Reports {
         &self.vex
     }
 
+    /// What `write` writes of the reports, which stay what they are: it is asked once, and its bytes are
+    /// kept. There is one form for all who ask.
+    #[must_use]
+    pub fn told(&self, write: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
+        self.told.0.get_or_init(|| write(self))
+    }
+
+    /// The room that is counted for [`Self::told`], in bytes.
+    #[must_use]
+    pub fn told_room(&self) -> usize {
+        let texts = |r: &Arc<Report>| r.signer.subject.len() + r.findings.scanner.name.len();
+        self.list.iter().map(|report| TOLD_PER_REPORT + texts(report)).sum()
+    }
+
     /// What decisions keep beside the reports.
     pub(crate) const fn memo(&self) -> &Memo<Profiles> {
         &self.memo
@@ -106,7 +146,8 @@ impl Reports {
         let vex: usize = self.vex.iter().map(|vex| vex.weight()).sum();
         let merged = if self.list.len() > 1 { reports } else { 0 };
         let findings: usize = self.list.iter().map(|report| report.findings.len()).sum();
-        reports + vex + merged + findings * MEMO_PER_FINDING + MEMO_ROOM
+        let beside = findings * MEMO_PER_FINDING + MEMO_ROOM + self.told_room();
+        reports + vex + merged + beside
     }
 }
 

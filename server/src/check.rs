@@ -19,9 +19,10 @@ use tracing::Instrument as _;
 
 use crate::access::AccessScopes;
 use crate::caller::Caller;
+use crate::clock::{Now, Stamp};
 use crate::clusters::Clusters;
-use crate::evidence::{EvidenceSource, Question as EvidenceQuestion};
-use crate::resolve::{Fresh, Resolver};
+use crate::evidence::{EvidenceSource, Glance, Question as EvidenceQuestion};
+use crate::resolve::{Fresh, Named, Resolver};
 use crate::rules::Rules;
 use crate::spans::SPANS;
 
@@ -45,7 +46,7 @@ pub struct Question {
     /// The platforms of the nodes that they may run on, as far as whoever asks knows.
     pub nodes: Nodes,
     /// The containers: name and image, at most [`MAX_CONTAINERS`].
-    pub containers: Vec<(String, Reference)>,
+    pub containers: Vec<(Arc<str>, Reference)>,
     /// Who asks, for the sake of limits; it changes no answer.
     pub caller: Caller,
 }
@@ -71,7 +72,7 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Decided {
     /// Its name.
-    pub container: String,
+    pub container: Arc<str>,
     /// The image as asked, normalised.
     pub image: Reference,
     /// What is known of the image and its platforms.
@@ -183,7 +184,7 @@ impl<S: EvidenceSource> Decider<S> {
         // A tag may move before what is known of its digest changes.
         let until = found.iter().map(|(_, until)| *until).fold(until, min);
         let subjects = found.into_iter().map(|(subject, _)| subject).collect();
-        (subjects, Known::Until(until))
+        (subjects, Known::Until(Stamp::of(until)))
     }
 
     async fn subject(
@@ -212,20 +213,26 @@ impl<S: EvidenceSource> Decider<S> {
 /// Until when what was found out may be used.
 enum Known {
     Nothing,
-    Until(OffsetDateTime),
+    Until(Stamp),
 }
 
 impl<S: EvidenceSource> Check for Decider<S> {
     fn check_now(&self, question: &Question) -> Option<Result<Answer, CheckError>> {
         let asked = Instant::now();
         let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
-        let trust = self.rules.trust();
-        let mut found: SmallVec<[_; 2]> = SmallVec::new();
+        // Nothing is waited for, so that one look at the clock is for all.
+        let (trust, now) = (self.rules.trust(), Now::by(&*self.clock));
+        let mut found: SmallVec<[_; 1]> = SmallVec::new();
         for (_, image) in &question.containers {
-            let known = self.peek(image, &self.access.of(image), nodes, &trust)?;
-            found.push((known, asked.elapsed()));
+            let mut subjects = Vec::with_capacity(1);
+            let access = self.access.of(image);
+            let until = self.peek(image, &access, nodes, &trust, now, &mut subjects)?;
+            found.push(((subjects, Known::Until(until)), Duration::ZERO));
         }
-        Some(Ok(self.decided(question, found)))
+        let mut answer = self.decided(question, found, now);
+        let took = asked.elapsed();
+        answer.decided.iter_mut().for_each(|decided| decided.took = took);
+        Some(Ok(answer))
     }
 
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
@@ -237,35 +244,44 @@ impl<S: EvidenceSource> Check for Decider<S> {
             (found, asked.elapsed())
         });
         let found = join_all(found).await;
-        Ok(self.decided(&question, found))
+        // Rules and the clock are read once, after all waiting, so that every container is decided
+        // by the same revision at the same time.
+        Ok(self.decided(&question, found, Now::by(&*self.clock)))
     }
 }
 
 impl<S: EvidenceSource> Decider<S> {
-    /// As [`Self::subjects`], where nothing has to be looked for.
+    /// As [`Self::subjects`], where nothing has to be looked for: adds to `subjects`, and gives until when
+    /// that may be used.
     fn peek(
         &self,
         image: &Reference,
         access: &Arc<str>,
         nodes: &Nodes,
         trust: &Arc<Trust>,
-    ) -> Option<(Vec<Subject>, Known)> {
-        let resolved = self.resolver.peek(image, access)?;
-        let mut until = resolved.until;
-        let resolved = resolved.answer.ok()?;
-        let mut subjects = Vec::with_capacity(1);
-        let platforms = resolved.taken_by(nodes).into_iter().map(|(p, digest)| (Some(p), digest));
-        for (platform, digest) in std::iter::once((None, resolved.digest)).chain(platforms) {
-            let known = self.evidence.peek(&EvidenceQuestion {
-                image: image.clone(),
-                digest,
-                trust: Arc::clone(trust),
-                access: Arc::clone(access),
-            })?;
-            until = until.min(known.fresh_until);
+        now: Now,
+        subjects: &mut Vec<Subject>,
+    ) -> Option<Stamp> {
+        let (named, mut until, hash) = self.resolver.named(image, access, now)?;
+        let mut look = |platform: Option<Platform>, digest: Digest| {
+            // That of the image is of its own digest, not of its platforms'.
+            let hash = hash.filter(|_| image.digest() == Some(digest));
+            let glance = Glance { image, digest, trust, access, now, hash };
+            let known = self.evidence.glance(&glance)?;
+            until = until.min(Stamp::of(known.fresh_until));
             subjects.push(known.about(platform, digest));
+            Some(())
+        };
+        match named {
+            Named::One(digest) => look(None, digest)?,
+            Named::Index(index) => {
+                look(None, index.digest)?;
+                for (platform, digest) in index.taken_by(nodes) {
+                    look(Some(platform), digest)?;
+                }
+            }
         }
-        Some((subjects, Known::Until(until)))
+        Some(until)
     }
 
     /// Decides about what was `found` of each container.
@@ -273,11 +289,9 @@ impl<S: EvidenceSource> Decider<S> {
         &self,
         question: &Question,
         found: impl IntoIterator<Item = ((Vec<Subject>, Known), Duration)>,
+        now: Now,
     ) -> Answer {
-        // Rules and the clock are read once, after all waiting, so that every container is decided
-        // by the same revision at the same time.
         let policy = self.rules.policy();
-        let now = self.clock.now();
         // Whoever says why an image must run is recorded each time.
         let asked_plainly = question.context.break_glass.is_empty();
         let mut max_age = if asked_plainly { MAX_AGE } else { Duration::ZERO };
@@ -287,16 +301,17 @@ impl<S: EvidenceSource> Decider<S> {
             .zip(found)
             .map(|((container, image), ((subjects, known), took))| {
                 let context = &question.context;
-                let decision = decide_container(&policy, image, &subjects, context, container, now);
+                let decision =
+                    decide_container(&policy, image, &subjects, context, container, now.at);
                 max_age = max_age.min(reusable(&known, &subjects, &decision, now));
-                let (container, image) = (container.clone(), image.clone());
+                let (container, image) = (Arc::clone(container), image.clone());
                 Decided { container, image, subjects, decision, took }
             })
             .collect();
         let has_platforms = decided.iter().any(Decided::has_platforms);
         let depends = if has_platforms { self.clusters.depends() } else { &[] };
         let context = Arc::clone(&question.context);
-        Answer { context, decided, policy, evaluated_at: now, max_age, depends }
+        Answer { context, decided, policy, evaluated_at: now.at, max_age, depends }
     }
 }
 
@@ -312,12 +327,7 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// For how long one decision may be reused: while its evidence is fresh and the clock changes
 /// nothing. What could not be found out may not be reused at all.
-fn reusable(
-    known: &Known,
-    subjects: &[Subject],
-    decision: &Decision,
-    now: OffsetDateTime,
-) -> Duration {
+fn reusable(known: &Known, subjects: &[Subject], decision: &Decision, now: Now) -> Duration {
     let failed =
         |s: &Subject| matches!(*s.evidence, Evidence::Unavailable(_) | Evidence::Stale { .. });
     let Known::Until(fresh) = known else {
@@ -326,8 +336,8 @@ fn reusable(
     if subjects.iter().any(failed) {
         return Duration::ZERO;
     }
-    let until = decision.changes_at.map_or(*fresh, |change| change.min(*fresh));
-    Duration::try_from(until - now).unwrap_or(Duration::ZERO)
+    let until = decision.changes_at.map_or(*fresh, |change| Stamp::of(change).min(*fresh));
+    until.since(now.stamp)
 }
 
 #[cfg(test)]
@@ -364,24 +374,24 @@ mod tests {
         };
         let subjects = [subject(Evidence::Missing), subject(evidence)];
         let expected = Duration::from_secs(expected);
-        assert_eq!(reusable(known, &subjects, &decision, NOW), expected);
+        assert_eq!(reusable(known, &subjects, &decision, NOW.into()), expected);
     }
 
     #[test]
     fn an_answer_holds_while_its_evidence_is_fresh_and_the_clock_changes_nothing() {
-        let until = |seconds| Known::Until(NOW + Duration::from_secs(seconds));
+        let until = |seconds| Known::Until(Stamp::of(NOW + Duration::from_secs(seconds)));
         check(&until(30), Evidence::Missing, None, 30);
         check(&until(30), Evidence::Missing, Some(20), 20);
         check(&until(30), Evidence::Missing, Some(40), 30);
         check(&until(30), Evidence::Missing, Some(0), 0);
         check(&until(0), Evidence::Missing, None, 0);
-        let past = Known::Until(NOW - Duration::from_secs(1));
+        let past = Known::Until(Stamp::of(NOW - Duration::from_secs(1)));
         check(&past, Evidence::Missing, None, 0);
     }
 
     #[test]
     fn an_answer_without_knowledge_does_not_hold() {
-        let until = || Known::Until(NOW + Duration::from_secs(30));
+        let until = || Known::Until(Stamp::of(NOW + Duration::from_secs(30)));
         let cause = Cause { kind: CauseKind::Denied, detail: String::new() };
         check(&Known::Nothing, Evidence::Missing, None, 0);
         check(&until(), Evidence::Unavailable(cause), None, 0);

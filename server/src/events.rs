@@ -12,7 +12,6 @@ pub mod spool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use portcullis_core::decide::Action;
 use portcullis_core::event::stored::{Made, is_plain};
@@ -23,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Decided, Question};
+use crate::clock::Stamp;
 use crate::metrics::Metrics;
 use crate::spans;
 
@@ -99,11 +99,11 @@ impl<C> Recorded<C> {
         Event::new(call, image, subjects, &answer.context, decision)
     }
 
-    fn count_evidence(&self, decided: &Decided, now: OffsetDateTime) {
+    fn count_evidence(&self, decided: &Decided, now: Stamp) {
         for Subject { digest, evidence, source, fetched_at, .. } in &decided.subjects {
             // A tag that could not be resolved names no manifest of which something could be known.
             if digest.is_some() {
-                let age = Duration::try_from(now - *fetched_at).unwrap_or_default();
+                let age = now.since(Stamp::of(*fetched_at));
                 self.metrics.evidence(evidence, *source, age);
             }
         }
@@ -111,11 +111,12 @@ impl<C> Recorded<C> {
 
     /// Records all but the lifted denials, of which there is a record already.
     fn record(&self, answer: &Answer) {
+        let now = Stamp::of(answer.evaluated_at);
         for decided in &answer.decided {
             let action = decided.decision.action;
             self.metrics.decision(action);
             self.metrics.exemptions_applied(decided.decision.exemptions.len());
-            self.count_evidence(decided, answer.evaluated_at);
+            self.count_evidence(decided, now);
             if decided.decision.break_glass.is_some() {
                 continue;
             }
@@ -163,14 +164,15 @@ impl<C: Check> Check for Recorded<C> {
         if !question.context.break_glass.is_empty() {
             return None;
         }
-        let asked = Instant::now();
         let answer = self.inner.check_now(question)?;
         if let Ok(answer) = &answer {
             self.record(answer);
-            // What is answered at once was all in memory.
+            // What is answered at once was all in memory, and was decided together.
             let known = answer.decided.iter().map(|decided| decided.subjects.len()).sum();
             self.metrics.hits(known);
-            self.metrics.answered(asked.elapsed(), spans::trace_id(), answer.evaluated_at);
+            let took = answer.decided.iter().map(|decided| decided.took).max();
+            let took = took.unwrap_or_default();
+            self.metrics.answered(took, spans::trace_id(), answer.evaluated_at);
         }
         Some(answer)
     }
@@ -201,6 +203,8 @@ impl<C: Bulk> Bulk for Recorded<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use portcullis_core::decide::decide_container;
     use portcullis_core::policy::Policy;
     use time::macros::datetime;
@@ -237,7 +241,7 @@ mod tests {
     }
 
     fn question(containers: &[&str]) -> Question {
-        let image = |name: &&str| ((*name).to_owned(), "reg.io/app:v1".parse().unwrap());
+        let image = |name: &&str| (Arc::from(*name), "reg.io/app:v1".parse().unwrap());
         let containers = containers.iter().map(image).collect();
         Question {
             context: Arc::default(),

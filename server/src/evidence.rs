@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use self::collect::Attached;
+use crate::clock::Now;
 
 pub mod flights;
 pub mod memory;
@@ -45,7 +46,45 @@ impl Question {
         }
     }
 
+    /// The same as something to look for.
+    fn at(&self, now: Now) -> Glance<'_> {
+        let Self { image, digest, trust, access } = self;
+        Glance { image, digest: *digest, trust, access, now, hash: None }
+    }
+
     /// What hashes as its key does, without making one.
+    fn asked(&self) -> Asked<'_> {
+        Asked { name: self.image.name(), digest: &self.digest }
+    }
+}
+
+/// A question that is only looked for in what is kept: it owns nothing, and has the time.
+#[derive(Clone, Copy)]
+pub struct Glance<'a> {
+    /// The image.
+    pub image: &'a Reference,
+    /// The manifest.
+    pub digest: Digest,
+    /// Who is trusted.
+    pub trust: &'a Arc<Trust>,
+    /// Whose credential the registry would be asked with.
+    pub access: &'a Arc<str>,
+    /// The time for which it is asked.
+    pub now: Now,
+    /// What the name of the image and the digest hash to, where that is known.
+    pub hash: Option<u64>,
+}
+
+impl Glance<'_> {
+    fn question(&self) -> Question {
+        Question {
+            image: self.image.clone(),
+            digest: self.digest,
+            trust: Arc::clone(self.trust),
+            access: Arc::clone(self.access),
+        }
+    }
+
     fn asked(&self) -> Asked<'_> {
         Asked { name: self.image.name(), digest: &self.digest }
     }
@@ -67,11 +106,11 @@ struct Key {
     trust: Digest,
 }
 
-/// The parts of a key that are hashed.
+/// The parts of a key that are hashed: the name of an image, and the digest of its manifest.
 #[derive(Hash)]
-struct Asked<'a> {
-    name: &'a str,
-    digest: &'a Digest,
+pub(crate) struct Asked<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) digest: &'a Digest,
 }
 
 impl Hash for Key {
@@ -99,11 +138,20 @@ impl Key {
 
     /// Whether it is the key of `question`.
     fn is(&self, question: &Question) -> bool {
-        self.digest == question.digest
-            && self.trust == question.trust.revision()
-            && *self.name == *question.image.name()
-            && self.registry == question.image.registry().len()
-            && self.access == question.access
+        self.has(&question.image, &question.digest, &question.trust, &question.access)
+    }
+
+    /// Whether it is the key of what is looked for.
+    fn is_of(&self, glance: &Glance<'_>) -> bool {
+        self.has(glance.image, &glance.digest, glance.trust, glance.access)
+    }
+
+    fn has(&self, image: &Reference, digest: &Digest, trust: &Trust, access: &Arc<str>) -> bool {
+        self.digest == *digest
+            && self.trust == trust.revision()
+            && *self.name == *image.name()
+            && self.registry == image.registry().len()
+            && (Arc::ptr_eq(&self.access, access) || self.access == *access)
     }
 
     /// The bytes behind it that are its own.
@@ -137,7 +185,7 @@ impl Known {
 pub trait EvidenceSource: Send + Sync + 'static {
     /// Tells what is known if that needs no waiting: what is kept and fresh. None where it would have to
     /// be looked for.
-    fn peek(&self, _question: &Question) -> Option<Known> {
+    fn glance(&self, _glance: &Glance<'_>) -> Option<Known> {
         None
     }
 
@@ -181,8 +229,8 @@ impl<S: Inspect> Inspect for Arc<S> {
 }
 
 impl<S: EvidenceSource> EvidenceSource for Arc<S> {
-    fn peek(&self, question: &Question) -> Option<Known> {
-        self.as_ref().peek(question)
+    fn glance(&self, glance: &Glance<'_>) -> Option<Known> {
+        self.as_ref().glance(glance)
     }
 
     fn evidence(

@@ -79,11 +79,13 @@ impl<C: Check> Decisions<C> {
             Err(status) => return Answered::Now(Err(status)),
         };
         match (self.checker.check_now(&question), detail) {
-            (Some(answer), Detail::Plain) => Answered::Now(
-                answer
+            (Some(answer), Detail::Plain) => {
+                let answer = answer
                     .map(|answer| wire::framed(|to| convert::answer(to, &answer, detail)))
-                    .map_err(|error| status::from_check(&error)),
-            ),
+                    .map_err(|error| status::from_check(&error));
+                convert::done(question);
+                Answered::Now(answer)
+            }
             (found, _) => {
                 let checker = Arc::clone(&self.checker);
                 Answered::Later(Box::pin(async move {

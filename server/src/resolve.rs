@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::clock::{Now, Stamp};
+use crate::evidence::Asked as ByDigest;
 use crate::evidence::flights::{Asked, Begun, Flights, NoResult};
 use crate::evidence::store::Store;
 use crate::registry::Registry;
@@ -109,15 +111,23 @@ struct Key {
     image: Reference,
 }
 
-/// The parts of a key that are hashed.
-#[derive(Hash)]
-struct Named<'a> {
+/// The parts of a key that are hashed. With a digest, they are hashed as the evidence's key is.
+struct Hashed<'a> {
     name: &'a str,
     digest: Option<Digest>,
     tag: Option<&'a str>,
 }
 
-impl<'a> Named<'a> {
+impl Hash for Hashed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.digest {
+            Some(digest) => ByDigest { name: self.name, digest }.hash(state),
+            None => (self.name, self.tag).hash(state),
+        }
+    }
+}
+
+impl<'a> Hashed<'a> {
     fn of(image: &'a Reference) -> Self {
         let digest = image.digest();
         let tag = if digest.is_none() { image.tag() } else { None };
@@ -127,7 +137,7 @@ impl<'a> Named<'a> {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Named::of(&self.image).hash(state);
+        Hashed::of(&self.image).hash(state);
     }
 }
 
@@ -146,9 +156,21 @@ pub struct Fresh {
     pub source: Source,
 }
 
+/// What a digest, or a tag that was resolved lately, is known to name now.
+pub(crate) enum Named {
+    /// A manifest of one platform.
+    One(Digest),
+    /// An index.
+    Index(Arc<Resolved>),
+}
+
 /// What is remembered under a key.
 struct Entry {
     plan: Plan,
+    /// Until when it is used, and when it is due, as the plan says.
+    limits: (Stamp, Stamp),
+    /// The manifest that it names, where that is no index: here, so that nothing further is looked at.
+    alone: Option<Digest>,
     /// Whether somebody asks again in the background.
     is_asking: AtomicBool,
 }
@@ -205,17 +227,53 @@ impl Resolver {
     /// What `image` is known to name now; `None` where it would have to be waited for.
     #[must_use]
     pub fn peek(&self, image: &Reference, access: &Arc<str>) -> Option<Fresh> {
-        let now = self.0.clock.now();
-        let (fresh, is_due) = self.0.kept.get(
-            self.0.kept.hash(&Named::of(image)),
+        let hash = self.0.kept.hash(&Hashed::of(image));
+        self.look(hash, image, access, Now::by(&*self.0.clock), |entry, source| {
+            Some(Fresh { source, ..entry.plan.fresh.clone() })
+        })
+    }
+
+    /// As [`Self::peek`] for the time `now`, where it names something: and until when, and what the name of
+    /// the image and its digest, if it has one, hash to. Nothing is copied but what an index names.
+    pub(crate) fn named(
+        &self,
+        image: &Reference,
+        access: &Arc<str>,
+        now: Now,
+    ) -> Option<(Named, Stamp, Option<u64>)> {
+        let hash = self.0.kept.hash(&Hashed::of(image));
+        let (named, until) = self.look(hash, image, access, now, |entry, _| {
+            let named = match entry.alone {
+                Some(digest) => Named::One(digest),
+                None => Named::Index(Arc::clone(entry.plan.fresh.answer.as_ref().ok()?)),
+            };
+            Some((named, entry.limits.0))
+        })?;
+        Some((named, until, image.digest().map(|_| hash)))
+    }
+
+    /// Gives `read` what may be used at `now` of what is remembered, and what its source is then.
+    fn look<R>(
+        &self,
+        hash: u64,
+        image: &Reference,
+        access: &Arc<str>,
+        now: Now,
+        read: impl FnOnce(&Entry, Source) -> Option<R>,
+    ) -> Option<R> {
+        let (found, is_due) = self.0.kept.get(
+            hash,
             |key| key.is(image, access),
-            |entry| self.0.look(entry, now),
+            |entry| {
+                let (source, is_due) = self.0.look(entry, now)?;
+                Some((read(entry, source), is_due))
+            },
         )??;
         if is_due {
             // Nobody waits for it.
             drop(self.begin(image, access));
         }
-        Some(fresh)
+        found
     }
 
     /// What `image` names, as far as it can be found out by `deadline`; where it names nothing, the
@@ -255,7 +313,7 @@ impl Resolver {
     fn before(&self, image: &Reference, access: &Arc<str>, no_result: NoResult) -> Fresh {
         let now = self.0.clock.now();
         let before = self.0.kept.get(
-            self.0.kept.hash(&Named::of(image)),
+            self.0.kept.hash(&Hashed::of(image)),
             |key| key.is(image, access),
             |entry| entry.plan.fresh.clone(),
         );
@@ -273,11 +331,11 @@ impl Resolver {
 impl Key {
     /// Whether it is the key of `image`.
     fn is(&self, image: &Reference, access: &Arc<str>) -> bool {
-        let (own, other) = (Named::of(&self.image), Named::of(image));
-        self.access == *access
-            && own.digest == other.digest
+        let (own, other) = (Hashed::of(&self.image), Hashed::of(image));
+        own.digest == other.digest
             && own.name == other.name
             && own.tag == other.tag
+            && (Arc::ptr_eq(&self.access, access) || self.access == *access)
     }
 
     /// The bytes behind it.

@@ -6,6 +6,7 @@
 //! not (ADR 0018).
 
 use std::hash::{BuildHasher as _, Hash};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
@@ -22,16 +23,23 @@ const NONE: u32 = u32::MAX;
 /// takes.
 const PLACE: usize = 48;
 
+/// One for all, so that what is looked for in two maps under one name is hashed once. Nobody outside knows
+/// it.
+static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
 /// A bounded map.
 pub(crate) struct Sieve<K, V> {
-    parts: Box<[RwLock<Part<K, V>>]>,
-    random: RandomState,
+    parts: Box<[Padded<K, V>]>,
     max_bytes: u64,
     bytes: AtomicU64,
     count: AtomicUsize,
     /// The part from which something goes next.
     turn: AtomicUsize,
 }
+
+/// A part on cache lines of its own: who reads one writes its lock, and others need not wait for that.
+#[repr(align(128))]
+struct Padded<K, V>(RwLock<Part<K, V>>);
 
 struct Part<K, V> {
     table: HashTable<u32>,
@@ -56,8 +64,7 @@ impl<K: Eq, V> Sieve<K, V> {
     /// Nothing yet, and never more than `max_bytes`.
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self {
-            parts: (0..PARTS).map(|_| RwLock::new(Part::new())).collect(),
-            random: RandomState::default(),
+            parts: (0..PARTS).map(|_| Padded(RwLock::new(Part::new()))).collect(),
             max_bytes,
             bytes: AtomicU64::new(0),
             count: AtomicUsize::new(0),
@@ -65,14 +72,14 @@ impl<K: Eq, V> Sieve<K, V> {
         }
     }
 
-    /// What a name hashes to here. Names that differ may have one hash.
+    /// What a name hashes to, here and in every other map. Names that differ may have one hash.
     pub(crate) fn hash(&self, name: &impl Hash) -> u64 {
-        self.random.hash_one(name)
+        RANDOM.hash_one(name)
     }
 
     fn part(&self, hash: u64) -> Option<&RwLock<Part<K, V>>> {
         // The table takes the lowest bits and the highest seven.
-        self.parts.get(usize::try_from(hash >> 40).unwrap_or(0) % PARTS)
+        self.parts.get(usize::try_from(hash >> 40).unwrap_or(0) % PARTS).map(|part| &part.0)
     }
 
     /// Reads the value whose key `is` the one that is meant, and marks it as used.
@@ -139,7 +146,7 @@ impl<K: Eq, V> Sieve<K, V> {
         let (mut empty, mut evicted) = (0, 0);
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes && empty < PARTS {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            let gone = self.parts.get(turn % PARTS).and_then(|part| part.write().evict());
+            let gone = self.parts.get(turn % PARTS).and_then(|part| part.0.write().evict());
             // Dropped after its part is free again.
             match gone {
                 Some(slot) => {
@@ -175,7 +182,7 @@ impl<K: Eq, V> Sieve<K, V> {
     /// Shows all that is kept, part by part. What comes or goes meanwhile may be missed.
     pub(crate) fn each(&self, mut show: impl FnMut(&K, &V)) {
         for part in &self.parts {
-            let part = part.read();
+            let part = part.0.read();
             part.slots.iter().flatten().for_each(|slot| show(&slot.key, &slot.value));
         }
     }

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Decider, Known, MAX_AGE, reusable};
+use crate::clock::Now;
 use crate::evidence::EvidenceSource;
 
 /// The most digests in one question.
@@ -117,6 +118,8 @@ struct Growing {
     /// The rule of the digest before, which most share.
     last: Option<(Arc<str>, usize)>,
     has_platforms: bool,
+    /// The time of the answer.
+    now: Now,
 }
 
 impl Growing {
@@ -140,10 +143,10 @@ impl Growing {
         subjects: &[Subject],
         known: &Known,
     ) {
-        let BulkAnswer { policy, evaluated_at: now, .. } = &self.answer;
+        let BulkAnswer { policy, evaluated_at, .. } = &self.answer;
         let (context, container) = (&question.context, &question.container);
-        let decision = decide_container(policy, image, subjects, context, container, *now);
-        let max_age = reusable(known, subjects, &decision, *now).min(MAX_AGE);
+        let decision = decide_container(policy, image, subjects, context, container, *evaluated_at);
+        let max_age = reusable(known, subjects, &decision, self.now).min(MAX_AGE);
         self.has_platforms |= subjects.iter().any(|subject| subject.platform.is_some());
         let rule = decision.rule.as_ref().map(|rule| self.place(rule));
         let status = Status::least(subjects);
@@ -155,27 +158,31 @@ impl<S: EvidenceSource> Bulk for Decider<S> {
     async fn bulk(&self, question: BulkQuestion) -> BulkAnswer {
         let count = question.images.iter().map(|(_, digests)| digests.len()).sum();
         let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
-        let trust = self.rules.trust();
+        let (trust, now) = (self.rules.trust(), Now::by(&*self.clock));
         let answer = BulkAnswer {
             decided: Vec::with_capacity(count),
             rules: Vec::new(),
             pending: 0,
             policy: self.rules.policy(),
-            evaluated_at: self.clock.now(),
+            evaluated_at: now.at,
             depends: &[],
         };
         let mut growing =
-            Growing { answer, places: HashMap::new(), last: None, has_platforms: false };
+            Growing { answer, places: HashMap::new(), last: None, has_platforms: false, now };
+        // What is known of a digest; its room is used again for the next.
+        let (mut now, mut known) = (now, Vec::with_capacity(1));
         for (repository, digests) in &question.images {
             // The credential is that of the repository.
             let access = self.access.of(repository);
             for digest in digests {
                 if growing.answer.decided.len() % TURN == TURN - 1 {
                     tokio::task::yield_now().await;
+                    now = Now::by(&*self.clock);
                 }
                 let image = repository.at(*digest);
-                if let Some((subjects, known)) = self.peek(&image, &access, nodes, &trust) {
-                    growing.add(&question, &image, &subjects, &known);
+                known.clear();
+                if let Some(until) = self.peek(&image, &access, nodes, &trust, now, &mut known) {
+                    growing.add(&question, &image, &known, &Known::Until(until));
                     continue;
                 }
                 growing.answer.pending += 1;

@@ -28,8 +28,9 @@ use self::doubts::Doubts;
 use self::entry::{Entry, Look};
 use self::plan::{Plan, Roll, plan, stale_until};
 use super::flights::{Asked, Begun, Flights, NoResult};
-use super::{EvidenceSource, Key, Known, Question};
+use super::{EvidenceSource, Glance, Key, Known, Question};
 use crate::changes::Changes;
+use crate::clock::Now;
 use crate::metrics::{CacheSize, Lookup, Metrics};
 use crate::sieve::Sieve;
 use crate::spans::SPANS;
@@ -156,12 +157,16 @@ impl<S: EvidenceSource> Memory<S> {
         self.0.flights.supersede(&like, is, || {
             self.0.doubts.lock().add(&like, self.0.clock.now());
             self.0.kept.change(self.0.kept.hash(&like), is, |entry| {
-                let past = entry.plan.known.fetched_at.min(self.0.clock.now());
-                entry.plan.known.fresh_until = past;
-                (entry.plan.due, entry.plan.failures) = (past, 0);
+                entry.expire(self.0.clock.now());
             });
         });
         self.0.changes.digest(digest);
+    }
+
+    /// What is known of `question` now without waiting; see [`EvidenceSource::glance`].
+    #[must_use]
+    pub fn peek(&self, question: &Question) -> Option<Known> {
+        self.glance(&question.at(Now::by(&*self.0.clock)))
     }
 
     /// How many digests are kept, and what they weigh in bytes with all behind them.
@@ -170,11 +175,10 @@ impl<S: EvidenceSource> Memory<S> {
         (self.0.kept.len(), self.0.kept.bytes())
     }
 
-    fn look(&self, question: &Question) -> Look {
-        let hash = self.0.kept.hash(&question.asked());
-        let now = self.0.clock.now();
-        let look = |entry: &Entry| entry.look(now, &self.0.config);
-        let found = self.0.kept.get(hash, |key| key.is(question), look);
+    fn look(&self, glance: &Glance<'_>) -> Look {
+        let hash = glance.hash.unwrap_or_else(|| self.0.kept.hash(&glance.asked()));
+        let look = |entry: &Entry| entry.look(glance.now, &self.0.config);
+        let found = self.0.kept.get(hash, |key| key.is_of(glance), look);
         found.unwrap_or(Look::Expired)
     }
 
@@ -261,9 +265,9 @@ impl<S: EvidenceSource> Shared<S> {
 
     fn keep(&self, key: Key, plan: Plan, asked: Asked) {
         let hash = self.kept.hash(&key);
-        let seen = |entry: &Entry| (entry.used(), Arc::clone(&entry.plan.known.evidence));
-        let (used, before) = self.kept.get(hash, |other| *other == key, seen).unzip();
-        let used = used.unwrap_or_else(|| (0, self.clock.now().unix_timestamp()));
+        let seen = |entry: &Entry| (entry.used_at(), Arc::clone(&entry.plan.known.evidence));
+        let (used_at, before) = self.kept.get(hash, |other| *other == key, seen).unzip();
+        let used_at = used_at.unwrap_or_else(|| self.clock.now().unix_timestamp());
         // Whoever keeps answers about what was not known has asked while it was not, and knows so; but
         // who asks anew may overtake a search whose answer is of before.
         let now = &plan.known.evidence;
@@ -273,7 +277,7 @@ impl<S: EvidenceSource> Shared<S> {
         };
         let digest = key.digest;
         let weight = key.weight() + plan.known.evidence.weight();
-        let evicted = self.kept.put(hash, key, Entry::new(plan, used), weight);
+        let evicted = self.kept.put(hash, key, Entry::new(plan, used_at), weight);
         self.metrics.evidence_evicted(evicted);
         if is_news {
             self.changes.digest(digest);
@@ -310,12 +314,12 @@ fn unknown(no_result: NoResult, now: OffsetDateTime) -> Known {
 }
 
 impl<S: EvidenceSource> EvidenceSource for Memory<S> {
-    fn peek(&self, question: &Question) -> Option<Known> {
-        match self.look(question) {
+    fn glance(&self, glance: &Glance<'_>) -> Option<Known> {
+        match self.look(glance) {
             Look::Fresh(known) => Some(known),
             Look::Due(known) => {
                 // Nobody waits for it.
-                drop(self.begin(question, Asked::Plainly));
+                drop(self.begin(&glance.question(), Asked::Plainly));
                 Some(known)
             }
             Look::Expired => None,

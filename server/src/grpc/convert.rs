@@ -1,5 +1,6 @@
 //! Messages of the contract in, core's values out, and back.
 
+mod spare;
 mod request;
 mod response;
 mod bulk;
@@ -22,6 +23,7 @@ pub(crate) use self::inspection::inspection;
 pub(crate) use self::refreshed::refreshed;
 pub(super) use self::request::{StreamRequest, nodes, question, stream_request};
 pub(super) use self::response::answer;
+pub(super) use self::spare::done;
 
 /// The most violations in one decision's message.
 pub const MAX_VIOLATIONS: usize = 64;

@@ -42,6 +42,8 @@ pub(super) struct AnswerStream<C, Q> {
     answers: mpsc::Sender<Result<Bytes, Status>>,
     /// Answers that were not written out yet.
     batch: Vec<u8>,
+    /// How many bytes the batch before had: about as many this one will have.
+    usual: usize,
     working: JoinSet<Bytes>,
 }
 
@@ -70,8 +72,10 @@ where
         // One more, for the last word to a caller who does not read.
         let (answers, receiver) = mpsc::channel(STREAM_BUFFER + 1);
         let (batch, working) = (Vec::new(), JoinSet::new());
-        let caller = Caller::default();
-        (Self { checker, caller, budget, stop, questions, answers, batch, working }, receiver)
+        let (caller, usual) = (Caller::default(), 0);
+        let stream =
+            Self { checker, caller, budget, stop, questions, answers, batch, usual, working };
+        (stream, receiver)
     }
 
     /// The same for questions that `caller` asks.
@@ -143,6 +147,9 @@ where
             None => return Ok(false),
             Some(question) => question.map_err(End::Told)?,
         };
+        if self.batch.is_empty() {
+            self.batch.reserve(self.usual);
+        }
         let StreamRequest { id, check, timeout } =
             convert::stream_request(&question).map_err(End::Told)?;
         match self.wait_for(check, timeout) {
@@ -157,6 +164,8 @@ where
                         to.number(1, id);
                         to.message(2, |to| convert::answer(to, &answer, detail));
                     });
+                    drop(answer);
+                    convert::done(question);
                 }
                 found => {
                     let (checker, until) = (Arc::clone(&self.checker), Instant::now() + wait);
@@ -192,6 +201,7 @@ where
         if self.batch.is_empty() {
             return Ok(());
         }
+        self.usual = self.batch.len();
         let batch = Bytes::from(std::mem::take(&mut self.batch));
         match self.answers.try_send(Ok(batch)) {
             Ok(()) => {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn question(port: u16, images: &[&str]) -> Question {
-        let containers = images.iter().map(|image| ("c".to_owned(), image.parse().unwrap()));
+        let containers = images.iter().map(|image| ("c".into(), image.parse().unwrap()));
         Question {
             context: Default::default(),
             nodes: Default::default(),

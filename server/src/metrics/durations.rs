@@ -36,6 +36,8 @@ pub(super) struct Durations(Arc<Inner>);
 struct Inner {
     /// Upper bounds in seconds, rising, without infinity.
     bounds: &'static [f64],
+    /// The same in nanoseconds.
+    limits: Box<[u64]>,
     ticks: Ticks,
     shards: Shards<Cells>,
     exemplars: Mutex<[Option<Exemplar>; CELLS]>,
@@ -82,7 +84,8 @@ impl Durations {
         let cells =
             || Cells { sum: AtomicU64::new(0), counts: std::array::from_fn(|_| AtomicU64::new(0)) };
         let (shards, exemplars) = (Shards::new(cells), Mutex::new([None; CELLS]));
-        Self(Arc::new(Inner { bounds, ticks, shards, exemplars }))
+        let limits = bounds.iter().map(|bound| nanoseconds(*bound)).collect();
+        Self(Arc::new(Inner { bounds, limits, ticks, shards, exemplars }))
     }
 
     /// Counts one duration.
@@ -108,8 +111,8 @@ impl Durations {
     }
 
     fn bucket(&self, duration: Duration) -> usize {
-        let seconds = duration.as_secs_f64();
-        self.0.bounds.partition_point(|bound| *bound < seconds)
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.0.limits.partition_point(|limit| *limit < nanoseconds)
     }
 
     fn count(&self, bucket: usize, duration: Duration) {
@@ -136,6 +139,15 @@ impl Durations {
         let count = buckets.iter().map(|(_, count)| count).sum();
         (ticks.seconds(sum), count, buckets)
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a bound is a whole number of nanoseconds within a few weeks"
+)]
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
 }
 
 impl EncodeMetric for Durations {

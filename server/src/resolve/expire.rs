@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::image::{Digest, Reference};
 
-use super::{Key, Plan, Resolver};
+use super::{Key, Resolver};
 
 impl Resolver {
     /// Takes what `image` named as no longer known to be so: the next question asks the registry, and
@@ -17,10 +17,8 @@ impl Resolver {
         let mut named = None;
         self.0.flights.supersede(&key, is, || {
             self.0.kept.change(self.0.kept.hash(&key), is, |entry| {
-                let Plan { fresh, due, failures } = &mut entry.plan;
-                named = fresh.answer.as_ref().ok().map(|resolved| resolved.digest);
-                let past = fresh.confirmed_at.min(self.0.clock.now());
-                (fresh.until, *due, *failures) = (past, past, 0);
+                named = entry.plan.fresh.answer.as_ref().ok().map(|resolved| resolved.digest);
+                entry.expire(self.0.clock.now());
             });
         });
         named

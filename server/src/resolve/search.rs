@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Answer, Entry, Fresh, Key, MAX_SEARCHES, Plan, Shared, Unresolved, read};
+use crate::clock::{Now, Stamp};
 use crate::evidence::collect::failed;
 use crate::evidence::store::StoreKey;
 use crate::registry::{Answers, jitter};
@@ -18,19 +19,40 @@ const DUE_SPREAD: Duration = Duration::from_secs(30);
 /// The longest that a search that fails again and again is not repeated.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+impl Entry {
+    fn new(plan: Plan) -> Self {
+        let alone = plan.fresh.answer.as_ref().ok();
+        let alone = alone.filter(|resolved| resolved.platforms.is_empty());
+        let alone = alone.map(|resolved| resolved.digest);
+        Self { limits: limits(&plan), alone, plan, is_asking: AtomicBool::new(false) }
+    }
+
+    /// It is no longer known to be so at `now`.
+    pub(super) fn expire(&mut self, now: OffsetDateTime) {
+        let Plan { fresh, due, failures } = &mut self.plan;
+        let past = fresh.confirmed_at.min(now);
+        (fresh.until, *due, *failures) = (past, past, 0);
+        self.limits = limits(&self.plan);
+    }
+}
+
+fn limits(plan: &Plan) -> (Stamp, Stamp) {
+    (Stamp::of(plan.fresh.until), Stamp::of(plan.due))
+}
+
 impl Shared {
     /// What may be used of what is remembered, and whether whoever is told has to ask again.
-    pub(super) fn look(&self, entry: &Entry, now: OffsetDateTime) -> Option<(Fresh, bool)> {
-        let Plan { fresh, due, failures } = &entry.plan;
-        let source = if now < fresh.until {
+    pub(super) fn look(&self, entry: &Entry, now: Now) -> Option<(Source, bool)> {
+        let (Plan { fresh, failures, .. }, (until, due)) = (&entry.plan, entry.limits);
+        let source = if now.stamp < until {
             if fresh.source == Source::Stale { Source::Stale } else { Source::Memory }
-        } else if *failures > 0 && self.is_usable(fresh, now) {
+        } else if *failures > 0 && self.is_usable(fresh, now.at) {
             Source::Stale
         } else {
             return None;
         };
-        let is_due = now >= *due && !entry.is_asking.swap(true, Ordering::Relaxed);
-        Some((Fresh { source, ..fresh.clone() }, is_due))
+        let is_due = now.stamp >= due && !entry.is_asking.swap(true, Ordering::Relaxed);
+        Some((source, is_due))
     }
 
     /// Whether what was remembered may be used while the registry cannot be asked.
@@ -160,7 +182,7 @@ impl Shared {
     fn put(&self, key: Key, plan: Plan) {
         let weight = key.weight() + plan.fresh.weight();
         let hash = self.kept.hash(&key);
-        self.kept.put(hash, key, Entry { plan, is_asking: AtomicBool::new(false) }, weight);
+        self.kept.put(hash, key, Entry::new(plan), weight);
     }
 }
 

@@ -78,3 +78,21 @@ fn an_index_is_refused_one_platform_past_its_bound() {
         Evidence::Rejected(Rejection { reason: Reason::TooMany, .. })
     ));
 }
+
+#[test]
+fn with_a_digest_a_name_is_hashed_as_the_evidence_of_it_is() {
+    let kept: Sieve<Key, ()> = Sieve::new(0);
+    let image: Reference = format!("reg.io/app:v1@{}", Digest::of(b"x")).parse().unwrap();
+    let digest = image.digest().unwrap();
+    let evidence = kept.hash(&ByDigest { name: image.name(), digest: &digest });
+    assert_eq!(kept.hash(&Hashed::of(&image)), evidence);
+    assert_eq!(Sieve::<Key, ()>::new(0).hash(&Hashed::of(&image)), evidence);
+    // As it is remembered: without a tag.
+    let key = Key { access: Arc::from(""), image: image.at(digest) };
+    assert_eq!(kept.hash(&key), evidence);
+    let tagged: Reference = "reg.io/app:v1".parse().unwrap();
+    assert_ne!(
+        kept.hash(&Hashed::of(&tagged)),
+        kept.hash(&Hashed::of(&"reg.io/app:v2".parse().unwrap()))
+    );
+}

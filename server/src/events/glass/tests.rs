@@ -69,7 +69,7 @@ fn denial() -> Decision {
 }
 
 fn question(why: &str) -> Question {
-    let image = |name: &str| (name.to_owned(), "reg.io/app:v1".parse().unwrap());
+    let image = |name: &str| (Arc::from(name), "reg.io/app:v1".parse().unwrap());
     let context = Context { break_glass: why.to_owned(), ..Context::default() };
     Question {
         context: Arc::new(context),

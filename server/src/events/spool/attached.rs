@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use portcullis_core::event::Line;
 use portcullis_core::event::frame::{self, Found, Frames};
 use portcullis_core::evidence::{Evidence, Report, Statements};
@@ -33,11 +34,13 @@ const ENOUGH: usize = 1024 * 1024;
 pub(super) struct Attached {
     open: Option<Open>,
     /// Which segment has what.
-    written: HashMap<Digest, u64>,
+    written: HashMap<Digest, u64, RandomState>,
+    /// Another one whenever something that was written may be gone.
+    epoch: u64,
     pending: VecDeque<Pending>,
     /// What waits, in bytes.
     weight: usize,
-    queued: HashSet<Digest>,
+    queued: HashSet<Digest, RandomState>,
     /// Segments of former runs that were not looked at yet. Nothing is written before.
     unread: Vec<(u64, PathBuf)>,
     /// What is written next, kept for its room.
@@ -78,24 +81,35 @@ impl Attached {
     pub(super) fn begin(&mut self, folder: &Folder) {
         self.open = None;
         self.written.clear();
+        self.epoch += 1;
         self.unread = folder.of(Family::Attached);
     }
 
-    /// Notes what `evidence` names.
-    pub(super) fn note(&mut self, evidence: &Evidence) {
-        let Evidence::Verified(reports) = evidence else { return };
-        for report in reports.iter() {
-            self.add(report.digest, || Pending::Report(Arc::clone(report)));
-        }
-        for document in reports.vex() {
-            self.add(document.digest, || Pending::Vex(Arc::clone(document)));
-        }
+    /// What is different once something that was written may be gone.
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
-    fn add(&mut self, digest: Digest, pending: impl FnOnce() -> Pending) {
-        let known = self.written.contains_key(&digest) || self.queued.contains(&digest);
-        if known || self.pending.len() >= MAX_PENDING {
-            return;
+    /// Notes what `evidence` names. Whether all of that is written already, which stays so in this epoch.
+    pub(super) fn note(&mut self, evidence: &Evidence) -> bool {
+        let Evidence::Verified(reports) = evidence else { return true };
+        let mut written = true;
+        for report in reports.iter() {
+            written &= self.add(report.digest, || Pending::Report(Arc::clone(report)));
+        }
+        for document in reports.vex() {
+            written &= self.add(document.digest, || Pending::Vex(Arc::clone(document)));
+        }
+        written
+    }
+
+    /// Whether it is written already.
+    fn add(&mut self, digest: Digest, pending: impl FnOnce() -> Pending) -> bool {
+        if self.written.contains_key(&digest) {
+            return true;
+        }
+        if self.queued.contains(&digest) || self.pending.len() >= MAX_PENDING {
+            return false;
         }
         let pending = pending();
         let weight = self.weight.saturating_add(pending.weight());
@@ -104,6 +118,7 @@ impl Attached {
             self.queued.insert(digest);
             self.pending.push_back(pending);
         }
+        false
     }
 
     /// Whether there is something to do.
@@ -127,6 +142,7 @@ impl Attached {
     /// A segment is gone.
     pub(super) fn forget(&mut self, index: u64) {
         self.written.retain(|_, own| *own != index);
+        self.epoch += 1;
     }
 
     /// Does some of what there is to do.
@@ -174,6 +190,7 @@ impl Attached {
         folder.append(&mut open, &[&self.bytes], origin.now)?;
         if self.written.len() + digests.len() > MAX_WRITTEN {
             self.written.clear();
+            self.epoch += 1;
         }
         self.written.extend(digests.into_iter().map(|digest| (digest, open.index)));
         self.open = Some(open);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use portcullis_core::event::frame;
 use portcullis_core::event::stored;
 use portcullis_core::evidence::Evidence;
@@ -54,8 +55,16 @@ struct Current {
     open: Open,
     since: time::OffsetDateTime,
     /// By address, which is not given to another while there is a weak reference.
-    names: HashMap<usize, (Weak<Evidence>, u32)>,
+    names: HashMap<usize, Name, RandomState>,
     next_name: u32,
+}
+
+/// What the record calls what was known of a manifest.
+struct Name {
+    _of: Weak<Evidence>,
+    name: u32,
+    /// The epoch in which all that it names was written.
+    written: Option<u64>,
 }
 
 /// Decisions that are not in the record.
@@ -74,11 +83,12 @@ impl Gap {
 }
 
 impl Current {
-    /// The name of `evidence`, which is written to `out` if it is new.
-    fn name(&mut self, evidence: &Arc<Evidence>, out: &mut Vec<u8>) -> u32 {
+    /// The name of `evidence`, which is written to `out` if it is new; and whether all that it names was
+    /// written in this `epoch`.
+    fn name(&mut self, evidence: &Arc<Evidence>, epoch: u64, out: &mut Vec<u8>) -> (u32, bool) {
         let address = Arc::as_ptr(evidence).addr();
-        if let Some((_, name)) = self.names.get(&address) {
-            return *name;
+        if let Some(known) = self.names.get(&address) {
+            return (known.name, known.written == Some(epoch));
         }
         if self.names.len() >= MAX_NAMES {
             self.names.clear();
@@ -86,8 +96,15 @@ impl Current {
         let name = self.next_name;
         self.next_name = name.wrapping_add(1);
         frame::push(out, kind::KNOWN, name.into(), &stored::known(evidence));
-        self.names.insert(address, (Arc::downgrade(evidence), name));
-        name
+        self.names.insert(address, Name { _of: Arc::downgrade(evidence), name, written: None });
+        (name, false)
+    }
+
+    /// All that `evidence` names is written in this `epoch`.
+    fn written(&mut self, evidence: &Arc<Evidence>, epoch: u64) {
+        if let Some(known) = self.names.get_mut(&Arc::as_ptr(evidence).addr()) {
+            known.written = Some(epoch);
+        }
     }
 }
 
@@ -182,8 +199,15 @@ impl SpoolWriter {
         let beside = &mut self.beside;
         beside.clear();
         self.gaps.iter().for_each(|gap| gap.push(beside));
-        let names: Vec<_> =
-            batch.evidence.iter().map(|evidence| current.name(evidence, beside)).collect();
+        let (epoch, mut unnoted) = (self.attached.epoch(), Vec::new());
+        let mut name = |evidence: &Arc<Evidence>| {
+            let (name, is_written) = current.name(evidence, epoch, beside);
+            if !is_written {
+                unnoted.push(Arc::clone(evidence));
+            }
+            name
+        };
+        let names: Vec<_> = batch.evidence.iter().map(&mut name).collect();
         let Batch { bytes, awaited, .. } = batch;
         frame::seal(bytes, |number, kind, body| {
             let own = |(awaited, sender): &&(u64, tokio::sync::oneshot::Sender<()>)| {
@@ -201,7 +225,11 @@ impl SpoolWriter {
         }
         folder.append(&mut current.open, &[beside, bytes], origin.now)?;
         self.gaps.clear();
-        batch.evidence.iter().for_each(|evidence| self.attached.note(evidence));
+        for evidence in &unnoted {
+            if self.attached.note(evidence) {
+                current.written(evidence, epoch);
+            }
+        }
         Ok(())
     }
 
@@ -227,7 +255,7 @@ impl SpoolWriter {
             let first = self.gaps.first().map_or(origin.first, |gap| gap.first);
             let origin = Origin { first, ..*origin };
             let open = folder.begin(&*self.disk, Family::Events, &origin)?;
-            let (names, next_name) = (HashMap::new(), 0);
+            let (names, next_name) = (HashMap::default(), 0);
             self.current = Some(Current { open, since: origin.now, names, next_name });
         }
         Ok(())

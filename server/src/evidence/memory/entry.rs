@@ -1,20 +1,22 @@
 //! What is kept of a question in, whether it may be used out.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use portcullis_core::evidence::Source;
 use time::OffsetDateTime;
 
 use super::MemoryConfig;
 use super::plan::{Plan, stale_until};
+use crate::clock::{Now, Stamp};
 use crate::evidence::Known;
 
 /// What is kept under a key.
 pub(super) struct Entry {
     pub(super) plan: Plan,
+    /// When what is known is no longer fresh, and when it is due, as the plan says.
+    limits: (Stamp, Stamp),
     /// Whether somebody asks about it again in the background.
     is_asking: AtomicBool,
-    uses: AtomicU32,
     /// In Unix seconds.
     used_at: AtomicI64,
 }
@@ -30,38 +32,49 @@ pub(super) enum Look {
 }
 
 impl Entry {
-    pub(super) fn look(&self, now: OffsetDateTime, config: &MemoryConfig) -> Look {
-        let Plan { known, due, failures, .. } = &self.plan;
+    pub(super) fn look(&self, now: Now, config: &MemoryConfig) -> Look {
+        let (Plan { known, failures, .. }, (fresh_until, due)) = (&self.plan, self.limits);
         let source = |source| Known { source, ..known.clone() };
-        let known = if now < known.fresh_until {
+        let known = if now.stamp < fresh_until {
             source(if known.source == Source::Stale { Source::Stale } else { Source::Memory })
-        } else if *failures > 0 && stale_until(config, known).is_some_and(|until| now < until) {
+        } else if *failures > 0 && stale_until(config, known).is_some_and(|until| now.at < until) {
             source(Source::Stale)
         } else {
             return Look::Expired;
         };
-        let seconds = now.unix_timestamp();
-        if self.used_at.load(Ordering::Relaxed) != seconds {
-            self.used_at.store(seconds, Ordering::Relaxed);
+        if self.used_at.load(Ordering::Relaxed) != now.seconds {
+            self.used_at.store(now.seconds, Ordering::Relaxed);
         }
-        self.uses.fetch_add(1, Ordering::Relaxed);
-        if now < *due || self.is_asking.swap(true, Ordering::Relaxed) {
+        if now.stamp < due || self.is_asking.swap(true, Ordering::Relaxed) {
             return Look::Fresh(known);
         }
         Look::Due(known)
     }
-    /// What counts from now on; `used` is how often what it replaces was used, and when last.
-    pub(super) const fn new(plan: Plan, (uses, used_at): (u32, i64)) -> Self {
+
+    /// What counts from now on; what it replaces was used last at `used_at`, in Unix seconds.
+    pub(super) fn new(plan: Plan, used_at: i64) -> Self {
         Self {
+            limits: limits(&plan),
             plan,
             is_asking: AtomicBool::new(false),
-            uses: AtomicU32::new(uses),
             used_at: AtomicI64::new(used_at),
         }
     }
 
-    /// How often it was used, and when last.
-    pub(super) fn used(&self) -> (u32, i64) {
-        (self.uses.load(Ordering::Relaxed), self.used_at.load(Ordering::Relaxed))
+    /// What is known is no longer fresh at `now`, nor was it since it was found out.
+    pub(super) fn expire(&mut self, now: OffsetDateTime) {
+        let past = self.plan.known.fetched_at.min(now);
+        self.plan.known.fresh_until = past;
+        (self.plan.due, self.plan.failures) = (past, 0);
+        self.limits = limits(&self.plan);
     }
+
+    /// When it was used last, in Unix seconds.
+    pub(super) fn used_at(&self) -> i64 {
+        self.used_at.load(Ordering::Relaxed)
+    }
+}
+
+fn limits(plan: &Plan) -> (Stamp, Stamp) {
+    (Stamp::of(plan.known.fresh_until), Stamp::of(plan.due))
 }

@@ -44,6 +44,5 @@ impl<S: EvidenceSource> Remember for Memory<S> {
 }
 
 fn used_at(entry: &Entry) -> OffsetDateTime {
-    let (_, seconds) = entry.used();
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::from_unix_timestamp(entry.used_at()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -1,7 +1,5 @@
 //! The bytes of a question about many images in, the question out; and its answer, and its bytes.
 
-use std::sync::Arc;
-
 use portcullis_core::image::{Digest, Reference};
 use portcullis_proto::v1;
 use tonic::Status;
@@ -22,12 +20,11 @@ const DIGEST: usize = 32;
 /// INVALID_ARGUMENT when it is not one, there are no or too many digests or a part of one, a repository
 /// is malformed, or there is a justification; the details name the field.
 pub(in crate::grpc) fn bulk_question(message: &[u8]) -> Result<BulkQuestion, Status> {
-    let mut request = Request::default();
+    let mut request = Request::new();
     request.read(Reader::new(message)).map_err(|error| status::malformed(&error))?;
     request.question()
 }
 
-#[derive(Default)]
 struct Request<'a> {
     context: ContextRead<'a>,
     container: &'a str,
@@ -38,10 +35,15 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    fn new() -> Self {
+        let (context, images) = (ContextRead::new(), Vec::new());
+        Self { context, container: "", images, images_total: 0, bytes: 0 }
+    }
+
     fn read(&mut self, mut reader: Reader<'a>) -> Result<(), Malformed> {
         while let Some((field, value)) = reader.next()? {
             match field {
-                1 => self.context.read(value.message()?)?,
+                1 => self.context.read(value.texts()?)?,
                 2 => self.container = value.text()?,
                 3 => {
                     let images = images(value.message()?)?;
@@ -91,7 +93,7 @@ impl<'a> Request<'a> {
             return Err(status::invalid("context.break_glass", message));
         }
         let container = self.container.to_owned();
-        Ok(BulkQuestion { context: Arc::new(context), nodes, container, images })
+        Ok(BulkQuestion { context, nodes, container, images })
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) fn explain(answer: &Answer, decided: &Decided) -> v1::Explanation {
 
 fn explained(answer: &Answer, decided: &Decided) -> Explanation {
     let Decided { container, image, subjects, decision, .. } = decided;
-    let mut context = Context { container: container.clone(), ..Context::clone(&answer.context) };
+    let mut context =
+        Context { container: (**container).to_owned(), ..Context::clone(&answer.context) };
     if decision.break_glass.is_none() {
         // It lifted nothing, or what it lifted could not be recorded.
         context.break_glass.clear();

@@ -7,8 +7,8 @@ use portcullis_core::image::{MAX_NODES, Nodes, Platform, Reference};
 use smallvec::SmallVec;
 use tonic::Status;
 
-use super::Detail;
 use super::explanation::{MAX_EXPLAINED, too_many};
+use super::{Detail, spare};
 use crate::caller::Caller;
 use crate::check::{MAX_CONTAINERS, Question};
 use crate::grpc::status;
@@ -20,7 +20,7 @@ use crate::grpc::wire::{Malformed, Reader};
 /// INVALID_ARGUMENT when it is not one, there are no or too many containers, an image reference is
 /// malformed, or the justification is longer than [`MAX_JUSTIFICATION`]; the details name the field.
 pub(in crate::grpc) fn question(message: &[u8]) -> Result<(Question, Detail), Status> {
-    let mut request = Request::default();
+    let mut request = Request::new();
     request.read(Reader::new(message)).map_err(|error| status::malformed(&error))?;
     request.question()
 }
@@ -47,7 +47,7 @@ pub(in crate::grpc) fn stream_request(message: &[u8]) -> Result<StreamRequest, S
         while let Some((field, value)) = reader.next()? {
             match field {
                 1 => id = value.number()?,
-                2 => check.get_or_insert_with(Request::default).read(value.message()?)?,
+                2 => check.get_or_insert_with(Request::new).read(value.message()?)?,
                 3 => span(timeout.get_or_insert_default(), value.message()?)?,
                 _ => {}
             }
@@ -78,7 +78,7 @@ fn span(span: &mut prost_types::Duration, mut reader: Reader<'_>) -> Result<(), 
 }
 
 /// A request as far as it was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Request<'a> {
     context: ContextRead<'a>,
     /// Names and images, at most [`MAX_CONTAINERS`].
@@ -88,12 +88,17 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    fn new() -> Self {
+        let (context, containers) = (ContextRead::new(), SmallVec::new());
+        Self { context, containers, containers_total: 0, explain: false }
+    }
+
     fn read(&mut self, mut reader: Reader<'a>) -> Result<(), Malformed> {
         while let Some((field, value)) = reader.next()? {
             match field {
-                1 => self.context.read(value.message()?)?,
+                1 => self.context.read(value.texts()?)?,
                 2 => {
-                    let container = pair(value.message()?)?;
+                    let container = pair(value.texts()?)?;
                     self.containers_total += 1;
                     if self.containers.len() < MAX_CONTAINERS {
                         self.containers.push(container);
@@ -125,19 +130,18 @@ impl<'a> Request<'a> {
             let image: Reference = image.parse().map_err(|error| {
                 status::invalid(&format!("containers[{index}].image"), &format!("{error}"))
             })?;
-            containers.push((name.to_owned(), image));
+            containers.push((Arc::from(name), image));
         }
         let (context, nodes) = self.context.finish()?;
-        let context = Arc::new(context);
         let detail = if self.explain { Detail::Explained } else { Detail::Plain };
         Ok((Question { context, nodes, containers, caller: Caller::default() }, detail))
     }
 }
 
 /// A context as far as it was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ContextRead<'a> {
-    context: Context,
+    context: Arc<Context>,
     break_glass: &'a str,
     /// At most one more than [`MAX_NODES`].
     platforms: Vec<&'a str>,
@@ -145,22 +149,28 @@ pub(super) struct ContextRead<'a> {
 }
 
 impl<'a> ContextRead<'a> {
+    pub(super) fn new() -> Self {
+        let (context, platforms) = (spare::context(), Vec::new());
+        Self { context, break_glass: "", platforms, platforms_total: 0 }
+    }
+
     /// Adds a `Context`. Of a field that is there twice the last is taken.
     pub(super) fn read(&mut self, mut reader: Reader<'a>) -> Result<(), Malformed> {
-        let context = &mut self.context;
+        // Nobody else has it.
+        let context = Arc::make_mut(&mut self.context);
         while let Some((field, value)) = reader.next()? {
             match field {
                 1 => set(&mut context.cluster, value.text()?),
-                2 => cloud(context, value.message()?)?,
+                2 => cloud(context, value.texts()?)?,
                 3 => set(&mut context.namespace, value.text()?),
                 4 => {
-                    let (key, label) = pair(value.message()?)?;
+                    let (key, label) = pair(value.texts()?)?;
                     context.namespace_labels.insert(key.to_owned(), label.to_owned());
                 }
-                5 => workload(context, value.message()?)?,
+                5 => workload(context, value.texts()?)?,
                 6 => set(&mut context.pod, value.text()?),
                 7 => {
-                    let (key, label) = pair(value.message()?)?;
+                    let (key, label) = pair(value.texts()?)?;
                     context.pod_labels.insert(key.to_owned(), label.to_owned());
                 }
                 8 => set(&mut context.service_account, value.text()?),
@@ -179,7 +189,7 @@ impl<'a> ContextRead<'a> {
     }
 
     /// The context, and the platforms of the nodes.
-    pub(super) fn finish(mut self) -> Result<(Context, Nodes), Status> {
+    pub(super) fn finish(mut self) -> Result<(Arc<Context>, Nodes), Status> {
         let nodes = nodes("context.platforms", self.platforms_total, &self.platforms)?;
         let length = self.break_glass.len();
         if length > MAX_JUSTIFICATION {
@@ -188,13 +198,16 @@ impl<'a> ContextRead<'a> {
             );
             return Err(status::invalid("context.break_glass", &message));
         }
-        set(&mut self.context.break_glass, self.break_glass.trim());
+        if !self.break_glass.is_empty() {
+            set(&mut Arc::make_mut(&mut self.context).break_glass, self.break_glass.trim());
+        }
         Ok((self.context, nodes))
     }
 }
 
 fn set(field: &mut String, text: &str) {
-    *field = text.to_owned();
+    field.clear();
+    field.push_str(text);
 }
 
 fn cloud(context: &mut Context, mut reader: Reader<'_>) -> Result<(), Malformed> {

@@ -1,8 +1,9 @@
 //! An answer in, the bytes of its message out: every admission passes here, so that what most answers
 //! have is written without a message in between.
 
-use portcullis_core::evidence::{Evidence, Report, Subject};
+use portcullis_core::evidence::{Evidence, Report, Reports, Subject};
 use portcullis_core::findings::Severity;
+use portcullis_core::image::{Digest, Reference};
 use portcullis_core::policy::Policy;
 
 use super::explanation::{Detail, explain};
@@ -13,8 +14,15 @@ use super::{
 use crate::check::{Answer, Decided};
 use crate::grpc::wire::Writer;
 
+/// The room that most answers take, in bytes: so much for each container, and for all else.
+const USUAL: usize = 768;
+
+/// The bytes of the text of a digest, with which that of an image ends that has one.
+const DIGEST: usize = "sha256:".len() + 64;
+
 /// Writes a `CheckResponse`. With explanations it may take long.
 pub(in crate::grpc) fn answer(to: &mut Writer<'_>, answer: &Answer, detail: Detail) {
+    to.reserve((answer.decided.len() + 1) * USUAL);
     let strictest = answer.decided.iter().map(|d| d.decision.action).max();
     to.number(1, strictest.map_or(0, |strictest| number(action(strictest).into())));
     for decided in &answer.decided {
@@ -42,7 +50,7 @@ fn decision(to: &mut Writer<'_>, answer: &Answer, decided: &Decided, detail: Det
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
     to.text(1, container);
     to.text(2, image.as_str());
-    to.digest(3, own);
+    digest(to, 3, own, image);
     to.number(4, number(action(decision.action).into()));
     to.text(5, decision.rule.as_deref().unwrap_or_default());
     to.text(6, &decision.denial(container, image, answer.evaluated_at));
@@ -53,7 +61,7 @@ fn decision(to: &mut Writer<'_>, answer: &Answer, decided: &Decided, detail: Det
     }
     to.number(8, decision.violations.len() as u64);
     for subject in subjects {
-        to.message(9, |to| evidence(to, subject));
+        to.message(9, |to| evidence(to, subject, image));
     }
     let notices = || decision.notices.iter().take(MAX_NOTICES);
     for shown in notices() {
@@ -75,20 +83,42 @@ fn decision(to: &mut Writer<'_>, answer: &Answer, decided: &Decided, detail: Det
     }
 }
 
-fn evidence(to: &mut Writer<'_>, subject: &Subject) {
-    to.digest(1, subject.digest);
+/// The text of a digest, which most have in the text of the image already.
+fn digest(to: &mut Writer<'_>, field: u32, digest: Option<Digest>, image: &Reference) {
+    if digest.is_some()
+        && digest == image.digest()
+        && let Some(at) = image.as_str().len().checked_sub(DIGEST)
+        && let Some(text) = image.as_str().get(at..)
+    {
+        return to.text(field, text);
+    }
+    to.digest(field, digest);
+}
+
+fn evidence(to: &mut Writer<'_>, subject: &Subject, image: &Reference) {
+    digest(to, 1, subject.digest, image);
     if let Some(platform) = &subject.platform {
         to.display(2, platform);
     }
     to.number(3, number(status_of(&subject.evidence).into()));
-    to.text(4, &subject.evidence.detail().unwrap_or_default());
-    if let Evidence::Verified(reports) = &*subject.evidence {
-        for shown in reports.iter() {
-            to.message(5, |to| report(to, shown));
-        }
+    if let Evidence::Verified(list) = &*subject.evidence {
+        // The same for each answer, until there are others.
+        to.written(list.told(reports));
+    } else {
+        to.text(4, &subject.evidence.detail().unwrap_or_default());
     }
     to.number(6, number(source_of(subject.source).into()));
     to.timestamp(7, subject.fetched_at);
+}
+
+/// The reports in an `Evidence`.
+pub(super) fn reports(reports: &Reports) -> Box<[u8]> {
+    let mut told = Vec::with_capacity(reports.told_room());
+    let mut to = Writer::new(&mut told);
+    for shown in reports.iter() {
+        to.message(5, |to| report(to, shown));
+    }
+    told.into_boxed_slice()
 }
 
 fn report(to: &mut Writer<'_>, report: &Report) {

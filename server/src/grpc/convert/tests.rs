@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::decide::{Condition, Context, Decision, MAX_JUSTIFICATION, NoticeKind};
-use portcullis_core::evidence::{Cause, CauseKind, Reason, Rejection};
+use portcullis_core::evidence::{Cause, CauseKind, Reason, Rejection, Reports};
 use portcullis_core::findings::{Analysis, Finding, Scanner};
 use portcullis_core::policy::Policy;
 use portcullis_core::signature::Signer;
@@ -226,7 +226,7 @@ fn answer_with(violations: usize) -> Answer {
         policy_revision: "r".into(),
     };
     let decided = Decided {
-        container: String::new(),
+        container: "".into(),
         image: "reg.io/app:v1".parse().unwrap(),
         subjects: Vec::new(),
         decision,
@@ -326,13 +326,48 @@ fn evidence_is_told_as_the_generated_message_has_it() {
     assert_eq!((counts.critical, counts.high, counts.low, counts.unknown), (1, 0, 2, 1));
     let mut answer = answer_with(0);
     answer.decided[0].subjects = subjects;
-    answer.decided[0].container = "main".to_owned();
+    answer.decided[0].container = "main".into();
     answer.depends = &["platforms"];
     let told = plain(&answer);
     assert_eq!(told.decisions[0].evidence, expected);
+    // What was written once is the same the next time, and where the image has the digest of a subject.
+    assert_eq!(plain(&answer).decisions[0].evidence, expected);
+    let digest = answer.decided[0].subjects[0].digest.unwrap();
+    answer.decided[0].image = format!("reg.io/app:v1@{digest}").parse().unwrap();
+    let pinned = plain(&answer);
+    assert_eq!(pinned.decisions[0].evidence, expected);
+    assert_eq!(pinned.decisions[0].image, format!("reg.io/app:v1@{digest}"));
     assert_eq!(told.decisions[0].container, "main");
     assert_eq!(told.decisions[0].rule, "rule");
     assert_eq!(told.policy_revision, answer.policy.revision());
     assert_eq!(told.vary.last().unwrap(), "platforms");
     assert_eq!((told.action(), told.decisions[0].action()), (v1::Action::Deny, v1::Action::Deny));
+}
+
+/// What is kept of it in each digest is counted.
+#[test]
+fn what_is_told_of_reports_fits_the_room_that_is_counted_for_it() {
+    let scanner = Scanner { name: "n".repeat(300), version: None };
+    let signer = Arc::new(Signer {
+        subject: "s".repeat(20_000),
+        fingerprint: String::new(),
+        policy: String::new(),
+        signed_at: None,
+    });
+    let scanned_at = datetime!(1969-01-01 12:00:00.999_999_999 UTC);
+    let report = Arc::new(Report {
+        digest: Digest::of(b"report"),
+        signer,
+        findings: Findings::new(scanner, scanned_at, Vec::new()),
+        notices: Vec::new(),
+    });
+    let reports = Reports::from(vec![Arc::clone(&report), report]);
+    let told = reports.told(super::response::reports).len();
+    // It is written once, and a copy, which may become something else, begins without it.
+    let copy = Reports::clone(&reports);
+    assert_eq!(copy.told(|_| Box::from(*b"x")), b"x");
+    assert_eq!(reports.told(|_| Box::default()).len(), told);
+    // Were each of six counts as long as it may be.
+    let (longest, room) = (told + 2 * 6 * (1 + 5), reports.told_room());
+    assert!((longest..=longest + 2 * 64).contains(&room), "{longest} of {room}");
 }

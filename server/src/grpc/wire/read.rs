@@ -28,9 +28,16 @@ pub(in crate::grpc) enum Value<'a> {
     /// A number or an enum.
     Number(u64),
     /// A text, bytes or a message.
-    Bytes(&'a [u8]),
+    Bytes(Content<'a>),
     /// What no field of the contract has.
     Other,
+}
+
+/// Bytes, and the same as a text where that is known already.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::grpc) struct Content<'a> {
+    bytes: &'a [u8],
+    text: Option<&'a str>,
 }
 
 impl<'a> Value<'a> {
@@ -43,20 +50,37 @@ impl<'a> Value<'a> {
 
     pub(in crate::grpc) const fn bytes(self) -> Result<&'a [u8], Malformed> {
         match self {
-            Self::Bytes(bytes) => Ok(bytes),
+            Self::Bytes(content) => Ok(content.bytes),
             Self::Number(_) | Self::Other => Err(Malformed::Type),
         }
     }
 
+    #[inline]
     pub(in crate::grpc) fn text(self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Text)
+        match self {
+            Self::Bytes(Content { text: Some(text), .. }) => Ok(text),
+            _ => std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Text),
+        }
     }
 
     pub(in crate::grpc) const fn message(self) -> Result<Reader<'a>, Malformed> {
-        match self.bytes() {
-            Ok(bytes) => Ok(Reader::new(bytes)),
-            Err(error) => Err(error),
+        match self {
+            Self::Bytes(Content { bytes, text: Some(text) }) => {
+                Ok(Reader { rest: bytes, whole: text })
+            }
+            Self::Bytes(content) => Ok(Reader::new(content.bytes)),
+            Self::Number(_) | Self::Other => Err(Malformed::Type),
         }
+    }
+
+    /// A message whose fields are texts, nearly all, or messages of such: it is looked at once as a whole
+    /// whether it is text, and not once for each field. What is not is read as any other.
+    pub(in crate::grpc) fn texts(self) -> Result<Reader<'a>, Malformed> {
+        let reader = self.message()?;
+        if !reader.whole.is_empty() {
+            return Ok(reader);
+        }
+        Ok(Reader { whole: std::str::from_utf8(reader.rest).unwrap_or_default(), ..reader })
     }
 }
 
@@ -64,19 +88,40 @@ impl<'a> Value<'a> {
 #[derive(Debug)]
 pub(in crate::grpc) struct Reader<'a> {
     rest: &'a [u8],
+    /// All of the message, of which `rest` is the end, if it is known to be text; empty otherwise.
+    whole: &'a str,
 }
 
 impl<'a> Reader<'a> {
     pub(in crate::grpc) const fn new(message: &'a [u8]) -> Self {
-        Self { rest: message }
+        Self { rest: message, whole: "" }
     }
 
     /// The number of the next field and its content, until there is none.
+    #[inline]
     pub(in crate::grpc) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+        // Nearly all: a text or a message of less than 128 bytes, in one of the first fifteen fields.
+        if let [key @ 8..0x80, length @ 0..0x80, rest @ ..] = self.rest
+            && key & 7 == 2
+            && let Some((taken, rest)) = rest.split_at_checked((*length).into())
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(key >> 3), Value::Bytes(self.content(taken)))));
+        }
         if self.rest.is_empty() {
             return Ok(None);
         }
         self.field(0)
+    }
+
+    /// What was `taken` just now, before `rest`.
+    #[inline]
+    fn content(&self, taken: &'a [u8]) -> Content<'a> {
+        let text = self.whole.len().checked_sub(self.rest.len()).and_then(|end| {
+            // None too where it cuts a character in two.
+            self.whole.get(end.checked_sub(taken.len())?..end)
+        });
+        Content { bytes: taken, text }
     }
 
     fn field(&mut self, depth: usize) -> Result<Option<(u32, Value<'a>)>, Malformed> {
@@ -91,7 +136,8 @@ impl<'a> Reader<'a> {
             1 => self.take(8).map(|_| Value::Other)?,
             2 => {
                 let length = self.varint()?;
-                Value::Bytes(self.take(usize::try_from(length).map_err(|_| Malformed::Short)?)?)
+                let taken = self.take(usize::try_from(length).map_err(|_| Malformed::Short)?)?;
+                Value::Bytes(self.content(taken))
             }
             3 => self.group(number, depth).map(|()| Value::Other)?,
             4 if depth > 0 => return Ok(None),

@@ -122,15 +122,71 @@ fn what_a_thread_writes_is_framed_and_what_is_written_within_it_too() {
 fn read_all(message: &[u8], depth: usize) -> Result<(), Malformed> {
     let mut reader = Reader::new(message);
     while let Some((_, value)) = reader.next()? {
-        if let (Value::Bytes(bytes), 0..4) = (value, depth) {
+        if let (Value::Bytes(_), 0..4) = (value, depth) {
             // Not all bytes are messages.
-            let _ = read_all(bytes, depth + 1);
+            let _ = read_all(value.bytes()?, depth + 1);
         }
     }
     Ok(())
 }
 
+/// The texts of a message that has `message` as a field, as far as it can be read; the second as they are
+/// read where all of it may be text.
+fn read_texts(message: &[u8]) -> [Vec<Result<(u32, String), Malformed>>; 2] {
+    let mut outer = Vec::new();
+    Writer::new(&mut outer).element(2, &"x".repeat(message.len()));
+    let start = outer.len() - message.len();
+    outer[start..].copy_from_slice(message);
+    let (_, value) = Reader::new(&outer).next().unwrap().unwrap();
+    [value.message(), value.texts()].map(|reader| {
+        let (mut reader, mut read) = (reader.unwrap(), Vec::new());
+        loop {
+            match reader.next() {
+                Ok(None) => return read,
+                Ok(Some((field, value))) => {
+                    // And what is a message in it.
+                    if let Ok(Some((field, value))) = value.message().and_then(|mut m| m.next()) {
+                        read.push(value.text().map(|text| (field, text.to_owned())));
+                    }
+                    read.push(value.text().map(|text| (field, text.to_owned())));
+                }
+                Err(error) => {
+                    read.push(Err(error));
+                    return read;
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_text_that_is_cut_within_a_character_is_none() {
+    // As a whole it is one.
+    let [plain, texts] = read_texts(b"\x0a\x01\xc3\x0a\x01a");
+    assert_eq!(plain, [Err(Malformed::Text), Ok((1, "a".to_owned()))]);
+    assert_eq!(texts, plain);
+    let [plain, texts] = read_texts("\u{a}\u{1}é".as_bytes());
+    assert_eq!(plain.first(), Some(&Err(Malformed::Text)));
+    assert_eq!(texts, plain);
+    let [plain, texts] = read_texts("\u{a}\u{2}é\u{12}\u{3}abc".as_bytes());
+    assert_eq!(plain, [Ok((1, "é".to_owned())), Ok((2, "abc".to_owned()))]);
+    assert_eq!(texts, plain);
+}
+
 proptest! {
+    #[test]
+    fn what_may_be_text_as_a_whole_is_read_as_any_other(
+        bytes in prop::collection::vec(
+            prop_oneof![
+                Just(0x0a_u8), Just(0x12), 0_u8..8, Just(0xc3), Just(0xa9), b'a'..b'd', any::<u8>()
+            ],
+            0..60,
+        ),
+    ) {
+        let [plain, texts] = read_texts(&bytes);
+        prop_assert_eq!(plain, texts);
+    }
+
     #[test]
     fn bytes_that_are_no_message_are_refused_and_nothing_breaks(
         bytes in prop::collection::vec(any::<u8>(), 0..200),

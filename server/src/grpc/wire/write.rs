@@ -11,6 +11,8 @@ use super::HEADER;
 
 /// The room that a thread keeps for the next message, in bytes: what was written past it is given back.
 const MAX_KEPT: usize = 64 * 1024;
+/// The most bytes of a number.
+const MAX_VARINT: usize = 10;
 
 thread_local! {
     /// Where messages are written before it is known how long they are.
@@ -170,19 +172,43 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Fields that are there already, as some other writer wrote them.
+    pub(in crate::grpc) fn written(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
+    /// Room for so many bytes more, so that a long message does not grow in steps.
+    pub(in crate::grpc) fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
+    }
+
+    #[inline]
     fn begin(&mut self, field: u32) {
         self.varint(u64::from(field) << 3 | 2);
     }
 
-    fn varint(&mut self, mut number: u64) {
-        loop {
+    #[inline]
+    fn varint(&mut self, number: u64) {
+        match u8::try_from(number) {
+            Ok(byte @ 0..0x80) => self.out.push(byte),
+            _ => self.long_varint(number),
+        }
+    }
+
+    /// The same for one of several bytes, which are put together first.
+    fn long_varint(&mut self, mut number: u64) {
+        let (mut bytes, mut length) = ([0; MAX_VARINT], 0);
+        for byte in &mut bytes {
             let [low, ..] = number.to_le_bytes();
             number >>= 7;
+            length += 1;
             if number == 0 {
-                return self.out.push(low);
+                *byte = low;
+                break;
             }
-            self.out.push(low | 0x80);
+            *byte = low | 0x80;
         }
+        self.out.extend_from_slice(bytes.get(..length).unwrap_or(&bytes));
     }
 }
 

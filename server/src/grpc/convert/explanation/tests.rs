@@ -43,7 +43,7 @@ fn answered(break_glass: &str) -> Answer {
     };
     let image = "reg.io/app:v1".parse().unwrap();
     let decision = decide(&policy, &image, &subjects, &context, now);
-    let container = String::new();
+    let container = "".into();
     let decided = Decided { container, image, subjects, decision, took: Duration::ZERO };
     Answer {
         context: Arc::new(context),
