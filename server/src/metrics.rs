@@ -29,6 +29,7 @@ mod refresh;
 mod registries;
 mod spool;
 mod store;
+mod watch;
 
 use std::fmt;
 
@@ -60,6 +61,7 @@ pub struct Metrics {
     registries: registries::RegistryMetrics,
     spool: spool::SpoolMetrics,
     store: store::StoreMetrics,
+    watch: watch::WatchMetrics,
 }
 
 impl Metrics {
@@ -89,6 +91,7 @@ impl Metrics {
             registries: registries::RegistryMetrics::register(r),
             spool: spool::SpoolMetrics::register(r),
             store: store::StoreMetrics::register(r),
+            watch: watch::WatchMetrics::register(r),
             process: own,
             registry,
         }

@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) timeout: Mutex<Option<String>>,
     /// Whether `Watch` says anything.
     pub(crate) speaks: watch::Sender<bool>,
+    /// Ends the calls to `Watch`.
+    pub(crate) hang_up: Notify,
     told: Mutex<Vec<v1::WatchResponse>>,
     news: Notify,
     epoch: AtomicU64,
@@ -73,6 +75,7 @@ impl Fake {
             asked: AtomicUsize::new(0),
             timeout: Mutex::new(None),
             speaks: watch::Sender::new(true),
+            hang_up: Notify::new(),
             told: Mutex::new(Vec::new()),
             news: Notify::new(),
             epoch: AtomicU64::new(1),
@@ -261,7 +264,13 @@ impl DecisionService for Told {
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(tell(Arc::clone(&self.0), request.into_inner().from, sender));
+        let state = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tell(Arc::clone(&state), request.into_inner().from, sender) => {}
+                () = state.hang_up.notified() => {}
+            }
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

@@ -74,6 +74,20 @@ async fn t088_a_watch_that_hangs_is_noticed_and_taken_up_where_it_stood() {
     assert!(!is_near(&client, "b").await);
 }
 
+/// The connection is good, and `Watch` is not: it is begun again, and nothing is used meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_is_noticed_at_once() {
+    let (_net, fakes, client) = near(1).await;
+    is_near(&client, "a").await;
+    assert!(is_near(&client, "a").await);
+    fakes[0].state.hang_up.notify_waiters();
+    sleep(Duration::from_millis(10)).await;
+    assert!(!is_near(&client, "a").await);
+    sleep(SECOND).await;
+    assert!(is_near(&client, "a").await);
+    assert_eq!(fakes[0].asked(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_process_at_the_same_address_knows_nothing_of_what_is_kept() {
     let (_net, fakes, client) = near(1).await;

@@ -52,7 +52,8 @@ pub(super) async fn services(
     let health_service = health_service.max_decoding_message_size(MAX_SMALL_REQUEST);
     let answers = EvidenceAnswers::new(Arc::new(inspector), refresher, shared.background.clone());
     let inspections = EvidenceServer::new(answers).max_decoding_message_size(MAX_SMALL_REQUEST);
-    let watchers = Watchers::new(shared.changes.clone(), shared.background.clone());
+    let (changes, metrics) = (shared.changes.clone(), Arc::clone(&shared.metrics));
+    let watchers = Watchers::new(changes, metrics, shared.background.clone());
     let watch = Watch::new(watchers, shared.stop.clone(), shared.tasks.clone());
     let routes = Routes::new(inspections)
         .add_service(watch)

@@ -24,6 +24,7 @@ use tower::Service;
 use super::stream::MAX_UNREAD;
 use super::{MAX_SMALL_REQUEST, status};
 use crate::changes::{Changes, Position, Since};
+use crate::metrics::Metrics;
 
 /// What it is called by.
 const PATH: &str = "/portcullis.v1.DecisionService/Watch";
@@ -41,7 +42,7 @@ const BUFFER: usize = 1;
 type Told = Result<v1::WatchResponse, Status>;
 
 /// `Watch` of the decision service. Its other calls are answered before they come here.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Watch {
     watchers: Watchers,
     stop: CancellationToken,
@@ -102,18 +103,19 @@ where
 }
 
 /// Takes on watchers, up to [`MAX_WATCHERS`]. Clones share the places.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Watchers {
     changes: Changes,
     places: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
     background: Handle,
 }
 
 impl Watchers {
     /// Tells of `changes`, on the runtime of `background`: who watches must not hold up who asks.
     #[must_use]
-    pub fn new(changes: Changes, background: Handle) -> Self {
-        Self { changes, places: Arc::new(Semaphore::new(MAX_WATCHERS)), background }
+    pub fn new(changes: Changes, metrics: Arc<Metrics>, background: Handle) -> Self {
+        Self { changes, places: Arc::new(Semaphore::new(MAX_WATCHERS)), metrics, background }
     }
 
     /// A watcher that stands where `request` says, and what it will be told.
@@ -135,16 +137,25 @@ impl Watchers {
         })?;
         let (sender, receiver) = mpsc::channel(BUFFER);
         let changes = self.changes.clone();
-        Ok((Watcher { changes, from, sender, _place: place }, receiver))
+        let metrics = Arc::clone(&self.metrics);
+        metrics.watchers(1);
+        Ok((Watcher { changes, metrics, from, sender, _place: place }, receiver))
     }
 }
 
 /// One watcher.
 struct Watcher {
     changes: Changes,
+    metrics: Arc<Metrics>,
     from: Option<Position>,
     sender: mpsc::Sender<Told>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.metrics.watchers(-1);
+    }
 }
 
 impl Watcher {
@@ -176,6 +187,9 @@ impl Watcher {
             let since = self.changes.since(at);
             at = Some(since.position);
             let more = since.more;
+            if since.resync {
+                self.metrics.watch_resync();
+            }
             match timeout(MAX_UNREAD, self.sender.send(Ok(message(since)))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_gone)) => return None,

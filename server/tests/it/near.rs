@@ -108,6 +108,28 @@ async fn what_is_kept_is_what_the_service_says_whatever_changes() {
     assert!(hits > 0, "nothing was kept");
 }
 
+/// A report comes, and a replica looks: who keeps answers asks again.
+#[tokio::test]
+async fn what_a_refresh_finds_is_told_to_who_keeps_answers() {
+    let world = World::new().await;
+    let image = world.image("app");
+    let client = client(&[world.app.address()]);
+    until_kept(&client, &image.name).await;
+    let before = ask(&client, &image.name, "").await;
+    assert_eq!((before.near, before.response.action()), (true, Action::Deny));
+    world.report(&image.repository, image.digest, &clean());
+    client
+        .refresh(v1::RefreshRequest { image: image.name.clone(), ..Default::default() })
+        .await
+        .unwrap();
+    eventually("an answer from the report", async || {
+        let answer = ask(&client, &image.name, "").await;
+        (answer.response.action() == Action::Allow).then_some(())
+    })
+    .await;
+    assert!(client.stats().near.unwrap().dropped > 0);
+}
+
 /// An exemption ends at an instant, on every replica and near every caller.
 #[tokio::test]
 async fn t156_an_exemption_ends_on_three_replicas_and_near_their_caller_at_once() {

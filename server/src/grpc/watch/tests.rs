@@ -36,7 +36,7 @@ fn raw(number: usize) -> Vec<u8> {
 fn watchers() -> (Watchers, Changes) {
     let changes = Changes::default();
     changes.policy("r1");
-    (Watchers::new(changes.clone(), Handle::current()), changes)
+    (Watchers::new(changes.clone(), Arc::default(), Handle::current()), changes)
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,8 +175,11 @@ async fn a_stopping_service_ends_its_watchers() {
 async fn a_watcher_that_goes_away_ends_its_task() {
     let (watchers, _changes) = watchers();
     let watching = Watching::begin(&watchers, &[]);
+    let now = || watchers.metrics.encode().unwrap();
+    assert!(now().contains("portcullis_watchers 1\n"), "{}", now());
     drop(watching.told);
     while !watching.running.is_finished() {
         yield_now().await;
     }
+    assert!(now().contains("portcullis_watchers 0\n"), "{}", now());
 }
