@@ -32,5 +32,6 @@ pub mod admin;
 pub mod metrics;
 pub mod telemetry;
 mod sieve;
+mod shares;
 mod spans;
 mod chain;

@@ -94,8 +94,9 @@ where
     type Error = Infallible;
     type Future = Answering<C, B>;
 
-    fn call(&self, request: Request<B>) -> Answering<C, B> {
+    fn call(&self, mut request: Request<B>) -> Answering<C, B> {
         let Some(call) = Call::of(request.uri().path()) else {
+            request.extensions_mut().insert(self.caller);
             let answer = self.others.call(request);
             return Answering::Other(Box::pin(async move {
                 answer.await.map(|answer| answer.map(Reply::Other))

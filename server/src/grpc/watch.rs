@@ -10,7 +10,7 @@ use std::time::Duration;
 use portcullis_proto::v1;
 use portcullis_proto::v1::decision_service_server::SERVICE_NAME;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -21,15 +21,22 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use self::places::{Full, Place, Places};
 use super::stream::MAX_UNREAD;
 use super::{MAX_SMALL_REQUEST, status};
+use crate::caller::Caller;
 use crate::changes::{Changes, Position, Since};
 use crate::metrics::Metrics;
+
+mod places;
 
 /// What it is called by.
 const PATH: &str = "/portcullis.v1.DecisionService/Watch";
 /// The most watchers at a time.
 pub const MAX_WATCHERS: usize = 1_000;
+/// The most of one caller, so that others have theirs. Fewer than the streams of one connection, which
+/// is a caller of its own on this machine.
+pub const MAX_WATCHERS_PER_CALLER: usize = 100;
 /// The longest that a watcher hears nothing.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long changes are gathered after a message: a storm of them must not be a storm of messages.
@@ -67,7 +74,8 @@ impl ServerStreamingService<v1::WatchRequest> for Watch {
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<v1::WatchRequest>) -> Self::Future {
-        ready(self.watchers.begin(request.get_ref()).map(|(watcher, told)| {
+        let caller = request.extensions().get().copied().unwrap_or_default();
+        ready(self.watchers.begin(request.get_ref(), caller).map(|(watcher, told)| {
             // Ends when the caller goes away or no longer reads, or the service stops.
             let run = watcher.run(self.stop.clone());
             self.tasks.spawn_on(run, &self.watchers.background);
@@ -102,11 +110,11 @@ where
     }
 }
 
-/// Takes on watchers, up to [`MAX_WATCHERS`]. Clones share the places.
+/// Takes on watchers, up to [`MAX_WATCHERS`] and [`MAX_WATCHERS_PER_CALLER`]. Clones share the places.
 #[derive(Clone)]
 pub struct Watchers {
     changes: Changes,
-    places: Arc<Semaphore>,
+    places: Places,
     metrics: Arc<Metrics>,
     background: Handle,
 }
@@ -115,14 +123,18 @@ impl Watchers {
     /// Tells of `changes`, on the runtime of `background`: who watches must not hold up who asks.
     #[must_use]
     pub fn new(changes: Changes, metrics: Arc<Metrics>, background: Handle) -> Self {
-        Self { changes, places: Arc::new(Semaphore::new(MAX_WATCHERS)), metrics, background }
+        Self { changes, places: Places::default(), metrics, background }
     }
 
-    /// A watcher that stands where `request` says, and what it will be told.
+    /// A watcher of `caller` that stands where `request` says, and what it will be told.
     ///
     /// # Errors
     /// INVALID_ARGUMENT when `from` is not a position, RESOURCE_EXHAUSTED when there are too many.
-    fn begin(&self, request: &v1::WatchRequest) -> Result<(Watcher, mpsc::Receiver<Told>), Status> {
+    fn begin(
+        &self,
+        request: &v1::WatchRequest,
+        caller: Caller,
+    ) -> Result<(Watcher, mpsc::Receiver<Told>), Status> {
         let from = match request.from.as_slice() {
             [] => None,
             from => Some(Position::read(from).ok_or_else(|| {
@@ -131,8 +143,16 @@ impl Watchers {
                 status::invalid("from", message)
             })?),
         };
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_full| {
-            let message = format!("{MAX_WATCHERS} watch this replica already, which is its limit");
+        let place = self.places.take(caller).map_err(|full| {
+            let message = match full {
+                Full::Service => {
+                    format!("{MAX_WATCHERS} watch this replica already, which is its limit")
+                }
+                Full::Caller => format!(
+                    "this caller watches {MAX_WATCHERS_PER_CALLER} times already, which is the limit \
+                     of one caller: share one call to `Watch`"
+                ),
+            };
             status::overloaded(&message, RETRY_AFTER)
         })?;
         let (sender, receiver) = mpsc::channel(BUFFER);
@@ -149,7 +169,7 @@ struct Watcher {
     metrics: Arc<Metrics>,
     from: Option<Position>,
     sender: mpsc::Sender<Told>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Drop for Watcher {

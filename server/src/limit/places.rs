@@ -3,14 +3,14 @@
 //! No caller has all places, and neither has the images of one registry: a caller that asks for
 //! everything, or a registry that never answers, leaves room for the others.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 
 use super::LimitConfig;
 use crate::caller::Caller;
 use crate::check::{Question, Shared};
+use crate::shares::Shares;
 
 /// Places of questions that wait.
 pub(super) struct Places {
@@ -22,8 +22,8 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Taken {
     all: usize,
-    by_caller: HashMap<Caller, usize>,
-    by_registry: HashMap<String, usize>,
+    by_caller: Shares<Caller>,
+    by_registry: Shares<String>,
 }
 
 impl Places {
@@ -43,48 +43,18 @@ impl Places {
         if taken.all >= self.limit {
             return Err((Shared::Service, self.limit));
         }
-        if count(&taken.by_caller, &question.caller) >= in_flight_per_caller {
+        if taken.by_caller.of(&question.caller) >= in_flight_per_caller {
             return Err((Shared::Caller, in_flight_per_caller));
         }
-        let full =
-            |registry: &&&str| count(&taken.by_registry, **registry) >= in_flight_per_registry;
+        let full = |registry: &&&str| taken.by_registry.of(**registry) >= in_flight_per_registry;
         if let Some(registry) = registries.iter().find(full) {
             return Err((Shared::Registry((*registry).to_owned()), in_flight_per_registry));
         }
         taken.all += 1;
-        *taken.by_caller.entry(question.caller).or_default() += 1;
-        for registry in &registries {
-            match taken.by_registry.get_mut(*registry) {
-                Some(count) => *count += 1,
-                None => {
-                    taken.by_registry.insert((*registry).to_owned(), 1);
-                }
-            }
-        }
+        taken.by_caller.take(&question.caller);
+        registries.iter().for_each(|registry| taken.by_registry.take(*registry));
         let registries = registries.into_iter().map(str::to_owned).collect();
         Ok(Place { places: self, caller: question.caller, registries })
-    }
-}
-
-fn count<K, Q>(taken: &HashMap<K, usize>, key: &Q) -> usize
-where
-    K: Eq + Hash + std::borrow::Borrow<Q>,
-    Q: Eq + Hash + ?Sized,
-{
-    taken.get(key).copied().unwrap_or_default()
-}
-
-/// Gives one back. Who has none is not remembered, so that no more is kept than there are places.
-fn give_back<K, Q>(taken: &mut HashMap<K, usize>, key: &Q)
-where
-    K: Eq + Hash + std::borrow::Borrow<Q>,
-    Q: Eq + Hash + ?Sized,
-{
-    if let Some(count) = taken.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            taken.remove(key);
-        }
     }
 }
 
@@ -99,9 +69,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock();
         taken.all = taken.all.saturating_sub(1);
-        give_back(&mut taken.by_caller, &self.caller);
+        taken.by_caller.give_back(&self.caller);
         for registry in &self.registries {
-            give_back(&mut taken.by_registry, registry.as_str());
+            taken.by_registry.give_back(registry.as_str());
         }
     }
 }

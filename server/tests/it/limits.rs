@@ -17,7 +17,7 @@ use crate::gate::Gate;
 use crate::world::*;
 
 /// A client with a connection of its own, which is a caller of its own.
-async fn stranger(world: &World) -> DecisionServiceClient<tonic::transport::Channel> {
+pub(crate) async fn stranger(world: &World) -> DecisionServiceClient<tonic::transport::Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", world.app.address())).unwrap();
     DecisionServiceClient::new(endpoint.connect().await.unwrap())
 }

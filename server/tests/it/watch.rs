@@ -1,7 +1,9 @@
 //! Who keeps answers is told what changes.
 
 use portcullis_proto::v1;
+use portcullis_server::grpc::watch::MAX_WATCHERS_PER_CALLER;
 use tonic::{Code, Streaming};
+use tonic_types::StatusExt as _;
 
 use crate::world::*;
 
@@ -78,6 +80,29 @@ async fn a_position_of_another_process_starts_afresh_and_one_that_is_none_is_ref
     let request = v1::WatchRequest { from: b"yesterday".to_vec() };
     let refused = world.client.clone().watch(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn t082_who_watches_too_often_is_turned_away_and_others_watch() {
+    let world = World::new().await;
+    let mut own = Vec::new();
+    for _ in 0..MAX_WATCHERS_PER_CALLER {
+        own.push(watch(&world, &[]).await);
+    }
+    let refused = world.client.clone().watch(v1::WatchRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("this caller"), "{refused}");
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    assert!((world.metric("portcullis_watchers").await - 100.0).abs() < 0.5);
+    let stranger = crate::limits::stranger(&world).await;
+    let mut other = stranger.clone().watch(v1::WatchRequest::default()).await.unwrap().into_inner();
+    assert!(next(&mut other).await.resync);
+    // One that goes away makes room.
+    own.pop();
+    eventually("a place", async || {
+        world.client.clone().watch(v1::WatchRequest::default()).await.ok().map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]

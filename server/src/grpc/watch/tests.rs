@@ -15,7 +15,8 @@ struct Watching {
 
 impl Watching {
     fn begin(watchers: &Watchers, from: &[u8]) -> Self {
-        let (watcher, told) = watchers.begin(&v1::WatchRequest { from: from.to_vec() }).unwrap();
+        let (watcher, told) =
+            watchers.begin(&v1::WatchRequest { from: from.to_vec() }, Caller::default()).unwrap();
         let stop = CancellationToken::new();
         Self { told, running: tokio::spawn(watcher.run(stop.clone())), stop }
     }
@@ -139,21 +140,25 @@ async fn a_watcher_that_does_not_read_is_ended_and_holds_up_nobody() {
 async fn watchers_are_not_taken_on_one_past_their_bound() {
     let (watchers, _changes) = watchers();
     let none = v1::WatchRequest::default();
-    let mut taken: Vec<_> = (0..MAX_WATCHERS).map(|_| watchers.begin(&none).unwrap()).collect();
-    let Err(refused) = watchers.begin(&none) else { panic!("one too many") };
+    let caller = |n: usize| Caller::of(([127, 0, 0, 1], u16::try_from(n).unwrap()).into());
+    let begin = |n: usize| watchers.begin(&none, caller(n / MAX_WATCHERS_PER_CALLER));
+    let mut taken: Vec<_> = (0..MAX_WATCHERS).map(|n| begin(n).unwrap()).collect();
+    let Err(refused) = begin(MAX_WATCHERS) else { panic!("one too many") };
     assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("this replica"), "{refused}");
     // One that goes away makes room, when its task sees it.
     let (watcher, told) = taken.pop().unwrap();
     drop(told);
     watcher.run(CancellationToken::new()).await;
-    assert!(watchers.begin(&none).is_ok());
+    assert!(begin(MAX_WATCHERS).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_none_is_refused() {
     let (watchers, _changes) = watchers();
     for length in [1, 15, 17] {
-        let Err(refused) = watchers.begin(&v1::WatchRequest { from: vec![0; length] }) else {
+        let request = v1::WatchRequest { from: vec![0; length] };
+        let Err(refused) = watchers.begin(&request, Caller::default()) else {
             panic!("{length} bytes were taken");
         };
         assert_eq!(refused.code(), Code::InvalidArgument);
