@@ -34,6 +34,11 @@ mod error;
 
 /// The most containers in one question.
 pub const MAX_CONTAINERS: usize = 256;
+/// The most manifests that are answered about without a pause, however much is known of them: others wait
+/// for the thread. A question about more waits, and is decided in parts.
+pub const MAX_AT_ONCE: usize = 1_024;
+/// How many containers are a part: with the most platforms that each may have, about as many.
+const PART: usize = 16;
 /// How much of the caller's time is kept for deciding and answering, but at most a quarter of it: an
 /// answer that comes a moment late is no answer.
 const RESERVE: Duration = Duration::from_millis(150);
@@ -129,11 +134,12 @@ impl<S: EvidenceSource> Decider<S> {
     }
 
     /// What is known of an image: of what the reference names and of each platform in it that `nodes`
-    /// would take.
+    /// would take. What has to be found out is `caller`'s to wait for.
     async fn subjects(
         &self,
         image: &Reference,
         nodes: &Nodes,
+        caller: Caller,
         deadline: Instant,
     ) -> (Vec<Subject>, Known) {
         let access = self.access.of(image);
@@ -157,7 +163,7 @@ impl<S: EvidenceSource> Decider<S> {
             container.image.name = image.name(),
             container.image.tag = image.tag(),
         );
-        let resolved = self.resolver.resolve(image, &access, deadline).instrument(span);
+        let resolved = self.resolver.resolve(image, &access, caller, deadline).instrument(span);
         let (resolved, early) = join(resolved, early).await;
         let Fresh { answer, until, confirmed_at, source } = resolved;
         let resolved = match answer {
@@ -202,6 +208,8 @@ impl<S: EvidenceSource> Decider<S> {
             portcullis.evidence.source = tracing::field::Empty,
             portcullis.cache.outcome = tracing::field::Empty,
         );
+        // Of thousands that are all known none waits: others must have their turn all the same.
+        tokio::task::coop::consume_budget().await;
         let known = self.evidence.evidence(question, deadline).instrument(span.clone()).await;
         span.record("portcullis.evidence.status", known.evidence.status());
         span.record("portcullis.evidence.source", known.source.as_str());
@@ -223,13 +231,19 @@ impl<S: EvidenceSource> Check for Decider<S> {
         // Nothing is waited for, so that one look at the clock is for all.
         let (trust, now) = (self.rules.trust(), Now::by(&*self.clock));
         let mut found: SmallVec<[_; 1]> = SmallVec::new();
+        let mut manifests = 0;
         for (_, image) in &question.containers {
             let mut subjects = Vec::with_capacity(1);
             let access = self.access.of(image);
             let until = self.peek(image, &access, nodes, &trust, now, &mut subjects)?;
+            manifests += subjects.len();
+            if manifests > MAX_AT_ONCE {
+                return None;
+            }
             found.push(((subjects, Known::Until(until)), Duration::ZERO));
         }
-        let mut answer = self.decided(question, found, now);
+        let mut answer =
+            self.decided(question, &question.containers, found, self.rules.policy(), now);
         let took = asked.elapsed();
         answer.decided.iter_mut().for_each(|decided| decided.took = took);
         Some(Ok(answer))
@@ -237,16 +251,27 @@ impl<S: EvidenceSource> Check for Decider<S> {
 
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
-        let wait = answer_by(deadline);
+        let (wait, caller) = (answer_by(deadline), question.caller);
         let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
         let found = question.containers.iter().map(|(_, image)| async move {
-            let found = self.subjects(image, nodes, wait).await;
+            let found = self.subjects(image, nodes, caller, wait).await;
             (found, asked.elapsed())
         });
         let found = join_all(found).await;
         // Rules and the clock are read once, after all waiting, so that every container is decided
         // by the same revision at the same time.
-        Ok(self.decided(&question, found, Now::by(&*self.clock)))
+        let (policy, now) = (self.rules.policy(), Now::by(&*self.clock));
+        let (mut found, mut parts) = (found.into_iter(), question.containers.chunks(PART));
+        let first = parts.next().unwrap_or_default();
+        let mut answer = self.decided(&question, first, &mut found, Arc::clone(&policy), now);
+        for part in parts {
+            tokio::task::yield_now().await;
+            let more = self.decided(&question, part, &mut found, Arc::clone(&policy), now);
+            answer.decided.extend(more.decided);
+            answer.max_age = answer.max_age.min(more.max_age);
+            answer.depends = if answer.depends.is_empty() { more.depends } else { answer.depends };
+        }
+        Ok(answer)
     }
 }
 
@@ -284,19 +309,19 @@ impl<S: EvidenceSource> Decider<S> {
         Some(until)
     }
 
-    /// Decides about what was `found` of each container.
+    /// Decides about what was `found` of each of `containers`.
     fn decided(
         &self,
         question: &Question,
+        containers: &[(Arc<str>, Reference)],
         found: impl IntoIterator<Item = ((Vec<Subject>, Known), Duration)>,
+        policy: Arc<Policy>,
         now: Now,
     ) -> Answer {
-        let policy = self.rules.policy();
         // Whoever says why an image must run is recorded each time.
         let asked_plainly = question.context.break_glass.is_empty();
         let mut max_age = if asked_plainly { MAX_AGE } else { Duration::ZERO };
-        let decided: Vec<_> = question
-            .containers
+        let decided: Vec<_> = containers
             .iter()
             .zip(found)
             .map(|((container, image), ((subjects, known), took))| {
@@ -341,60 +366,4 @@ fn reusable(known: &Known, subjects: &[Subject], decision: &Decision, now: Now) 
 }
 
 #[cfg(test)]
-mod tests {
-    use portcullis_core::decide::Action;
-    use portcullis_core::evidence::{Cause, CauseKind, Source};
-    use time::macros::datetime;
-
-    use super::*;
-
-    const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
-
-    fn subject(evidence: Evidence) -> Subject {
-        Subject {
-            digest: None,
-            platform: None,
-            evidence: Arc::new(evidence),
-            fetched_at: NOW,
-            source: Source::Registry,
-        }
-    }
-
-    #[track_caller]
-    fn check(known: &Known, evidence: Evidence, changes_in: Option<u64>, expected: u64) {
-        let decision = Decision {
-            action: Action::Allow,
-            rule: None,
-            violations: Vec::new(),
-            exemptions: Vec::new(),
-            break_glass: None,
-            notices: Vec::new(),
-            changes_at: changes_in.map(|seconds| NOW + Duration::from_secs(seconds)),
-            policy_revision: "r".into(),
-        };
-        let subjects = [subject(Evidence::Missing), subject(evidence)];
-        let expected = Duration::from_secs(expected);
-        assert_eq!(reusable(known, &subjects, &decision, NOW.into()), expected);
-    }
-
-    #[test]
-    fn an_answer_holds_while_its_evidence_is_fresh_and_the_clock_changes_nothing() {
-        let until = |seconds| Known::Until(Stamp::of(NOW + Duration::from_secs(seconds)));
-        check(&until(30), Evidence::Missing, None, 30);
-        check(&until(30), Evidence::Missing, Some(20), 20);
-        check(&until(30), Evidence::Missing, Some(40), 30);
-        check(&until(30), Evidence::Missing, Some(0), 0);
-        check(&until(0), Evidence::Missing, None, 0);
-        let past = Known::Until(Stamp::of(NOW - Duration::from_secs(1)));
-        check(&past, Evidence::Missing, None, 0);
-    }
-
-    #[test]
-    fn an_answer_without_knowledge_does_not_hold() {
-        let until = || Known::Until(Stamp::of(NOW + Duration::from_secs(30)));
-        let cause = Cause { kind: CauseKind::Denied, detail: String::new() };
-        check(&Known::Nothing, Evidence::Missing, None, 0);
-        check(&until(), Evidence::Unavailable(cause), None, 0);
-        check(&until(), Evidence::Stale { age: Duration::from_secs(1) }, None, 0);
-    }
-}
+mod tests;

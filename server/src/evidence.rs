@@ -205,6 +205,10 @@ pub trait EvidenceSource: Send + Sync + 'static {
     ) -> impl Future<Output = Option<Known>> + Send {
         std::future::ready(None)
     }
+
+    /// What was kept of it was said to be old: [`Self::stored`] gives it as stale until a registry answers
+    /// anew, also after the service was started again.
+    fn doubt(&self, _question: &Question) {}
 }
 
 /// Something that tells what it knows and what it saw on the way.
@@ -247,5 +251,9 @@ impl<S: EvidenceSource> EvidenceSource for Arc<S> {
         deadline: Instant,
     ) -> impl Future<Output = Option<Known>> + Send {
         self.as_ref().stored(question, deadline)
+    }
+
+    fn doubt(&self, question: &Question) {
+        self.as_ref().doubt(question);
     }
 }

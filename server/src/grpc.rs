@@ -18,7 +18,7 @@ use self::messages::Messages;
 use self::reply::Reply;
 use self::stream::AnswerStream;
 use crate::caller::Caller;
-use crate::check::bulk::Bulk;
+use crate::check::bulk::{Bulk, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
 
 pub mod deadline;
@@ -126,9 +126,9 @@ impl<C: Check> Decisions<C> {
 
 impl<C: Bulk> Decisions<C> {
     /// Answers `BulkCheck`.
-    fn bulk_check(&self, message: &[u8], deadline: Instant) -> Answered {
+    fn bulk_check(&self, message: &[u8], caller: Caller, deadline: Instant) -> Answered {
         let question = match convert::bulk_question(message) {
-            Ok(question) => question,
+            Ok(question) => BulkQuestion { caller, ..question },
             Err(status) => return Answered::Now(Err(status)),
         };
         let checker = Arc::clone(&self.checker);

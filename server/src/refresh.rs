@@ -75,8 +75,8 @@ pub trait Remember: Send + Sync + 'static {
     fn aging(&self, asked_since: OffsetDateTime, due_by: OffsetDateTime) -> Vec<Aging>;
 
     /// Takes what is remembered of a manifest, under whatever trust and access, as no longer known to be
-    /// so: the next question asks the registry.
-    fn expire(&self, image: &Reference, digest: Digest);
+    /// so: the next question asks the registry. What is on disk under the access of `question` is so too.
+    fn expire(&self, question: &Question);
 }
 
 /// Gives the trust that is in force.

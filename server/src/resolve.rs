@@ -15,11 +15,11 @@ use portcullis_core::ports::Clock;
 use portcullis_core::referrers::ANY_PLATFORM;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::caller::Caller;
 use crate::clock::{Now, Stamp};
 use crate::evidence::Asked as ByDigest;
 use crate::evidence::flights::{Asked, Begun, Flights, NoResult};
@@ -29,18 +29,16 @@ use crate::sieve::Sieve;
 
 mod read;
 mod expire;
+mod places;
 mod search;
 
+use self::places::Places;
 pub(crate) use self::read::read;
 
 /// The most platforms of one index for Linux, and the most for other systems.
 pub const MAX_PLATFORMS: usize = 64;
 /// The most that is remembered of references, in bytes.
 const MAX_REMEMBERED: u64 = 64 * 1024 * 1024;
-
-/// The most references that registries are asked about at a time. One question names hundreds, each
-/// perhaps of a registry that never answers.
-const MAX_SEARCHES: usize = 16 * 1024;
 
 /// What a reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +183,9 @@ struct Plan {
     failures: u32,
 }
 
+/// What came of a search; why there was none, where there was no place for it.
+type Found = Result<Plan, Unresolved>;
+
 /// Resolves references, and remembers. Clones share what is remembered.
 #[derive(Clone)]
 pub struct Resolver(Arc<Shared>);
@@ -195,8 +196,8 @@ struct Shared {
     config: ResolveConfig,
     clock: Arc<dyn Clock>,
     kept: Sieve<Key, Entry>,
-    flights: Flights<Key, Plan>,
-    turns: Semaphore,
+    flights: Flights<Key, Found>,
+    places: Places,
 }
 
 impl Resolver {
@@ -212,8 +213,8 @@ impl Resolver {
         background: Handle,
     ) -> Self {
         let (kept, flights) = (Sieve::new(MAX_REMEMBERED), Flights::new(tasks, background));
-        let turns = Semaphore::new(MAX_SEARCHES);
-        Self(Arc::new(Shared { registry, store, clock, kept, flights, config, turns }))
+        let places = Places::default();
+        Self(Arc::new(Shared { registry, store, clock, kept, flights, config, places }))
     }
 
     /// What tells how many names are remembered, and what they weigh in bytes. It keeps nothing open: the
@@ -271,31 +272,46 @@ impl Resolver {
         )??;
         if is_due {
             // Nobody waits for it.
-            drop(self.begin(image, access));
+            drop(self.begin(image, access, Caller::default()));
         }
         found
     }
 
-    /// What `image` names, as far as it can be found out by `deadline`; where it names nothing, the
-    /// evidence says why.
-    pub async fn resolve(&self, image: &Reference, access: &Arc<str>, deadline: Instant) -> Fresh {
+    /// What `image` names, as far as it can be found out for `caller` by `deadline`; where it names
+    /// nothing, the evidence says why.
+    pub async fn resolve(
+        &self,
+        image: &Reference,
+        access: &Arc<str>,
+        caller: Caller,
+        deadline: Instant,
+    ) -> Fresh {
         if let Some(fresh) = self.peek(image, access) {
             return fresh;
         }
-        let found = self.begin(image, access).wait(deadline).await;
         // Who cannot wait for the search is answered from before it, while it goes on.
-        found.map_or_else(|no_result| self.before(image, access, no_result), |plan| plan.fresh)
+        match self.begin(image, access, caller).wait(deadline).await {
+            Ok(Ok(plan)) => plan.fresh,
+            Ok(Err(no_place)) => self.before(image, access, no_place),
+            Err(no_result) => self.before(image, access, unknown(no_result)),
+        }
     }
 
-    fn begin(&self, image: &Reference, access: &Arc<str>) -> Begun<Plan> {
+    fn begin(&self, image: &Reference, access: &Arc<str>, caller: Caller) -> Begun<Found> {
         let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
         let key = Key { access: Arc::clone(access), image };
         let (searcher, keeper) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let (searched, kept_key) = (key.clone(), key.clone());
         let work = move || {
             let (shared, key) = (Arc::clone(&searcher), searched.clone());
+            let place = shared.places.take(caller, key.image.registry());
+            let search = async move {
+                // Nobody else is told of it: it is not kept.
+                let _place = place.map_err(|full| full.evidence())?;
+                Ok(shared.search(&key).await)
+            };
             // Below the question that began it.
-            async move { shared.search(&key).await }.in_current_span()
+            search.in_current_span()
         };
         let now = self.0.clock.now();
         let kept = || {
@@ -303,14 +319,17 @@ impl Resolver {
                 (now < entry.plan.fresh.until && now < entry.plan.due).then(|| entry.plan.clone())
             };
             let hash = self.0.kept.hash(&key);
-            self.0.kept.get(hash, |other| *other == key, fresh).flatten()
+            self.0.kept.get(hash, |other| *other == key, fresh).flatten().map(Ok)
         };
-        let keep = move |plan: &Plan| keeper.keep(&kept_key, plan);
+        let keep = move |found: Option<&Found>| match found {
+            Some(Ok(plan)) => keeper.keep(&kept_key, plan),
+            Some(Err(_)) | None => keeper.lost(&kept_key),
+        };
         self.0.flights.begin(key.clone(), Asked::Plainly, kept, work, keep)
     }
 
-    /// What is used where a search has no result in time.
-    fn before(&self, image: &Reference, access: &Arc<str>, no_result: NoResult) -> Fresh {
+    /// What is used where a search has no result in time; without, `why` there is none.
+    fn before(&self, image: &Reference, access: &Arc<str>, why: Unresolved) -> Fresh {
         let now = self.0.clock.now();
         let before = self.0.kept.get(
             self.0.kept.hash(&Hashed::of(image)),
@@ -321,7 +340,7 @@ impl Resolver {
             Some(fresh) if now < fresh.until => Fresh { source: Source::Memory, ..fresh },
             Some(fresh) => Fresh { source: Source::Stale, ..fresh },
             None => {
-                let answer = Err(unknown(no_result));
+                let answer = Err(why);
                 Fresh { answer, until: now, confirmed_at: now, source: Source::Registry }
             }
         }

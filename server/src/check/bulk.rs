@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Decider, Known, MAX_AGE, reusable};
+use crate::caller::Caller;
 use crate::clock::Now;
 use crate::evidence::EvidenceSource;
 
@@ -34,6 +35,8 @@ pub struct BulkQuestion {
     pub container: String,
     /// Any image of the repository, and the digests: at most [`MAX_BULK`] in all.
     pub images: Vec<(Reference, Vec<Digest>)>,
+    /// Who asks, for the sake of limits; it changes no answer.
+    pub caller: Caller,
 }
 
 /// What would be decided about one digest.
@@ -188,7 +191,7 @@ impl<S: EvidenceSource> Bulk for Decider<S> {
                 growing.answer.pending += 1;
                 let (subjects, known) = if growing.answer.pending <= MAX_BULK_SEARCHES {
                     // The search begins, and nobody waits for it.
-                    self.subjects(&image, nodes, Instant::now()).await
+                    self.subjects(&image, nodes, question.caller, Instant::now()).await
                 } else {
                     (vec![not_looked_for(*digest, growing.answer.evaluated_at)], Known::Nothing)
                 };

@@ -99,4 +99,8 @@ impl<S: EvidenceSource> EvidenceSource for Bulkhead<S> {
         let _turn = timeout_at(until, self.stored.acquire()).await.ok()?.ok()?;
         self.inner.stored(question, deadline).await
     }
+
+    fn doubt(&self, question: &Question) {
+        self.inner.doubt(question);
+    }
 }

@@ -124,15 +124,15 @@ where
     }
 
     /// Joins the work for `key` as it is `asked` for, or begins it with `work`. `kept` looks whether the
-    /// result is there by now; `keep` is called with a result that counts, and nobody joins or
-    /// supersedes the work while either runs.
+    /// result is there by now; `keep` is called with a result that counts, or with none where the work
+    /// was lost. Nobody joins or supersedes the work while either runs.
     pub(crate) fn begin<F>(
         &self,
         key: K,
         asked: Asked,
         kept: impl FnOnce() -> Option<V>,
         work: impl Fn() -> F + Send + 'static,
-        keep: impl Fn(&V) + Send + 'static,
+        keep: impl Fn(Option<&V>) + Send + 'static,
     ) -> Begun<V>
     where
         F: Future<Output = V> + Send + 'static,
@@ -183,7 +183,7 @@ where
         place: Place<V, Sender<V>, Receiver<V>>,
         start: impl FnOnce() -> F,
         again: impl Fn() -> Option<F> + Send + 'static,
-        keep: impl Fn(&V) + Send + 'static,
+        keep: impl Fn(Option<&V>) + Send + 'static,
     ) -> Begun<V>
     where
         F: Future<Output = V> + Send + 'static,
@@ -195,14 +195,14 @@ where
             }
             Place::Lead(number, sender, waiters) => (number, sender, waiters),
         };
-        let mut flight =
-            Flight { parts: Arc::clone(&self.parts), part: self.index(&key), key, number };
+        let (parts, part) = (Arc::clone(&self.parts), self.index(&key));
+        let mut flight = Flight { parts, part, key, number, keep };
         let first = start();
         let task = async move {
             let mut work = Some(first);
             while let Some(now) = work.take() {
                 let value = now.await;
-                let landing = flight.land(|| keep(&value));
+                let landing = flight.land(&value);
                 sender.send_replace(Some(value));
                 if let Landing::Again(number, next) = landing {
                     (flight.number, sender) = (number, next);
@@ -216,26 +216,27 @@ where
 }
 
 /// Frees the key when the work ends, however it ends.
-struct Flight<K: Eq + Hash + Clone, V> {
+struct Flight<K: Eq + Hash + Clone, V, F: Fn(Option<&V>)> {
     parts: Arc<[Part<K, V>]>,
     part: usize,
     key: K,
     number: u64,
+    keep: F,
 }
 
-impl<K: Eq + Hash + Clone, V> Flight<K, V> {
-    fn land(&self, keep: impl FnOnce()) -> Landing<Sender<V>> {
+impl<K: Eq + Hash + Clone, V, F: Fn(Option<&V>)> Flight<K, V, F> {
+    fn land(&self, value: &V) -> Landing<Sender<V>> {
         match self.parts.get(self.part) {
-            Some(part) => part.lock().land(&self.key, self.number, keep),
+            Some(part) => part.lock().land(&self.key, self.number, || (self.keep)(Some(value))),
             None => Landing::Superseded,
         }
     }
 }
 
-impl<K: Eq + Hash + Clone, V> Drop for Flight<K, V> {
+impl<K: Eq + Hash + Clone, V, F: Fn(Option<&V>)> Drop for Flight<K, V, F> {
     fn drop(&mut self) {
         if let Some(part) = self.parts.get(self.part) {
-            part.lock().lost(&self.key, self.number);
+            part.lock().lost(&self.key, self.number, || (self.keep)(None));
         }
     }
 }

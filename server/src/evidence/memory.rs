@@ -205,7 +205,10 @@ impl<S: EvidenceSource> Memory<S> {
             };
             self.0.kept.get(self.0.kept.hash(&key), |other| *other == key, fresh).flatten()
         };
-        let keep = move |plan: &Plan| keeper.keep(kept_key.clone(), plan.clone(), asked);
+        let keep = move |plan: Option<&Plan>| match plan {
+            Some(plan) => keeper.keep(kept_key.clone(), plan.clone(), asked),
+            None => keeper.lost(&kept_key),
+        };
         self.0.flights.begin(key.clone(), asked, kept, work, keep)
     }
 
@@ -233,7 +236,9 @@ impl<S: EvidenceSource> Shared<S> {
             // too slow is asked again each time that the registry is.
             stored = self.inner.stored(question, limit).await;
             let now = self.clock.now();
+            let is_doubted = |known: &Known| known.source == Source::Stale;
             if let Some(known) = stored.clone().filter(|_| asked == Asked::Plainly)
+                && !is_doubted(&known)
                 && !self.doubts.lock().is_about(question, known.fetched_at)
             {
                 let plan = plan(&self.config, None, known, now, self.roll());
@@ -282,6 +287,11 @@ impl<S: EvidenceSource> Shared<S> {
         if is_news {
             self.changes.digest(digest);
         }
+    }
+
+    /// A search of it ended without a result: somebody else may ask.
+    fn lost(&self, key: &Key) {
+        self.kept.get(self.kept.hash(key), |other| other == key, Entry::lost);
     }
 
     fn roll(&self) -> Roll {

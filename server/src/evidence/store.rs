@@ -50,6 +50,17 @@ impl Default for StoreConfig {
     }
 }
 
+/// What is kept of a registry's answers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// When it answered.
+    pub at: OffsetDateTime,
+    /// Whether it was said since that this is old: it is used where the registry cannot be asked.
+    pub is_doubted: bool,
+    /// What it answered.
+    pub answers: Answers,
+}
+
 /// What something is kept under: each part behind its length, so that no two have one name (CASES T078).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoreKey(Box<[u8]>);
@@ -169,8 +180,15 @@ impl Store {
         }
     }
 
+    /// Marks what is kept as said to be old at `at`: what a registry answers after that is not. Never waits.
+    pub fn doubt(&self, key: StoreKey, at: OffsetDateTime) {
+        if let Some(shared) = &self.0 {
+            shared.writer.send(Job::Doubt(key, at));
+        }
+    }
+
     /// What a registry answered, and when. None where nothing is kept, or the disk cannot tell in time.
-    pub async fn find(&self, key: &StoreKey) -> Option<(OffsetDateTime, Answers)> {
+    pub async fn find(&self, key: &StoreKey) -> Option<Stored> {
         let shared = self.0.as_ref()?;
         let (outcome, found) = match shared.read(key).await {
             Read::Found(found) => match decoded(found) {
@@ -198,13 +216,14 @@ impl Store {
 }
 
 /// What was stored, if it is that.
-fn decoded(found: Found) -> Option<(OffsetDateTime, Answers)> {
+fn decoded(found: Found) -> Option<Stored> {
     if !found.is_whole() {
         tracing::warn!("what was stored of a search is damaged, and is forgotten");
         return None;
     }
-    match Answers::decode(&found.bytes.into()) {
-        Ok(answers) => Some((found.at, answers)),
+    let Found { at, is_doubted, bytes, .. } = found;
+    match Answers::decode(&bytes.into()) {
+        Ok(answers) => Some(Stored { at, is_doubted, answers }),
         Err(error) => {
             tracing::warn!(error = %chain(&error),
                 "what was stored of a search cannot be used, and is forgotten");

@@ -253,7 +253,7 @@ where
             return Answered::Now(Err(status::deadline_exceeded()));
         }
         match self.call {
-            Call::BulkCheck => self.decisions.bulk_check(message, self.deadline),
+            Call::BulkCheck => self.decisions.bulk_check(message, self.caller, self.deadline),
             Call::Check | Call::CheckStream => {
                 self.decisions.check(message, self.caller, self.deadline)
             }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Look, Outcome, Reason, Refresher, Remember};
+use crate::caller::Caller;
 use crate::check::answer_by;
 use crate::evidence::Known;
 
@@ -72,7 +73,7 @@ impl<M: Remember> Refresher<M> {
         let deadline = answer_by(deadline);
         let access = self.access.of(image);
         self.resolver.expire(image, &access);
-        let resolved = self.resolver.resolve(image, &access, deadline).await;
+        let resolved = self.resolver.resolve(image, &access, Caller::default(), deadline).await;
         let manifests = match resolved.answer {
             Ok(named) => {
                 let own = (None, named.digest);

@@ -118,7 +118,7 @@ impl<M: Remember> Refresher<M> {
                 tracing::debug!(image, %digest, outcome, "looked again after an event");
             }
             _ => {
-                self.memory.expire(image, digest);
+                self.memory.expire(&question);
                 self.metrics.refresh("event", "forgotten");
             }
         }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
+use portcullis_core::evidence::{CauseKind, Evidence, Source};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Answer, Entry, Fresh, Key, MAX_SEARCHES, Plan, Shared, Unresolved, read};
+use super::{Answer, Entry, Fresh, Key, Plan, Shared, read};
 use crate::clock::{Now, Stamp};
 use crate::evidence::collect::failed;
-use crate::evidence::store::StoreKey;
+use crate::evidence::store::{StoreKey, Stored};
 use crate::registry::{Answers, jitter};
 
 /// Over how long those are spread that a restart finds due.
@@ -72,10 +72,7 @@ impl Shared {
             before = stored.map(|plan| (plan.fresh, failures)).or(before);
         }
         let limit = Instant::now() + self.config.search_timeout;
-        let (answer, is_outage) = match self.turns.try_acquire() {
-            Ok(_turn) => self.ask(key, limit).await,
-            Err(_none_left) => (Err(crowded()), true),
-        };
+        let (answer, is_outage) = self.ask(key, limit).await;
         if let (Err(_), false, Some((Fresh { answer: Ok(was), .. }, _))) =
             (&answer, is_outage, &before)
         {
@@ -113,11 +110,12 @@ impl Shared {
 
     /// What was known before the service was started, as old as it is.
     async fn stored(&self, key: &Key) -> Option<Plan> {
-        let (at, answers) = self.store.find(&StoreKey::name(&key.image, &key.access)).await?;
+        let stored = self.store.find(&StoreKey::name(&key.image, &key.access)).await?;
+        let Stored { at, is_doubted, answers } = stored;
         let fetched = answers.named(key.image.tag(), key.image.digest())?;
         let answer = Ok(Arc::new(read(&fetched).ok()?));
         let ttl = self.ttl(key);
-        let until = at + ttl;
+        let until = if is_doubted { at } else { at + ttl };
         let fresh = Fresh { answer, until, confirmed_at: at, source: Source::Store };
         // The registry is not asked about all of them at once.
         let due = (at + soft(ttl)).max(self.clock.now() + jitter(DUE_SPREAD)).min(until);
@@ -179,19 +177,17 @@ impl Shared {
         self.put(key.clone(), plan.clone());
     }
 
+    /// A search of it ended without a result: somebody else may ask.
+    pub(super) fn lost(&self, key: &Key) {
+        let lost = |entry: &Entry| entry.is_asking.store(false, Ordering::Relaxed);
+        self.kept.get(self.kept.hash(key), |other| other == key, lost);
+    }
+
     fn put(&self, key: Key, plan: Plan) {
         let weight = key.weight() + plan.fresh.weight();
         let hash = self.kept.hash(&key);
         self.kept.put(hash, key, Entry::new(plan), weight);
     }
-}
-
-/// There is no room for another search.
-fn crowded() -> Unresolved {
-    let detail = format!(
-        "{MAX_SEARCHES} images are being resolved, which is as many as there may be: ask again"
-    );
-    Arc::new(Evidence::Unavailable(Cause { kind: CauseKind::Throttled, detail }))
 }
 
 /// Whether it says no more than that the registry could not be asked. One that refused was asked.

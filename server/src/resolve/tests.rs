@@ -2,8 +2,11 @@
 
 use portcullis_core::evidence::{Reason, Rejection};
 
+use portcullis_testkit::clock::TestClock;
+use time::macros::datetime;
+
 use super::*;
-use crate::registry::Fetched;
+use crate::registry::{Fetched, RegistryConfig};
 use portcullis_core::referrers::{OCI_INDEX, OCI_MANIFEST};
 
 fn fetched(index: &str) -> Fetched {
@@ -95,4 +98,38 @@ fn with_a_digest_a_name_is_hashed_as_the_evidence_of_it_is() {
         kept.hash(&Hashed::of(&tagged)),
         kept.hash(&Hashed::of(&"reg.io/app:v2".parse().unwrap()))
     );
+}
+
+/// What is in use is asked about again beside use, also after a search that was lost.
+#[tokio::test]
+async fn a_search_in_the_background_that_is_lost_is_tried_again() {
+    let now = datetime!(2026-08-01 12:00 UTC);
+    // Whose tasks are dropped as soon as they are begun.
+    let gone = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let handle = gone.handle().clone();
+    gone.shutdown_background();
+    let resolver = Resolver::new(
+        Registry::new(RegistryConfig::default()).unwrap(),
+        Store::none(),
+        ResolveConfig::default(),
+        Arc::new(TestClock::new(now)),
+        TaskTracker::new(),
+        handle,
+    );
+    let (image, access): (Reference, _) = ("reg.io/app:v1".parse().unwrap(), Arc::from(""));
+    let key = Key { access: Arc::clone(&access), image: image.clone() };
+    let resolved = Resolved { digest: Digest::of(b"image"), platforms: Vec::new() };
+    let until = now + Duration::from_secs(5);
+    let fresh = Fresh {
+        answer: Ok(Arc::new(resolved)),
+        until,
+        confirmed_at: now,
+        source: Source::Registry,
+    };
+    resolver.0.keep(&key, &Plan { fresh, due: now, failures: 0 });
+    assert!(resolver.peek(&image, &access).is_some());
+    assert!(resolver.0.flights.is_empty());
+    let look = |entry: &Entry| entry.is_asking.load(std::sync::atomic::Ordering::Relaxed);
+    let is_asking = resolver.0.kept.get(resolver.0.kept.hash(&key), |other| *other == key, look);
+    assert_eq!(is_asking, Some(false));
 }

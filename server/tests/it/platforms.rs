@@ -2,7 +2,9 @@
 
 use portcullis_core::image::{Digest, MAX_NODES, Nodes, Platform};
 use portcullis_proto::v1;
+use portcullis_server::check::MAX_AT_ONCE;
 use portcullis_testkit::image::{index, platform_image};
+use portcullis_testkit::registry::{Fault, Route};
 use tonic::Code;
 
 use crate::world::*;
@@ -20,6 +22,41 @@ fn multi(site: &Site) -> String {
     site.report("it/multi", all[0].1, &clean());
     site.report("it/multi", all[1].1, &critical());
     format!("{}/it/multi:v1", site.registry.host())
+}
+
+/// What is known is answered at once where it is not too much; more waits, and has a place for that.
+#[tokio::test]
+async fn a_question_about_very_many_manifests_does_not_keep_others_from_their_turn() {
+    let mut site = Site::new().await;
+    site.config.max_in_flight = 1;
+    let world = site.start().await;
+    let pushed = |n: usize| {
+        let platform: Platform = format!("linux/arch{n}").parse().unwrap();
+        let name = format!("many{n}");
+        let digest = platform_image(&world.registry, "it/many", "", &platform, &name).unwrap();
+        (platform, digest)
+    };
+    // With the index itself 64 of each container.
+    let all: Vec<_> = (0..63).map(pushed).collect();
+    index(&world.registry, "it/many", "v1", &all).unwrap();
+    let image = format!("{}/it/many:v1", world.registry.host());
+    let of = |count: usize| v1::CheckRequest {
+        containers: vec![container("main", &image); count],
+        ..v1::CheckRequest::default()
+    };
+    let at_once = MAX_AT_ONCE / 64;
+    let all = world.try_ask(of(at_once + 1)).await.unwrap();
+    assert_eq!(all.decisions.len(), at_once + 1);
+    // Somebody has the only place of those who wait.
+    world.registry.fault(Route::Any, Fault::Hang);
+    let mut client = world.client.clone();
+    let cold = question(&format!("{}/it/cold:v1", world.registry.host()));
+    let waiting = tokio::spawn(async move { drop(client.check(cold).await) });
+    world.until_in_flight(1).await;
+    assert_eq!(world.try_ask(of(at_once)).await.unwrap().decisions.len(), at_once);
+    let refused = world.try_ask(of(at_once + 1)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    waiting.abort();
 }
 
 fn asked(image: &str, cluster: &str, platforms: &[&str]) -> v1::CheckRequest {

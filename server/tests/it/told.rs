@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use portcullis_core::findings::Severity;
 use portcullis_core::image::Digest;
 use portcullis_server::hooks::config::{GuardConfig, HooksConfig, SourceConfig};
 use portcullis_server::hooks::dialect::Dialect;
 use portcullis_server::hooks::scope::Scope;
 use portcullis_server::hooks::secret_file::SecretFile;
 use portcullis_testkit::registry::{Fault, Referrers, Registry, Route};
+use portcullis_testkit::report::TrivyReport;
 use serde_json::{Value, json};
 
 use crate::world::*;
@@ -229,6 +232,49 @@ async fn what_nobody_asked_about_costs_two_requests_and_is_looked_at_when_it_is_
     .await;
     assert_eq!(world.requests("/v2/"), 2);
     assert_evidence(&world.decide(&image.name).await, Verified, "");
+}
+
+/// Nobody asked about it lately, and so it is looked at when somebody does: also by another process.
+#[tokio::test]
+async fn what_a_registry_told_of_is_looked_at_after_a_restart() {
+    let mut site = site().await;
+    site.config.store.folder = Some(site.folder.path().to_owned());
+    site.config.refresh.asked_within = Duration::ZERO;
+    let world = site.start().await;
+    let image = world.scanned("app", &clean());
+    for name in [&image.name, &image.pinned()] {
+        assert_eq!(world.decide(name).await.action(), Action::Allow);
+    }
+    world.clock.advance(Duration::from_secs(1));
+    let fixed = portcullis_testkit::image::image(&world.registry, "it/app", "v1", "other").unwrap();
+    let later = TrivyReport::new(SCANNED + Duration::from_secs(60))
+        .finding("CVE-2022-37434", Severity::Critical, "zlib", "1.2.11", "1.2.12")
+        .score(9.8);
+    world.report("it/app", fixed, &later);
+    world.report("it/app", image.digest, &later);
+    for (digest, tag) in [(fixed, Some("v1")), (image.digest, None)] {
+        let mut told = event("acr", world.registry.host(), "it/app", digest, false);
+        if let Some(tag) = tag {
+            told["target"]["tag"] = json!(tag);
+        }
+        assert_eq!(world.tell("acr", None, &told).await, 202);
+    }
+    eventually("events that were acted upon", async || {
+        (world.refreshes("event", "forgotten").await > 1.0).then_some(())
+    })
+    .await;
+    let world = world.stop().await.start().await;
+    world.clock.advance(Duration::from_secs(1));
+    for name in [&image.name, &image.pinned()] {
+        assert_eq!(world.decide(name).await.action(), Action::Deny, "{name}");
+    }
+    // What is known now is known to the next.
+    world.registry.clear_requests();
+    let world = world.stop().await.start().await;
+    for name in [&image.name, &image.pinned()] {
+        assert_eq!(world.decide(name).await.action(), Action::Deny, "{name}");
+    }
+    assert_eq!(world.requests("/referrers/"), 0);
 }
 
 #[tokio::test]

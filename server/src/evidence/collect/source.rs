@@ -6,7 +6,7 @@ use portcullis_core::evidence::{Evidence, Source};
 use tokio::time::Instant;
 
 use super::{Collect, Fault};
-use crate::evidence::store::StoreKey;
+use crate::evidence::store::{StoreKey, Stored};
 use crate::evidence::{EvidenceSource, Known, Question};
 
 impl Collect {
@@ -42,11 +42,17 @@ impl EvidenceSource for Collect {
 
     async fn stored(&self, question: &Question, deadline: Instant) -> Option<Known> {
         let key = StoreKey::evidence(&question.image, question.digest, &question.access);
-        let (at, answers) = self.store.find(&key).await?;
+        let Stored { at, is_doubted, answers } = self.store.find(&key).await?;
         let replayed = self.with_registry(self.fetcher.registry.replaying(answers));
         let known = replayed.found(question, deadline).await;
-        let known = Known { fetched_at: at, fresh_until: at, source: Source::Store, ..known };
+        let source = if is_doubted { Source::Stale } else { Source::Store };
+        let known = Known { fetched_at: at, fresh_until: at, source, ..known };
         is_settled(&known.evidence).then_some(known)
+    }
+
+    fn doubt(&self, question: &Question) {
+        let key = StoreKey::evidence(&question.image, question.digest, &question.access);
+        self.store.doubt(key, self.clock.now());
     }
 }
 

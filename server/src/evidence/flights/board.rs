@@ -128,10 +128,11 @@ impl<K: Eq + Hash + Clone, S, W: Clone> Board<K, S, W> {
         if is_superseded { Landing::Superseded } else { Landing::Landed }
     }
 
-    /// Forgets the flight of this number, which will never land.
-    pub(crate) fn lost(&mut self, key: &K, number: u64) {
+    /// Forgets the flight of this number, which will never land. `tell` is called if it had not.
+    pub(crate) fn lost(&mut self, key: &K, number: u64, tell: impl FnOnce()) {
         if self.flights.get(key).is_some_and(|flight| flight.number == number) {
             self.flights.remove(key);
+            tell();
         }
     }
 

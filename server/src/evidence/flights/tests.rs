@@ -104,7 +104,8 @@ impl Desk {
                 number
             }
         };
-        self.flights.begin("key", asked, || *kept.lock(), work, move |n| *keep.lock() = Some(*n))
+        let keep = move |number: Option<&usize>| *keep.lock() = number.copied();
+        self.flights.begin("key", asked, || *kept.lock(), work, keep)
     }
 
     fn forget(&self) {
@@ -173,9 +174,9 @@ async fn t092_a_slow_key_does_not_hold_up_a_fast_one() {
     let begun = Instant::now();
     // As many fast keys as there are parts and more, so that some are in the part of the slow one.
     let work = |seconds| move || tokio::time::sleep(Duration::from_secs(seconds));
-    let slow = flights.begin(0, Asked::Plainly, || None, work(10), |()| {});
+    let slow = flights.begin(0, Asked::Plainly, || None, work(10), |_| {});
     for key in 1..100 {
-        let fast = flights.begin(key, Asked::Plainly, || None, work(0), |()| {});
+        let fast = flights.begin(key, Asked::Plainly, || None, work(0), |_| {});
         assert_eq!(fast.wait(soon()).await, Ok(()));
     }
     assert!(begun.elapsed() < Duration::from_secs(10));

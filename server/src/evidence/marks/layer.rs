@@ -126,4 +126,8 @@ impl<S: EvidenceSource> EvidenceSource for Marked<S> {
         let found = self.inner.stored(question, deadline).await?;
         Some(self.marked(question, found, deadline).await)
     }
+
+    fn doubt(&self, question: &Question) {
+        self.inner.doubt(question);
+    }
 }

@@ -51,6 +51,11 @@ impl Entry {
         Look::Due(known)
     }
 
+    /// Whoever asked about it again has no result.
+    pub(super) fn lost(&self) {
+        self.is_asking.store(false, Ordering::Relaxed);
+    }
+
     /// What counts from now on; what it replaces was used last at `used_at`, in Unix seconds.
     pub(super) fn new(plan: Plan, used_at: i64) -> Self {
         Self {

@@ -1,7 +1,6 @@
 //! A memory in, the same as something that can be told to look again out.
 
 use portcullis_core::evidence::Evidence;
-use portcullis_core::image::{Digest, Reference};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -38,8 +37,10 @@ impl<S: EvidenceSource> Remember for Memory<S> {
         aging.collect()
     }
 
-    fn expire(&self, image: &Reference, digest: Digest) {
-        self.invalidate(image.registry(), image.repository(), digest);
+    fn expire(&self, question: &Question) {
+        let image = &question.image;
+        self.invalidate(image.registry(), image.repository(), question.digest);
+        self.0.inner.doubt(question);
     }
 }
 

@@ -224,3 +224,5 @@ async fn what_was_stored_is_used_when_the_disk_was_late_and_the_registry_is_down
 }
 
 mod asking;
+mod bound;
+mod lost;

@@ -27,6 +27,10 @@ const BODIES: Bytes<'_> = TableDefinition::new("bodies");
 /// Place → key, in the order in which they were confirmed.
 const ORDER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("order");
 
+/// The keys whose answers were said to be old, and when that was, in milliseconds since 1970. Each has a
+/// head.
+const DOUBTS: TableDefinition<'_, &[u8], i64> = TableDefinition::new("doubts");
+
 /// The bytes of a [`Head`].
 const HEAD: usize = 8 + 8 + 8 + 32;
 /// What is counted for an entry beside its key and its body, in bytes: about what its places in four
@@ -101,6 +105,7 @@ impl<E: Into<redb::Error>> From<E> for FileError {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) at: OffsetDateTime,
+    pub(super) is_doubted: bool,
     pub(super) bytes: Vec<u8>,
     sum: Digest,
 }
@@ -156,6 +161,10 @@ impl Head {
     }
 }
 
+fn milliseconds(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
 /// Opens the file or makes it, and shows that it can be written.
 pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
     let database = Database::create(path).map_err(|e| OpenError::Database(Box::new(e)))?;
@@ -197,7 +206,13 @@ pub(super) fn find(database: &Database, key: &StoreKey) -> Result<Option<Found>,
     let Some(body) = transaction.open_table(BODIES)?.get(&*key.0)? else { return Ok(None) };
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(head.at) * 1_000_000);
     let Ok(at) = at else { return Ok(None) };
-    Ok(Some(Found { at, bytes: body.value().to_vec(), sum: head.sum }))
+    let is_doubted = match transaction.open_table(DOUBTS) {
+        Ok(doubts) => doubts.get(&*key.0)?.is_some(),
+        // A version made the file that had none, and nobody has written since.
+        Err(redb::TableError::TableDoesNotExist(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Found { at, is_doubted, bytes: body.value().to_vec(), sum: head.sum }))
 }
 
 /// Writes all of `batch`, and lets go what has no room in `max_bytes`.
@@ -222,6 +237,7 @@ pub(super) fn write(
                     }
                 },
                 Job::Forget(key) => tables.forget(&key.0)?,
+                Job::Doubt(key, at) => tables.doubt(&key.0, at)?,
             }
         }
         let evicted = tables.make_room(max_bytes)?;
@@ -236,6 +252,7 @@ struct Tables<'t> {
     heads: Table<'t, &'static [u8], &'static [u8]>,
     bodies: Table<'t, &'static [u8], &'static [u8]>,
     order: Table<'t, u64, &'static [u8]>,
+    doubts: Table<'t, &'static [u8], i64>,
     bytes: u64,
     last: u64,
 }
@@ -250,6 +267,7 @@ impl<'t> Tables<'t> {
             heads: transaction.open_table(HEADS)?,
             bodies: transaction.open_table(BODIES)?,
             order: transaction.open_table(ORDER)?,
+            doubts: transaction.open_table(DOUBTS)?,
             bytes,
             last,
         })
@@ -278,7 +296,12 @@ impl<'t> Tables<'t> {
             self.bodies.insert(&*key.0, body)?;
         }
         self.last += 1;
-        let at = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let at = milliseconds(at);
+        // What a registry answered before it was said to be old is so still.
+        let doubted_at = self.doubts.get(&*key.0)?.map(|doubted_at| doubted_at.value());
+        if doubted_at.is_some_and(|doubted_at| doubted_at < at) {
+            self.doubts.remove(&*key.0)?;
+        }
         let head = Head { at, place: self.last, weight, sum };
         self.heads.insert(&*key.0, &*head.bytes())?;
         self.order.insert(self.last, &*key.0)?;
@@ -293,6 +316,14 @@ impl<'t> Tables<'t> {
             self.bytes = self.bytes.saturating_sub(before.weight);
         }
         self.bodies.remove(key)?;
+        self.doubts.remove(key)?;
+        Ok(())
+    }
+
+    fn doubt(&mut self, key: &[u8], at: OffsetDateTime) -> Result<(), FileError> {
+        if self.heads.get(key)?.is_some() {
+            self.doubts.insert(key, milliseconds(at))?;
+        }
         Ok(())
     }
 

@@ -28,6 +28,11 @@ fn answers(number: usize, length: usize) -> Answers {
     Answers::of(Some(&format!("v{number}")), &Fetched { bytes, media_type, digest })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what may be none")]
+fn stored(at: OffsetDateTime, answers: Answers) -> Option<Stored> {
+    Some(Stored { at, is_doubted: false, answers })
+}
+
 async fn open(folder: &Path, max_bytes: u64) -> (Store, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let config = StoreConfig { folder: Some(folder.to_owned()), max_bytes };
@@ -60,11 +65,35 @@ async fn what_is_kept_comes_back_after_a_restart() {
     store.keep(key(1), later, answers(1, 100));
     store.forget(key(2));
     let (store, metrics) = reopened(store, folder.path(), MIN_BYTES).await;
-    assert_eq!(store.find(&key(0)).await, Some((NOW, answers(0, 100))));
-    assert_eq!(store.find(&key(1)).await, Some((later, answers(1, 100))));
+    assert_eq!(store.find(&key(0)).await, stored(NOW, answers(0, 100)));
+    assert_eq!(store.find(&key(1)).await, stored(later, answers(1, 100)));
     assert_eq!(store.find(&key(2)).await, None);
     assert_eq!(metric(&metrics, r#"portcullis_store_reads_total{outcome="hit"}"#), 2);
     assert_eq!(metric(&metrics, "portcullis_store_failed_total"), 0);
+}
+
+#[tokio::test]
+async fn what_was_said_to_be_old_is_so_after_a_restart_until_it_is_answered_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path(), MIN_BYTES).await;
+    for number in 0..3 {
+        store.keep(key(number), NOW, answers(number, 100));
+    }
+    let later = NOW + Duration::from_secs(1);
+    for number in 0..4 {
+        store.doubt(key(number), later);
+    }
+    // An answer of before, one of after, and none.
+    store.keep(key(0), later, answers(0, 100));
+    store.keep(key(1), later + Duration::from_millis(1), answers(1, 100));
+    store.forget(key(2));
+    store.keep(key(2), NOW, answers(2, 100));
+    let (store, _) = reopened(store, folder.path(), MIN_BYTES).await;
+    let mut doubted = Vec::new();
+    for number in 0..4 {
+        doubted.push(store.find(&key(number)).await.map(|stored| stored.is_doubted));
+    }
+    assert_eq!(doubted, [Some(true), Some(false), Some(false), None]);
 }
 
 #[tokio::test]
@@ -123,7 +152,7 @@ async fn a_file_that_is_none_is_moved_aside_and_a_new_one_begun() {
     assert_eq!(metric(&metrics, "portcullis_store_failed_total"), 1);
     store.keep(key(0), NOW, answers(0, 100));
     let (store, _) = reopened(store, folder.path(), MIN_BYTES).await;
-    assert_eq!(store.find(&key(0)).await, Some((NOW, answers(0, 100))));
+    assert_eq!(store.find(&key(0)).await, stored(NOW, answers(0, 100)));
     let aside = fs::read(folder.path().join("evidence.redb.broken")).unwrap();
     assert_eq!(aside, vec![7; 100_000]);
 }
@@ -148,7 +177,7 @@ async fn a_file_in_which_bytes_were_changed_gives_what_was_stored_or_nothing() {
         fs::write(&path, bad).unwrap();
         let (store, _) = open(folder.path(), MIN_BYTES).await;
         for number in 0..20 {
-            if let Some((_, found)) = store.find(&key(number)).await {
+            if let Some(Stored { answers: found, .. }) = store.find(&key(number)).await {
                 assert_eq!(found, answers(number, 1_000));
             }
         }

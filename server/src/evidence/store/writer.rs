@@ -28,6 +28,7 @@ const BATCH: usize = 256;
 pub(super) enum Job {
     Keep(StoreKey, OffsetDateTime, Answers),
     Forget(StoreKey),
+    Doubt(StoreKey, OffsetDateTime),
 }
 
 /// The thread, and the way to it.
@@ -96,7 +97,7 @@ impl Job {
     fn weight(&self) -> usize {
         match self {
             Self::Keep(_, _, answers) => answers.weight(),
-            Self::Forget(_) => 0,
+            Self::Forget(_) | Self::Doubt(..) => 0,
         }
     }
 }

@@ -7,6 +7,7 @@ use tonic::Status;
 use super::action;
 use super::request::ContextRead;
 use super::response::{number, vary};
+use crate::caller::Caller;
 use crate::check::bulk::{BulkAnswer, BulkQuestion, MAX_BULK, Status as Known};
 use crate::grpc::status;
 use crate::grpc::wire::{Malformed, Reader, Writer};
@@ -93,7 +94,8 @@ impl<'a> Request<'a> {
             return Err(status::invalid("context.break_glass", message));
         }
         let container = self.container.to_owned();
-        Ok(BulkQuestion { context, nodes, container, images })
+        let caller = Caller::default();
+        Ok(BulkQuestion { context, nodes, container, images, caller })
     }
 }
 

@@ -132,7 +132,7 @@ impl Remember for Arc<Fake> {
         aging.collect()
     }
 
-    fn expire(&self, _: &Reference, _: Digest) {}
+    fn expire(&self, _: &Question) {}
 }
 
 /// A sweep over images that are known since now.

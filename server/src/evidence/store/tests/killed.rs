@@ -59,7 +59,7 @@ async fn t084_a_store_whose_process_is_killed_has_all_of_a_change_or_nothing_of_
         child.wait().unwrap();
         let (store, metrics) = open(folder.path(), MIN_BYTES).await;
         for number in 0..KEYS {
-            if let Some((then, found)) = store.find(&key(number)).await {
+            if let Some(Stored { at: then, answers: found, .. }) = store.find(&key(number)).await {
                 let turn = usize::try_from((then - NOW).whole_milliseconds()).unwrap();
                 assert_eq!(found, version(number, turn), "{number} of {turn}");
                 whole += 1;
