@@ -21,6 +21,7 @@ pub use self::explanation::MAX_EXPLAINED;
 pub use self::inspection::MAX_ATTACHED;
 pub(crate) use self::inspection::inspection;
 pub(crate) use self::refreshed::refreshed;
+pub use self::request::MAX_CONTEXT;
 pub(super) use self::request::{StreamRequest, nodes, question, stream_request};
 pub(super) use self::response::answer;
 pub(super) use self::spare::done;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use portcullis_proto::v1;
 use portcullis_server::check::MAX_CONTAINERS;
 use portcullis_server::grpc::MAX_REQUEST;
+use portcullis_server::grpc::convert::MAX_CONTEXT;
 use portcullis_testkit::registry::{Fault, Route};
 use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -152,14 +153,27 @@ async fn a_service_at_its_limit_says_when_to_come_back() {
 async fn a_message_past_its_bound_is_refused() {
     let world = World::new().await;
     let image = world.scanned("app", &clean());
+    let named = |length: usize| {
+        let containers = vec![container(&"x".repeat(length), &image.name)];
+        v1::CheckRequest { containers, ..v1::CheckRequest::default() }
+    };
+    let status = world.try_ask(named(MAX_REQUEST)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(world.try_ask(named(MAX_REQUEST - 1_024)).await.is_ok());
+
+    // A context goes into each event, and has a bound of its own.
     let with_label = |length: usize| {
         let pod_labels = HashMap::from([("label".to_owned(), "x".repeat(length))]);
         let context = Some(v1::Context { pod_labels, ..v1::Context::default() });
         v1::CheckRequest { context, ..question(&image.name) }
     };
-    let status = world.try_ask(with_label(MAX_REQUEST)).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(world.try_ask(with_label(MAX_REQUEST - 1_024)).await.is_ok());
+    assert!(world.try_ask(with_label(MAX_CONTEXT - 1_024)).await.is_ok());
+    let status = world.try_ask(with_label(MAX_CONTEXT)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let [violation] = &status.get_details_bad_request().unwrap().field_violations[..] else {
+        panic!("{status}");
+    };
+    assert_eq!(violation.field, "context");
 }
 
 #[tokio::test]

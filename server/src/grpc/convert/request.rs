@@ -14,11 +14,17 @@ use crate::check::{MAX_CONTAINERS, Question};
 use crate::grpc::status;
 use crate::grpc::wire::{Malformed, Reader};
 
+/// The most bytes of a context: it goes into the event of each container. What a pod and its namespace
+/// have for labels is far less; Kubernetes takes 1.5 MiB for all of an object, and most of that is no
+/// context.
+pub const MAX_CONTEXT: usize = 256 * 1024;
+
 /// Reads a `CheckRequest`.
 ///
 /// # Errors
 /// INVALID_ARGUMENT when it is not one, there are no or too many containers, an image reference is
-/// malformed, or the justification is longer than [`MAX_JUSTIFICATION`]; the details name the field.
+/// malformed, the context is longer than [`MAX_CONTEXT`] or the justification than
+/// [`MAX_JUSTIFICATION`]; the details name the field.
 pub(in crate::grpc) fn question(message: &[u8]) -> Result<(Question, Detail), Status> {
     let mut request = Request::new();
     request.read(Reader::new(message)).map_err(|error| status::malformed(&error))?;
@@ -142,6 +148,7 @@ impl<'a> Request<'a> {
 #[derive(Debug)]
 pub(super) struct ContextRead<'a> {
     context: Arc<Context>,
+    bytes: usize,
     break_glass: &'a str,
     /// At most one more than [`MAX_NODES`].
     platforms: Vec<&'a str>,
@@ -151,11 +158,16 @@ pub(super) struct ContextRead<'a> {
 impl<'a> ContextRead<'a> {
     pub(super) fn new() -> Self {
         let (context, platforms) = (spare::context(), Vec::new());
-        Self { context, break_glass: "", platforms, platforms_total: 0 }
+        Self { context, bytes: 0, break_glass: "", platforms, platforms_total: 0 }
     }
 
-    /// Adds a `Context`. Of a field that is there twice the last is taken.
+    /// Adds a `Context`. Of a field that is there twice the last is taken. Past [`MAX_CONTEXT`] nothing
+    /// is read, and [`Self::finish`] says so.
     pub(super) fn read(&mut self, mut reader: Reader<'a>) -> Result<(), Malformed> {
+        self.bytes += reader.left();
+        if self.bytes > MAX_CONTEXT {
+            return Ok(());
+        }
         // Nobody else has it.
         let context = Arc::make_mut(&mut self.context);
         while let Some((field, value)) = reader.next()? {
@@ -190,6 +202,14 @@ impl<'a> ContextRead<'a> {
 
     /// The context, and the platforms of the nodes.
     pub(super) fn finish(mut self) -> Result<(Arc<Context>, Nodes), Status> {
+        if self.bytes > MAX_CONTEXT {
+            let message = format!(
+                "`context` is {} bytes long, more than the {MAX_CONTEXT} allowed: leave out labels that \
+                 no rule reads",
+                self.bytes
+            );
+            return Err(status::invalid("context", &message));
+        }
         let nodes = nodes("context.platforms", self.platforms_total, &self.platforms)?;
         let length = self.break_glass.len();
         if length > MAX_JUSTIFICATION {

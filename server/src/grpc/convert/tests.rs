@@ -77,6 +77,33 @@ fn every_field_of_the_context_is_read() {
 }
 
 #[test]
+fn a_context_past_its_bound_is_refused_whole_or_in_parts() {
+    let with = |length| v1::Context { pod: "p".repeat(length), ..v1::Context::default() };
+    // Beside the text, what says which field it is and how long.
+    assert_eq!(with(MAX_CONTEXT - 4).encoded_len(), MAX_CONTEXT);
+    assert_eq!(context(with(MAX_CONTEXT - 4)).unwrap().pod.len(), MAX_CONTEXT - 4);
+    let refused = context(with(MAX_CONTEXT - 3)).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().starts_with("`context` is 262145 bytes long"), "{refused}");
+    // What a message says twice is taken together.
+    let request = |context| v1::CheckRequest {
+        context: Some(context),
+        containers: vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }],
+        explain: false,
+    };
+    let mut parts = request(with(MAX_CONTEXT - 206)).encode_to_vec();
+    parts.extend(request(with(200)).encode_to_vec());
+    assert!(question(&parts).unwrap_err().message().starts_with("`context` is 262145 bytes long"));
+    let bulk = v1::BulkCheckRequest {
+        context: Some(with(MAX_CONTEXT - 3)),
+        images: vec![v1::BulkImages { repository: "reg.io/a".to_owned(), digests: vec![0; 32] }],
+        ..Default::default()
+    };
+    let refused = bulk_question(&bulk.encode_to_vec()).unwrap_err();
+    assert!(refused.message().starts_with("`context` is 262145 bytes long"), "{refused}");
+}
+
+#[test]
 fn a_justification_past_its_bound_is_refused() {
     let with = |length| {
         let break_glass = "x".repeat(length);

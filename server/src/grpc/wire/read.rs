@@ -97,6 +97,11 @@ impl<'a> Reader<'a> {
         Self { rest: message, whole: "" }
     }
 
+    /// How many bytes of it were not read yet.
+    pub(in crate::grpc) const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The number of the next field and its content, until there is none.
     #[inline]
     pub(in crate::grpc) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
