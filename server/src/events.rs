@@ -264,7 +264,7 @@ mod tests {
         let answer = recorded.check(question(&["a", "b", "c"]), Instant::now()).await.unwrap();
         assert_eq!(answer.decided.len(), 3);
         assert_eq!(dropped(&metrics), "1");
-        let mut next = || match events.try_recv().unwrap() {
+        let mut next = || match events.try_recv().unwrap().entry {
             Entry::Decision(event) => event,
             other => panic!("not a decision: {other:?}"),
         };

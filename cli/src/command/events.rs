@@ -2,7 +2,7 @@
 
 mod verify;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use portcullis_server::config::Config;
 use portcullis_server::events::spool::{Attachments, Entry, Reader, SpoolError, folder_of};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use crate::args::Output;
 use crate::command::environment::Cloud;
@@ -24,6 +25,11 @@ use crate::render::events::{Note, Row, Rows};
 
 /// How often to look for what is new.
 const POLL: Duration = Duration::from_millis(200);
+/// How long a decision is held back for a report that it names: the service writes reports after decisions,
+/// and not at all where too many wait. What was decided longer ago has all that there will be.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most decisions that are held back.
+const MAX_HELD: usize = 10_000;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -143,13 +149,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         filter,
         attachments: (output == Output::Json).then(|| Attachments::new(folder.clone())),
         told: HashSet::new(),
+        held: VecDeque::new(),
         rows: Rows::new(output, terminal),
     };
     let mut reader = Reader::new(folder, show.filter.from);
     let asked_to_end = tokio::signal::ctrl_c();
     tokio::pin!(asked_to_end);
     loop {
-        if !show.advance(&mut reader)? || !follow {
+        let looked_at = show.advance(&mut reader)?;
+        if !looked_at || (!follow && show.held.is_empty()) {
             return Ok(ExitCode::SUCCESS);
         }
         tokio::select! {
@@ -165,7 +173,16 @@ struct Show {
     attachments: Option<Attachments>,
     /// What was written of them.
     told: HashSet<Digest>,
+    /// Decisions whose reports are not there yet, and those after them.
+    held: VecDeque<Held>,
     rows: Rows,
+}
+
+/// A decision that is shown when its reports are there.
+struct Held {
+    line: Vec<u8>,
+    names: Vec<Digest>,
+    since: Instant,
 }
 
 impl Show {
@@ -177,6 +194,7 @@ impl Show {
                 shown = self.entry(entry);
             }
         })?;
+        let shown = shown.and_then(|()| self.release(PATIENCE));
         let shown = shown.and_then(|()| Ok(self.rows.flush()?));
         match shown {
             // Whoever reads from the pipe has seen enough.
@@ -189,12 +207,19 @@ impl Show {
         match entry {
             Entry::Decision { seq, run, stored, known } if self.filter.takes(stored) => {
                 let id = format!("{run:x}-{seq}");
-                for known in stored.known.iter().filter_map(|name| known.get(name)) {
-                    self.attached(known)?;
-                }
+                let named = stored.known.iter().filter_map(|name| known.get(name));
+                let names = self.missing(named)?;
                 let line = stored.line(&id, seq, |name| known.get(&name));
-                Ok(self.rows.decision(&Row { seq, stored }, &line)?)
+                let has_all =
+                    names.is_empty() || OffsetDateTime::now_utc() - stored.time > PATIENCE;
+                if has_all && self.held.is_empty() {
+                    return Ok(self.rows.decision(&Row { seq, stored }, &line)?);
+                }
+                let (line, since) = (serde_json::to_vec(&line)?, Instant::now());
+                self.held.push_back(Held { line, names, since });
+                if self.held.len() > MAX_HELD { self.release(Duration::ZERO) } else { Ok(()) }
             }
+            Entry::TakenBack { seq } => Ok(self.rows.note(&Note::TakenBack { seq })?),
             Entry::Lost { first, count, loss } => {
                 let why = loss.map_or("unknown", |loss| loss.as_str());
                 Ok(self.rows.note(&Note::Lost { first, count, why })?)
@@ -211,16 +236,48 @@ impl Show {
         }
     }
 
-    /// Writes the lines of what `known` names, each once.
-    fn attached(&mut self, known: &KnownRecord) -> anyhow::Result<()> {
-        let Some(attachments) = &mut self.attachments else { return Ok(()) };
-        for digest in known.attached().unwrap_or_default() {
-            if !self.told.contains(&digest)
-                && let Some(line) = attachments.line(digest)?
-            {
-                self.rows.line(&line)?;
-                self.told.insert(digest);
+    /// Writes the lines of what is `named`, each once. Gives what is not there yet.
+    fn missing<'a>(
+        &mut self,
+        named: impl Iterator<Item = &'a KnownRecord>,
+    ) -> anyhow::Result<Vec<Digest>> {
+        let mut missing = Vec::new();
+        for digest in named.flat_map(|known| known.attached().unwrap_or_default()) {
+            if !self.attached(digest)? {
+                missing.push(digest);
             }
+        }
+        Ok(missing)
+    }
+
+    /// Writes the line of a report or VEX document once. `false` where it is not there yet.
+    fn attached(&mut self, digest: Digest) -> anyhow::Result<bool> {
+        let Some(attachments) = &mut self.attachments else { return Ok(true) };
+        if self.told.contains(&digest) {
+            return Ok(true);
+        }
+        let Some(line) = attachments.line(digest)? else { return Ok(false) };
+        self.rows.line(&line)?;
+        self.told.insert(digest);
+        Ok(true)
+    }
+
+    /// Shows what was held back as far as it need not be any more: its reports are there, or it was held
+    /// for as long as `patience`.
+    fn release(&mut self, patience: Duration) -> anyhow::Result<()> {
+        while let Some(Held { line, mut names, since }) = self.held.pop_front() {
+            let mut is_there = true;
+            for digest in std::mem::take(&mut names) {
+                if !self.attached(digest)? {
+                    is_there = false;
+                    names.push(digest);
+                }
+            }
+            if !is_there && since.elapsed() < patience {
+                self.held.push_front(Held { line, names, since });
+                return Ok(());
+            }
+            self.rows.line(&line)?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ pub(crate) struct Row<'a> {
 
 /// What is not a decision and should not pass in silence.
 pub(crate) enum Note<'a> {
+    TakenBack { seq: u64 },
     Lost { first: u64, count: u64, why: &'static str },
     Damaged { path: &'a Path },
     Torn { path: &'a Path },
@@ -32,6 +33,9 @@ pub(crate) enum Note<'a> {
 impl Note<'_> {
     fn text(&self) -> String {
         match self {
+            Self::TakenBack { seq } => {
+                format!("decision {seq}, shown above, was not given after all")
+            }
             Self::Lost { first, count, why } => {
                 let last = first.saturating_add(*count).saturating_sub(1);
                 format!("{count} decisions, {first} to {last}, are not in the record: {why}")

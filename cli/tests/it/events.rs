@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use portcullis_client::Client;
 use portcullis_proto::v1;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 use super::command::{Ran, portcullis, run};
 use super::operations::get;
@@ -168,6 +170,47 @@ fn what_is_decided_is_followed() {
         service.check(world.image("clean"), &["--namespace", &n.to_string()]).ends_with(0);
         assert_eq!(next()["namespace"], n.to_string());
     }
+}
+
+/// The service writes reports after the decisions that name them.
+#[test]
+fn a_decision_is_shown_when_the_report_that_it_names_is_there() {
+    let world = recording();
+    let service = world.serve();
+    service.check(world.image("clean"), &[]).ends_with(0);
+    let decided = Instant::now();
+    service.end("TERM").ends_with(0);
+    let folder = world.path("data");
+    let mut files = fs::read_dir(folder.join("events")).unwrap().map(|entry| entry.unwrap().path());
+    let reports = files.find(|path| path.extension().is_some_and(|e| e == "attached"));
+    let (reports, aside) = (reports.unwrap(), world.path("aside"));
+    fs::rename(&reports, &aside).unwrap();
+    let mut command = portcullis(&["events", "--follow", "--data-dir", folder.to_str().unwrap()]);
+    let mut child = Following(command.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let (sender, shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if sender.send(line["kind"].clone()).is_err() {
+                break;
+            }
+        }
+    });
+    let early = shown.recv_timeout(Duration::from_millis(700));
+    // On a machine that is so slow it has waited for long enough.
+    if decided.elapsed() < Duration::from_secs(5) {
+        assert!(early.is_err(), "{early:?}");
+        fs::rename(&aside, &reports).unwrap();
+        assert_eq!(shown.recv().unwrap(), "report");
+        assert_eq!(shown.recv().unwrap(), "decision");
+    }
+    drop(child);
+    // What was decided long ago is not waited for, and what comes never is not for ever.
+    if reports.exists() {
+        fs::remove_file(&reports).unwrap();
+    }
+    assert_eq!(decisions(&events(&world, &[]).ends_with(0)).len(), 1);
 }
 
 const BREAK_GLASS: &str = "apiVersion: portcullis.dev/v1

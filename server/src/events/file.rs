@@ -10,7 +10,7 @@ use portcullis_core::event::Line;
 use portcullis_core::simulate::recorded::MAX_LINE;
 use tokio::sync::{mpsc, oneshot};
 
-use super::queue::{Entry, QUEUE, Queue, Written};
+use super::queue::{Entry, QUEUE, Queue, Queued, Written};
 use crate::metrics::Metrics;
 
 /// The most lines that are written at once.
@@ -28,7 +28,7 @@ pub struct EventFile {
     torn: bool,
     /// Whether it is known that the name of the file is on disk.
     named: bool,
-    queue: mpsc::Receiver<Entry>,
+    queue: mpsc::Receiver<Queued>,
     written: Written,
     metrics: Arc<Metrics>,
 }
@@ -55,7 +55,8 @@ impl EventFile {
         while self.queue.blocking_recv_many(&mut entries, BATCH) > 0 {
             let mut failed = None;
             let mut batch = Batch::default();
-            for entry in entries.drain(..).filter(|entry| !entry.is_void()) {
+            let lines = entries.drain(..).map(|queued| queued.entry);
+            for entry in lines.filter(|entry| !entry.is_void()) {
                 if let Err(error) = batch.add(&entry) {
                     self.unwritable(&entry, &error);
                 } else if let Entry::Awaited(_, awaited) = entry {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use portcullis_core::decide::NoticeKind;
 use portcullis_core::event::Event;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
+use super::queue::Refused;
+use super::spool::Spool;
 use super::{Recorded, Sinks, made};
 use crate::check::{Answer, Decided};
 
@@ -68,18 +69,22 @@ impl<C> Recorded<C> {
     ) -> Result<Vec<Event>, Unrecorded> {
         let Sinks { spool, queue, unrecorded: _ } = &self.sinks;
         let (mut events, mut written) = (Vec::new(), Vec::new());
+        let mut unused = Unused { spool: spool.as_ref(), numbers: Vec::new() };
         for decided in lifted {
             let (number, awaited) = match (spool, queue) {
-                (Some(spool), _) => spool
-                    .record_awaited(&made(answer, decided))
-                    .map_err(|_number| Unrecorded::Full)?,
+                (Some(spool), _) => {
+                    let recorded = spool.record_awaited(&made(answer, decided));
+                    let (number, awaited) = recorded.map_err(|_number| Unrecorded::Full)?;
+                    unused.numbers.push(number);
+                    (number, awaited)
+                }
                 (None, Some(queue)) => {
                     let number = self.ids.next();
                     let event = self.event(number, answer, decided);
                     let pushed = queue.push_awaited(event, &decided.subjects);
                     let awaited = pushed.map_err(|error| match error {
-                        TrySendError::Full(_) => Unrecorded::Full,
-                        TrySendError::Closed(_) => Unrecorded::Failed,
+                        Refused::Full => Unrecorded::Full,
+                        Refused::Closed => Unrecorded::Failed,
                     })?;
                     (number, awaited)
                 }
@@ -91,7 +96,7 @@ impl<C> Recorded<C> {
         match timeout_at(until, try_join_all(written)).await {
             Err(_elapsed) => return Err(Unrecorded::Late),
             Ok(Err(_dropped)) => return Err(Unrecorded::Failed),
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => unused.numbers.clear(),
         }
         if let (Some(_), Some(queue)) = (spool, queue) {
             for (event, decided) in events.iter().zip(lifted) {
@@ -101,6 +106,21 @@ impl<C> Recorded<C> {
             }
         }
         Ok(events)
+    }
+}
+
+/// Decisions that are recorded and not given, unless they are. Some may be on disk by now: they are taken
+/// back in the record, also where the caller goes away.
+struct Unused<'a> {
+    spool: Option<&'a Spool>,
+    numbers: Vec<u64>,
+}
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        if let Some(spool) = self.spool {
+            spool.take_back(&self.numbers);
+        }
     }
 }
 

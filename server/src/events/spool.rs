@@ -39,6 +39,11 @@ use self::folder::Folder;
 
 /// The most bytes of decisions that wait in memory for the disk; one more decision may stand beyond it.
 pub const MAX_WAITING: usize = 16 * 1024 * 1024;
+/// The most bytes that what these decisions name weighs in memory; one more may stand beyond it. Most of it
+/// is in the cache too, and stays for as long as it waits here.
+pub const MAX_HELD: usize = 128 * 1024 * 1024;
+/// The most decisions that are taken back at a time. Each of them was waited for, and so they are few.
+const MAX_TAKEN_BACK: usize = 64 * 1024;
 /// The shortest and the longest segment that may be configured, in bytes. It ends at the first batch
 /// beyond.
 pub const MIN_SEGMENT_BYTES: u64 = 64 * 1024;
@@ -58,6 +63,9 @@ mod kind {
     pub(super) const END: u8 = 5;
     /// Decisions that were given and are not in the record: how many from this number on, and why.
     pub(super) const LOST: u8 = 6;
+    /// The decision of this number is in the record and was not given: nobody waited for that any more when
+    /// it was on disk.
+    pub(super) const TAKEN_BACK: u8 = 7;
 }
 
 /// Where decisions are recorded, and how much of them is kept.
@@ -196,6 +204,19 @@ impl Spool {
         let grounds = stored::grounds(made.decision, made.image);
         let (awaited, receiver) = oneshot::channel();
         self.shared.push(made, &grounds, Some(awaited)).map(|number| (number, receiver))
+    }
+}
+
+impl Spool {
+    /// Tells the record that the decisions of these numbers were not given.
+    pub(super) fn take_back(&self, numbers: &[u64]) {
+        self.shared.take_back(numbers);
+    }
+
+    /// The numbers of which the record is still to be told so.
+    #[cfg(test)]
+    pub(super) fn taken_back(&self) -> Vec<u64> {
+        self.shared.taken_back()
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use portcullis_core::decide::{Action, Condition, Context, Decision, Lifted, Notice, Violation};
 use portcullis_core::policy::Policy;
+use portcullis_testkit::clock::TestClock;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -15,6 +16,7 @@ use super::*;
 use crate::check::{Check, CheckError, Question};
 use crate::events::EventFile;
 use crate::events::queue::{Entry, Queue};
+use crate::events::spool::SpoolConfig;
 use crate::metrics::Metrics;
 
 const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
@@ -176,7 +178,7 @@ async fn where_too_many_events_wait_no_denial_is_lifted() {
     let (queue, mut entries) = Queue::new(1);
     let recorded = Recorded::new(Denies, Some(queue), NOW, Arc::default());
     assert_eq!(ask(&recorded, WHY, PATIENCE).await, Action::Deny);
-    assert!(entries.try_recv().unwrap().is_void());
+    assert!(entries.try_recv().unwrap().entry.is_void());
 }
 
 #[tokio::test]
@@ -200,12 +202,12 @@ async fn a_disk_that_hangs_lifts_no_denial_and_leaves_time_for_the_answer() {
         assert!(asked.elapsed() - expected <= Duration::from_millis(1), "{:?}", asked.elapsed());
         // What did not happen is not to be written; what did is.
         for _ in 0..2 {
-            let lifted = entries.try_recv().unwrap();
+            let lifted = entries.try_recv().unwrap().entry;
             assert!(lifted.is_void());
             assert!(matches!(lifted, Entry::Awaited(event, _) if event.action == Action::Audit));
         }
         for _ in 0..2 {
-            let Entry::Decision(refused) = entries.try_recv().unwrap() else {
+            let Entry::Decision(refused) = entries.try_recv().unwrap().entry else {
                 panic!("not a decision")
             };
             assert_eq!(refused.action, Action::Deny);
@@ -228,6 +230,26 @@ async fn a_lifted_denial_that_was_given_up_is_not_written() {
     let events = lines(&path);
     assert_eq!(events.len(), 2);
     assert!(events.iter().all(|event| event["action"] == "deny"));
+}
+
+/// What the record may have by then of a lifted denial is not so.
+#[tokio::test(start_paused = true)]
+async fn a_lifted_denial_that_is_not_given_is_taken_back_in_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, clock) = (folder.path().join("events"), Arc::new(TestClock::new(NOW)));
+    // Nobody writes: the disk hangs.
+    let (spool, _writer) =
+        Spool::open(SpoolConfig::default(), path, NOW, clock, Arc::new(Metrics::new()));
+    let sinks = Sinks { spool: Some(spool), ..Sinks::default() };
+    let recorded = Recorded::new(Denies, sinks, NOW, Arc::default());
+    assert_eq!(ask(&recorded, WHY, Duration::from_secs(1)).await, Action::Deny);
+    let taken_back = || recorded.sinks.spool.as_ref().unwrap().taken_back();
+    assert_eq!(taken_back(), [1, 2]);
+    // The refusals have numbers of their own. A caller who goes away is told of nothing either.
+    let mut gone = Box::pin(recorded.check(question(WHY), Instant::now() + PATIENCE));
+    assert!(futures_util::poll!(&mut gone).is_pending());
+    drop(gone);
+    assert_eq!(taken_back(), [1, 2, 5, 6]);
 }
 
 #[tokio::test]

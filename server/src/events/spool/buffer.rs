@@ -11,7 +11,7 @@ use portcullis_core::event::stored::{self, Made};
 use portcullis_core::evidence::Evidence;
 use tokio::sync::oneshot;
 
-use super::kind;
+use super::{MAX_HELD, MAX_TAKEN_BACK, kind};
 
 /// What threads that answer and the thread that writes have in common.
 pub(super) struct Shared {
@@ -41,6 +41,8 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     /// What their manifests name. Held while they do, so that no other can have its address.
     pub(super) evidence: Vec<Arc<Evidence>>,
+    /// What that weighs.
+    held: usize,
     places: HashMap<usize, u32, BuildHasherDefault<Address>>,
     /// Number of the first decision, whether it is in the batch or not.
     pub(super) first: u64,
@@ -48,6 +50,8 @@ pub(super) struct Batch {
     pub(super) count: u64,
     /// How many after those had no room. From the first one on none has, so that the record has one gap.
     pub(super) dropped: u64,
+    /// Numbers of decisions, in this batch or before it, that were not given in the end.
+    pub(super) taken_back: Vec<u64>,
     /// Who waits until which number is on disk.
     pub(super) awaited: Vec<(u64, oneshot::Sender<()>)>,
 }
@@ -63,7 +67,11 @@ pub(super) enum Turn {
 
 impl Batch {
     pub(super) const fn is_empty(&self) -> bool {
-        self.count == 0 && self.dropped == 0
+        !self.has_decisions() && self.taken_back.is_empty()
+    }
+
+    const fn has_decisions(&self) -> bool {
+        self.count > 0 || self.dropped > 0
     }
 
     /// Empties it, and keeps the room.
@@ -72,7 +80,8 @@ impl Batch {
         self.evidence.clear();
         self.places.clear();
         self.awaited.clear();
-        (self.count, self.dropped) = (0, 0);
+        self.taken_back.clear();
+        (self.count, self.dropped, self.held) = (0, 0, 0);
     }
 }
 
@@ -96,17 +105,19 @@ impl Shared {
         let number = *next;
         *next += 1;
         let was_empty = batch.is_empty();
-        if was_empty {
+        if !batch.has_decisions() {
             batch.first = number;
         }
-        if *abandoned || batch.dropped > 0 || batch.bytes.len() >= self.limit {
+        let full = batch.bytes.len() >= self.limit || batch.held >= MAX_HELD;
+        if *abandoned || batch.dropped > 0 || full {
             batch.dropped += 1;
             return Err(number);
         }
-        let Batch { bytes, evidence, places, .. } = batch;
+        let Batch { bytes, evidence, held, places, .. } = batch;
         let start = frame::begin(bytes, kind::DECISION, number);
         stored::write(bytes, made, grounds, |known| {
             *places.entry(Arc::as_ptr(known).addr()).or_insert_with(|| {
+                *held = held.saturating_add(known.weight());
                 evidence.push(Arc::clone(known));
                 // A batch has fewer decisions than bytes, and far fewer of those than this.
                 u32::try_from(evidence.len() - 1).unwrap_or(u32::MAX)
@@ -114,7 +125,8 @@ impl Shared {
         });
         frame::end(bytes, start);
         batch.count += 1;
-        let hurry = awaited.is_some() || batch.bytes.len() >= self.limit / 2;
+        let much = batch.bytes.len() >= self.limit / 2 || batch.held >= MAX_HELD / 2;
+        let hurry = awaited.is_some() || much;
         batch.awaited.extend(awaited.map(|awaited| (number, awaited)));
         let wake = was_empty || (hurry && !*urgent);
         *urgent |= hurry;
@@ -123,6 +135,32 @@ impl Shared {
             self.news.notify_one();
         }
         Ok(number)
+    }
+
+    /// Notes decisions that were not given in the end. What is too many stays in the record as it is.
+    pub(super) fn take_back(&self, numbers: &[u64]) {
+        let mut buffer = self.buffer.lock();
+        let Buffer { batch, next, .. } = &mut *buffer;
+        let was_empty = batch.is_empty();
+        if was_empty {
+            batch.first = *next;
+        }
+        let room = MAX_TAKEN_BACK.saturating_sub(batch.taken_back.len());
+        batch.taken_back.extend(numbers.iter().take(room));
+        let wake = was_empty && !batch.is_empty();
+        drop(buffer);
+        if numbers.len() > room {
+            let left = numbers.len() - room;
+            tracing::warn!(left, "decisions stay in the record that were not given");
+        }
+        if wake {
+            self.news.notify_one();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn taken_back(&self) -> Vec<u64> {
+        self.buffer.lock().batch.taken_back.clone()
     }
 
     /// Swaps the empty `batch` for what has come together: when there was something for `pause`, or

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(super) struct Open {
     pub(super) family: Family,
     pub(super) index: u64,
     pub(super) length: u64,
+    /// Which file it is, by device and number.
+    file: (u64, u64),
     out: Box<dyn Out>,
 }
 
@@ -165,10 +168,10 @@ impl Folder {
         let header = Header { family, run: origin.run, opened: nanoseconds, first: origin.first };
         let begun = disk.create(&path).and_then(|mut out| {
             out.write_all(&header.bytes())?;
-            Ok(out)
+            Ok((out, identity(&path)?))
         });
-        let out = match begun {
-            Ok(out) => out,
+        let (out, file) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 // A file with half a beginning is of no use; if it stays, a reader passes over it.
                 let _ = fs::remove_file(&path);
@@ -178,7 +181,13 @@ impl Folder {
         let length = HEADER as u64;
         let (modified, opened) = (origin.now, origin.now);
         self.segments.push(Kept { family, index, length, modified, opened });
-        Ok(Open { family, index, length, out })
+        Ok(Open { family, index, length, file, out })
+    }
+
+    /// Whether the segment is where whoever reads looks for it.
+    pub(super) fn has(&self, open: &Open) -> bool {
+        let path = segment::path(&self.path, open.family, open.index);
+        identity(&path).is_ok_and(|file| file == open.file)
     }
 
     /// Appends `parts` to a segment, and returns when they are on disk. After an error the segment is as
@@ -265,6 +274,12 @@ fn last_of(record: &portcullis_core::event::frame::Record<'_>) -> Option<u64> {
         kind::END => record.number.checked_sub(1),
         _ => None,
     }
+}
+
+/// Which file is at `path`, by device and number.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// The segments in `folder`, by name, oldest first.

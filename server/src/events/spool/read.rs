@@ -1,6 +1,6 @@
 //! The folder of a record in, what it says out, also while it is being written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,11 @@ pub enum Entry<'a> {
     },
     /// A decision that was not given.
     Void {
+        /// Its number.
+        seq: u64,
+    },
+    /// A decision that was not given in the end, and was read as given before.
+    TakenBack {
         /// Its number.
         seq: u64,
     },
@@ -178,10 +183,22 @@ impl Reader {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(place as u64))?;
         file.take(MAX_SEGMENT).read_to_end(&mut bytes)?;
+        let taken_back = taken_back(&bytes);
         let mut frames = Frames::new(&bytes, 0);
         let mut whole = 0;
         while let Some(found) = frames.next() {
             match found {
+                Found::Record(Record { kind: kind::DECISION, number: seq, .. })
+                    if taken_back.contains(&seq) =>
+                {
+                    each(Entry::Void { seq });
+                }
+                Found::Record(Record { kind: kind::TAKEN_BACK, number: seq, .. }) => {
+                    // In these bytes it is not told of as given.
+                    if seq >= self.from && !taken_back.contains(&seq) {
+                        each(Entry::TakenBack { seq });
+                    }
+                }
                 Found::Record(record) => self.record(&record, path, each),
                 Found::Damaged => each(Entry::Damaged { path }),
                 // It may be whole the next time.
@@ -220,6 +237,23 @@ impl Reader {
             _ => {}
         }
     }
+}
+
+/// The numbers of decisions in `bytes` of which the same bytes say that they were not given.
+fn taken_back(bytes: &[u8]) -> HashSet<u64> {
+    let taken_back: HashSet<u64> = numbers(bytes, kind::TAKEN_BACK).collect();
+    if taken_back.is_empty() {
+        return taken_back;
+    }
+    numbers(bytes, kind::DECISION).filter(|seq| taken_back.contains(seq)).collect()
+}
+
+/// The numbers of all records of a kind.
+fn numbers(bytes: &[u8], kind: u8) -> impl Iterator<Item = u64> {
+    Frames::new(bytes, 0).filter_map(move |found| match found {
+        Found::Record(record) if record.kind == kind => Some(record.number),
+        _ => None,
+    })
 }
 
 /// Finds the reports and VEX documents that decisions name.

@@ -96,6 +96,9 @@ impl State {
                 self.verdict.last = Some(seq);
             }
             Entry::Void { seq } => self.reach(seq, 1),
+            Entry::TakenBack { seq: _ } => {
+                self.verdict.decisions = self.verdict.decisions.saturating_sub(1);
+            }
             Entry::Lost { first, count, loss } => {
                 self.reach(first, count);
                 if let Some(last) = first.checked_add(count).and_then(|end| end.checked_sub(1)) {

@@ -1,6 +1,6 @@
 //! Batches in, segments on disk out, by a thread of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ use super::buffer::{Batch, Shared, Turn};
 use super::disk::Disk;
 use super::folder::{Folder, Open, Origin};
 use super::segment::Family;
-use super::{Loss, SpoolConfig, kind};
+use super::{Loss, MAX_TAKEN_BACK, SpoolConfig, kind};
 use crate::metrics::Metrics;
 
 /// How many names a segment has at a time for what was known. When there are more, all are given anew.
@@ -41,6 +41,11 @@ pub struct SpoolWriter {
     attached: Attached,
     /// What was lost and is not told of in the record yet.
     gaps: Vec<Gap>,
+    /// What was not given in the end, and is not told of either.
+    taken_back: Vec<u64>,
+    /// Decisions that somebody awaited and that are not in the record: they will be taken back, and need
+    /// not be.
+    void: HashSet<u64>,
     failing: bool,
     run: u64,
     clock: Arc<dyn Clock>,
@@ -54,6 +59,10 @@ pub struct SpoolWriter {
 struct Current {
     open: Open,
     since: time::OffsetDateTime,
+    /// Number of the first decision that may be in it.
+    first: u64,
+    /// How many are in it.
+    count: u64,
     /// By address, which is not given to another while there is a weak reference.
     names: HashMap<usize, Name, RandomState>,
     next_name: u32,
@@ -122,7 +131,8 @@ impl SpoolWriter {
         if let Some(folder) = &folder {
             attached.begin(folder);
         }
-        let (current, gaps, beside, failing) = (None, Vec::new(), Vec::new(), folder.is_none());
+        let (current, gaps, taken_back) = (None, Vec::new(), Vec::new());
+        let (beside, failing, void) = (Vec::new(), folder.is_none(), HashSet::new());
         Self {
             shared,
             config,
@@ -131,6 +141,8 @@ impl SpoolWriter {
             current,
             attached,
             gaps,
+            taken_back,
+            void,
             failing,
             run,
             clock,
@@ -183,6 +195,8 @@ impl SpoolWriter {
             Err(error) => {
                 self.failed(&error);
                 self.metrics.events_lost(count);
+                let lost = batch.awaited.iter().map(|(number, _)| *number);
+                note_void(&mut self.void, lost.collect());
                 self.lost(Gap { first, count, loss: Loss::Failed });
                 self.lost(Gap { first: first + count, count: dropped, loss: Loss::Full });
             }
@@ -191,6 +205,8 @@ impl SpoolWriter {
     }
 
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let room = MAX_TAKEN_BACK.saturating_sub(self.taken_back.len());
+        self.taken_back.extend(batch.taken_back.drain(..).take(room));
         let origin = self.origin(batch.first);
         self.ready(&origin)?;
         let (Some(folder), Some(current)) = (&mut self.folder, &mut self.current) else {
@@ -209,22 +225,30 @@ impl SpoolWriter {
         };
         let names: Vec<_> = batch.evidence.iter().map(&mut name).collect();
         let Batch { bytes, awaited, .. } = batch;
+        let mut void = Vec::new();
         frame::seal(bytes, |number, kind, body| {
             let own = |(awaited, sender): &&(u64, tokio::sync::oneshot::Sender<()>)| {
                 *awaited == number && sender.is_closed()
             };
             if awaited.iter().any(|entry| own(&entry)) {
                 *kind = kind::VOID;
+                void.push(number);
             }
             let name = |place: u32| names.get(place as usize).copied().unwrap_or(u32::MAX);
             stored::rename(body, name);
         });
+        note_void(&mut self.void, void);
+        self.taken_back.retain(|number| !self.void.remove(number));
+        let taken_back = self.taken_back.iter();
+        taken_back.for_each(|number| frame::push(beside, kind::TAKEN_BACK, *number, &[]));
         if batch.dropped > 0 {
             let first = batch.first + batch.count;
             Gap { first, count: batch.dropped, loss: Loss::Full }.push(bytes);
         }
         folder.append(&mut current.open, &[beside, bytes], origin.now)?;
+        current.count += batch.count;
         self.gaps.clear();
+        self.taken_back.clear();
         for evidence in &unnoted {
             if self.attached.note(evidence) {
                 current.written(evidence, epoch);
@@ -239,6 +263,7 @@ impl SpoolWriter {
 
     /// Sees to it that there is a folder, and a segment in it with room.
     fn ready(&mut self, origin: &Origin) -> io::Result<()> {
+        self.look_for(origin);
         if self.folder.is_none() {
             let folder = Folder::open(&self.path)?;
             self.attached.begin(&folder);
@@ -256,9 +281,33 @@ impl SpoolWriter {
             let origin = Origin { first, ..*origin };
             let open = folder.begin(&*self.disk, Family::Events, &origin)?;
             let (names, next_name) = (HashMap::default(), 0);
-            self.current = Some(Current { open, since: origin.now, names, next_name });
+            let (since, first, count) = (origin.now, origin.first, 0);
+            self.current = Some(Current { open, since, first, count, names, next_name });
         }
         Ok(())
+    }
+
+    /// Looks whether the segment is still there: what is written into a file that nobody can open is in no
+    /// record. What it had is lost, counted and told of, and the record goes on in another.
+    fn look_for(&mut self, origin: &Origin) {
+        let (Some(folder), Some(current)) = (&self.folder, &self.current) else { return };
+        if folder.has(&current.open) {
+            return;
+        }
+        let Current { first, count, .. } = *current;
+        tracing::error!(
+            lost = count,
+            path = %self.path.display(),
+            "the segment that events were written to was taken away with what it had"
+        );
+        self.metrics.spool_failed();
+        self.metrics.events_lost(count);
+        // Numbers before the gaps that are told of already.
+        let next = self.gaps.first().map_or(origin.first, |gap| gap.first);
+        self.gaps.insert(0, Gap { first, count: next.saturating_sub(first), loss: Loss::Failed });
+        self.gaps.retain(|gap| gap.count > 0);
+        // What else is in the folder, and whether it is there, is to be found out.
+        (self.current, self.folder) = (None, None);
     }
 
     /// The segment is not used again: what the disk has of it is not known.
@@ -333,6 +382,14 @@ impl SpoolWriter {
         }
         Ok(())
     }
+}
+
+/// Notes decisions that are not in the record. Each will be taken back, and so they are few.
+fn note_void(void: &mut HashSet<u64>, numbers: Vec<u64>) {
+    if void.len() + numbers.len() > MAX_TAKEN_BACK {
+        void.clear();
+    }
+    void.extend(numbers);
 }
 
 impl Drop for SpoolWriter {

@@ -124,10 +124,112 @@ fn t163_a_folder_that_goes_away_while_it_is_used_is_no_end() {
     run.awaited("one").unwrap().blocking_recv().unwrap();
     // A report may come into it meanwhile.
     eventually(|| fs::remove_dir_all(site.folder()).is_ok());
-    assert!(run.awaited("two").unwrap().blocking_recv().is_err());
-    run.awaited("three").unwrap().blocking_recv().unwrap();
+    run.awaited("two").unwrap().blocking_recv().unwrap();
     run.stop();
-    assert_eq!(site.lines(0)[0]["pod"], "three");
+    assert_eq!(site.lines(0)[0]["pod"], "two");
     // The report that it names went away with the folder, and is written again.
     assert_eq!(site.attached(), 1);
+}
+
+#[test]
+fn t163_a_segment_that_is_taken_away_while_it_is_written_is_counted_and_told_of() {
+    let site = Site::new();
+    let run = site.start();
+    for pod in ["one", "two"] {
+        run.awaited(pod).unwrap().blocking_recv().unwrap();
+    }
+    fs::remove_file(site.newest().0).unwrap();
+    for pod in ["three", "four"] {
+        run.awaited(pod).unwrap().blocking_recv().unwrap();
+    }
+    assert_eq!(run.counted("portcullis_events_dropped_total"), 2);
+    assert_eq!(run.counted("portcullis_events_failures_total"), 1);
+    // Another of its name is not the same.
+    let (path, bytes) = site.newest();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    run.awaited("five").unwrap().blocking_recv().unwrap();
+    assert_eq!(run.counted("portcullis_events_failures_total"), 2);
+    run.stop();
+    let lines = site.lines(0);
+    let pods: Vec<_> = lines.iter().map(|line| line["pod"].clone()).collect();
+    assert_eq!(pods, ["three", "four", "five"]);
+    assert!(lines.iter().all(|line| line["evidence"][0]["status"] == "verified"));
+}
+
+#[test]
+fn a_decision_that_was_given_up_while_the_disk_hung_is_taken_back() {
+    let site = Site::new();
+    let gate = Gate::shut();
+    let run = site.start_on(Faults { gate: Some(gate.clone()), ..Faults::default() });
+    let given_up = run.awaited("glass").unwrap();
+    // It is written as given, and nobody knows yet whether the disk has it.
+    gate.wait_for_one();
+    drop(given_up);
+    run.spool.take_back(&[1]);
+    gate.open();
+    run.awaited("later").unwrap().blocking_recv().unwrap();
+    // A reader that goes on hears of it, and one that begins is not told of the decision.
+    let (mut reader, mut heard) = (Reader::new(site.folder(), 0), Vec::new());
+    reader.advance(|entry| heard.extend(seq(&entry))).unwrap();
+    assert_eq!(heard, [2]);
+    run.spool.take_back(&[2]);
+    run.allow("last").unwrap();
+    run.written(3);
+    let mut taken_back = Vec::new();
+    let read = |entry: Entry<'_>| match entry {
+        Entry::TakenBack { seq } => taken_back.push(seq),
+        other => heard.extend(seq(&other)),
+    };
+    reader.advance(read).unwrap();
+    assert_eq!((heard, taken_back), (vec![2, 3], vec![2]));
+    run.stop();
+    assert_eq!(site.lines(0).len(), 1);
+    let verdict = site.verify();
+    assert_eq!((verdict.decisions, verdict.missing, verdict.restarted), (1, 0, 0), "{verdict:?}");
+}
+
+/// It was never told of as given.
+#[test]
+fn what_is_not_in_the_record_is_not_taken_back() {
+    let site = Site::new();
+    let (gate, forgets) = (Gate::shut(), Faults::default().forgets);
+    let run =
+        site.start_on(Faults { gate: Some(gate.clone()), forgets: forgets.clone(), quota: None });
+    run.allow("first").unwrap();
+    gate.wait_for_one();
+    // One that nobody waits for any more when it is written, and one that cannot be kept.
+    drop(run.awaited("void").unwrap());
+    gate.open();
+    run.written(2);
+    forgets.store(true, Ordering::SeqCst);
+    assert!(run.awaited("lost").unwrap().blocking_recv().is_err());
+    forgets.store(false, Ordering::SeqCst);
+    run.spool.take_back(&[2, 3]);
+    run.awaited("last").unwrap().blocking_recv().unwrap();
+    run.stop();
+    let mut taken_back = 0;
+    let read = |entry: Entry<'_>| taken_back += u64::from(matches!(entry, Entry::TakenBack { .. }));
+    Reader::new(site.folder(), 0).advance(read).unwrap();
+    assert_eq!(taken_back, 0);
+    let verdict = site.verify();
+    assert_eq!((verdict.decisions, verdict.told, verdict.missing), (2, 1, 0), "{verdict:?}");
+}
+
+#[test]
+fn what_decisions_name_while_they_wait_has_a_bound_in_bytes() {
+    let site = Site::new();
+    let gate = Gate::shut();
+    let run = site.start_on(Faults { gate: Some(gate.clone()), ..Faults::default() });
+    run.allow("first").unwrap();
+    gate.wait_for_one();
+    // One is beyond the bound, and there is room for no other.
+    let large: Vec<_> = (0..2).map(|n| Fixture::large(&n.to_string(), MAX_HELD)).collect();
+    let given: Vec<_> = large.iter().map(|one| run.spool.record(&one.made())).collect();
+    assert_eq!(given, [Ok(2), Err(3)]);
+    gate.open();
+    run.written(2);
+    run.spool.record(&large[1].made()).unwrap();
+    run.stop();
+    assert_eq!(site.verify().told, 1);
 }

@@ -51,15 +51,20 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn allow(pod: &str) -> Self {
+        Self::large(pod, 0)
+    }
+
+    /// The same with a report that weighs so much, and is one of its own.
+    pub(super) fn large(pod: &str, weight: usize) -> Self {
         let scanner = Scanner { name: "trivy".to_owned(), version: None };
         let signer = Signer {
-            subject: "CN=scanner".to_owned(),
+            subject: format!("CN=scanner{}", "x".repeat(weight)),
             fingerprint: "ab".to_owned(),
             policy: "all".to_owned(),
             signed_at: Some(START),
         };
         let report = Report {
-            digest: digest("report"),
+            digest: digest(if weight == 0 { "report" } else { pod }),
             signer: Arc::new(signer),
             findings: Findings::new(scanner, START, Vec::new()),
             notices: Vec::new(),
