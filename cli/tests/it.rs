@@ -54,3 +54,6 @@ mod observability;
 #[cfg(test)]
 #[path = "it/events.rs"]
 mod events;
+#[cfg(test)]
+#[path = "it/soak.rs"]
+mod soak;

@@ -54,6 +54,9 @@ mod inspect;
 #[path = "it/platforms.rs"]
 mod platforms;
 #[cfg(test)]
+#[path = "it/rollout.rs"]
+mod rollout;
+#[cfg(test)]
 #[path = "it/flights.rs"]
 mod flights;
 #[cfg(test)]

@@ -183,6 +183,11 @@ impl Service {
         .collect()
     }
 
+    /// How many file handles it has.
+    pub(crate) fn handles(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.0.id())).unwrap().count()
+    }
+
     /// The memory that it takes, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.process.0.id());

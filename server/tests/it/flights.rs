@@ -97,6 +97,27 @@ async fn t115_a_search_that_outlasts_its_caller_is_there_for_the_next() {
     assert_eq!(world.requests("/blobs/"), 2);
 }
 
+/// A line so slow that a report takes longer than anybody waits.
+#[tokio::test]
+async fn t115_a_report_that_comes_slowly_is_there_for_the_next() {
+    let mut site = Site::new().await;
+    site.config.memory.search_timeout = Duration::from_secs(60);
+    site.config.registry.patience.request = Duration::from_secs(60);
+    let world = site.start().await;
+    let image = world.scanned("app", &clean());
+    // A byte each millisecond.
+    world.registry.fault_times(Route::Blob, 1, Fault::Drip(Duration::from_millis(1)));
+    let late = world.decide_within(&image.pinned(), Duration::from_millis(200)).await;
+    assert_evidence(&late, Unavailable, "deadline: ");
+    let decision = eventually("the report", async || {
+        let decision = world.decide_within(&image.pinned(), Duration::from_millis(200)).await;
+        (decision.evidence[0].status() == Verified).then_some(decision)
+    })
+    .await;
+    assert_eq!(decision.action(), Action::Allow);
+    assert_eq!(world.requests("/blobs/"), 2);
+}
+
 #[tokio::test]
 async fn followers_are_answered_when_the_first_caller_goes_away() {
     let (world, gate) = gated().await;

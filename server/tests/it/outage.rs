@@ -1,5 +1,7 @@
 //! A registry that goes down, or takes back what it showed: what was verified counts until its limit.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::StatusCode;
 use portcullis_testkit::registry::{Fault, Route};
@@ -32,10 +34,42 @@ async fn what_was_verified_is_used_while_the_registry_is_down_and_no_longer() {
     }
 }
 
+/// Nobody waits longer than he said, and after a few requests without an answer none is sent.
+#[tokio::test]
+async fn t109_a_registry_that_never_answers_is_left_alone_and_asked_again() {
+    let mut site = Site::new().await;
+    site.config.registry.patience.request = Duration::from_millis(50);
+    let world = site.start().await;
+    let images: Vec<_> = (0..16).map(|n| world.scanned(&format!("app{n}"), &clean())).collect();
+    world.registry.fault(Route::Any, Fault::Hang);
+    let ask = async |image: &Image| {
+        let decision = world.decide_within(&image.pinned(), Duration::from_secs(2)).await;
+        assert_eq!(decision.evidence[0].status(), Unavailable);
+        assert_eq!(decision.action(), Action::Deny);
+    };
+    for image in &images[..8] {
+        ask(image).await;
+    }
+    let asked = world.requests("/v2/");
+    assert!(asked >= 5, "{asked}");
+    for image in &images[8..] {
+        ask(image).await;
+    }
+    // One that looks whether it answers again, if this took so long.
+    assert!(world.requests("/v2/") <= asked + 2, "{} after {asked}", world.requests("/v2/"));
+    world.registry.clear_faults();
+    eventually("the registry", async || {
+        world.clock.advance(Duration::from_secs(60));
+        let decision = world.decide(&images[0].pinned()).await;
+        (decision.action() == Action::Allow).then_some(())
+    })
+    .await;
+}
+
 /// What an image names and what is known of it have each their own limit.
 #[tokio::test]
 async fn neither_names_nor_evidence_outlive_their_limit() {
-    let limit = std::time::Duration::from_secs(600);
+    let limit = Duration::from_secs(600);
     for names in [true, false] {
         let mut site = Site::new().await;
         if names {
@@ -47,7 +81,7 @@ async fn neither_names_nor_evidence_outlive_their_limit() {
         let image = world.scanned("app", &clean());
         world.decide(&image.pinned()).await;
         world.registry.fault(Route::Any, down());
-        world.clock.advance(limit - std::time::Duration::from_secs(1));
+        world.clock.advance(limit - Duration::from_secs(1));
         assert_eq!(world.decide(&image.pinned()).await.action(), Action::Allow, "{names}");
         world.clock.advance(world.config.memory.failure_ttl);
         assert_evidence(&world.decide(&image.pinned()).await, Unavailable, "unreachable: ");
@@ -95,8 +129,7 @@ async fn who_cannot_wait_is_answered_from_before() {
     world.decide(&image.pinned()).await;
     world.registry.fault(Route::Any, Fault::Hang);
     world.clock.advance(world.config.memory.ttl);
-    let decision =
-        world.decide_within(&image.pinned(), std::time::Duration::from_millis(300)).await;
+    let decision = world.decide_within(&image.pinned(), Duration::from_millis(300)).await;
     assert_eq!(decision.action(), Action::Allow);
     assert_eq!(decision.evidence[0].status(), Verified);
 }

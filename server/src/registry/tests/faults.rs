@@ -33,6 +33,24 @@ async fn a_failure_is_tried_again_once() {
 }
 
 #[tokio::test]
+async fn t113_three_failures_of_ten_cost_no_question_its_answer_and_one_request_each() {
+    const QUESTIONS: usize = 100;
+    let server = serve(|seen| match seen.nth % 10 {
+        2 => error(500, "UNKNOWN"),
+        5 => error(502, "UNKNOWN"),
+        8 => error(503, "UNKNOWN"),
+        _ => manifest(),
+    })
+    .await;
+    let registry = client(&[&server]);
+    for n in 0..QUESTIONS {
+        registry.resolve(&server.image(&format!("a:v{n}")), soon()).await.unwrap();
+    }
+    // Of 140 requests 98 are answered, and two more make a hundred: each that failed was made again once.
+    assert_eq!(server.count().await, 142);
+}
+
+#[tokio::test]
 async fn a_closed_port_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
