@@ -14,19 +14,19 @@ use super::{
 use crate::check::{Answer, Decided};
 use crate::grpc::wire::Writer;
 
-/// The room that most answers take, in bytes: so much for each container, and for all else.
-const USUAL: usize = 768;
+/// The room that most answers take for each container, and for all else, in bytes.
+const USUAL: (usize, usize) = (512, 256);
 
 /// The bytes of the text of a digest, with which that of an image ends that has one.
 const DIGEST: usize = "sha256:".len() + 64;
 
 /// Writes a `CheckResponse`. With explanations it may take long.
 pub(in crate::grpc) fn answer(to: &mut Writer<'_>, answer: &Answer, detail: Detail) {
-    to.reserve((answer.decided.len() + 1) * USUAL);
+    to.reserve(answer.decided.len() * USUAL.0 + USUAL.1);
     let strictest = answer.decided.iter().map(|d| d.decision.action).max();
     to.number(1, strictest.map_or(0, |strictest| number(action(strictest).into())));
     for decided in &answer.decided {
-        to.message(2, |to| decision(to, answer, decided, detail));
+        to.long_message(2, |to| decision(to, answer, decided, detail));
     }
     to.text(3, answer.policy.revision());
     to.timestamp(4, answer.evaluated_at);
@@ -61,7 +61,7 @@ fn decision(to: &mut Writer<'_>, answer: &Answer, decided: &Decided, detail: Det
     }
     to.number(8, decision.violations.len() as u64);
     for subject in subjects {
-        to.message(9, |to| evidence(to, subject, image));
+        to.long_message(9, |to| evidence(to, subject, image));
     }
     let notices = || decision.notices.iter().take(MAX_NOTICES);
     for shown in notices() {

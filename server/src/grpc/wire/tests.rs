@@ -68,7 +68,7 @@ fn messages_are_found_however_they_are_cut() {
 fn a_nested_message_of_any_length_is_read_by_the_generated_code() {
     for length in [0, 1, 126, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152] {
         let name = "x".repeat(length);
-        let mut message = Vec::new();
+        let (mut message, mut long) = (Vec::new(), Vec::new());
         let mut to = Writer::new(&mut message);
         to.message(2, |to| {
             to.text(1, "before");
@@ -76,6 +76,14 @@ fn a_nested_message_of_any_length_is_read_by_the_generated_code() {
             to.text(2, "after");
         });
         to.number(1, 300);
+        let mut to = Writer::new(&mut long);
+        to.long_message(2, |to| {
+            to.text(1, "before");
+            to.long_message(7, |to| to.text(1, &name));
+            to.text(2, "after");
+        });
+        to.number(1, 300);
+        assert_eq!(long, message, "{length}");
         let read = v1::CheckResponse::decode(&*message).unwrap();
         assert_eq!(read.action, 300);
         let [decision] = read.decisions.as_slice() else { panic!("{length}") };

@@ -11,6 +11,10 @@ use super::HEADER;
 
 /// The room that a thread keeps for the next message, in bytes: what was written past it is given back.
 const MAX_KEPT: usize = 64 * 1024;
+/// The bytes that say the length of a message of less than 128 bytes, as most are.
+const SHORT: usize = 1;
+/// Those of one of less than 16 KiB.
+const LONG: usize = 2;
 /// The most bytes of a number.
 const MAX_VARINT: usize = 10;
 
@@ -65,6 +69,7 @@ impl<'a> Writer<'a> {
         }
     }
 
+    #[inline]
     pub(in crate::grpc) fn number(&mut self, field: u32, number: u64) {
         if number != 0 {
             self.varint(u64::from(field) << 3);
@@ -128,6 +133,11 @@ impl<'a> Writer<'a> {
         self.nested(field, write);
     }
 
+    /// The same for one that has 128 bytes or more, as a rule.
+    pub(in crate::grpc) fn long_message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
+        self.nested_in(field, LONG, write);
+    }
+
     /// A message in this one that the generated code writes: what is rare.
     pub(in crate::grpc) fn generated(&mut self, field: u32, message: &impl prost::Message) {
         self.begin(field);
@@ -147,27 +157,30 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Most are shorter than 128 bytes, whose length is one byte; others are moved to make room.
     fn nested(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
+        self.nested_in(field, SHORT, write);
+    }
+
+    /// A message whose length takes `room` bytes stays where it is written; others are moved.
+    fn nested_in(&mut self, field: u32, room: usize, write: impl FnOnce(&mut Self)) {
         self.begin(field);
         let place = self.out.len();
-        self.out.push(0);
+        self.out.resize(place + room, 0);
         write(self);
-        let length = self.out.len() - place - 1;
-        if let Some(length) = u8::try_from(length).ok().filter(|length| *length < 0x80) {
-            if let Some(byte) = self.out.get_mut(place) {
-                *byte = length;
-            }
-            return;
-        }
-        let size = varint_len(length);
         let end = self.out.len();
-        self.out.resize(end + size - 1, 0);
-        self.out.copy_within(place + 1..end, place + size);
+        let length = end - place - room;
+        let size = varint_len(length);
+        if size > room {
+            self.out.resize(end + size - room, 0);
+        }
+        if size != room {
+            self.out.copy_within(place + room..end, place + size);
+            self.out.truncate(place + size + length);
+        }
         let mut left = length;
         for (at, byte) in self.out.iter_mut().skip(place).take(size).enumerate() {
             let [low, ..] = left.to_le_bytes();
-            *byte = if at + 1 == size { low } else { low | 0x80 };
+            *byte = if at + 1 == size { low & 0x7f } else { low | 0x80 };
             left >>= 7;
         }
     }
