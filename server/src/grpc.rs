@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::Response;
 use hyper::body::Body;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -143,9 +143,7 @@ impl<C: Bulk> Decisions<C> {
 
 /// A response whose messages are still to come.
 fn streaming(messages: mpsc::Receiver<Result<Bytes, Status>>) -> Response<Reply> {
-    let mut response = Response::new(Reply::Stream(messages));
-    response.headers_mut().insert(header::CONTENT_TYPE, status::GRPC);
-    response
+    reply::response(Reply::Stream(messages))
 }
 
 /// The answer to a question, which may be `found` already.

@@ -1,24 +1,25 @@
 //! A listener in, connections served out, until the service stops.
 //!
-//! gRPC is served on hyper's HTTP/2 itself: tonic's server has a deadline layer that cannot be taken
-//! off and answers CANCELLED where DEADLINE_EXCEEDED is owed. Connections are dealt to threads that
-//! have a runtime each; the admin endpoint is served where its listener is, out of their way.
+//! gRPC is served on the `h2` crate itself: what is known is answered where it was read, and tonic's server has a
+//! deadline layer that cannot be taken off and answers CANCELLED where DEADLINE_EXCEEDED is owed. Connections are
+//! dealt to threads that have a runtime each; the admin endpoint is served where its listener is, out of their way.
 
 mod accept;
-mod attend;
+mod wire;
+mod http2;
 mod connection;
-mod inline;
+mod seldom;
 pub mod workers;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
-use hyper::server::conn::http2::Builder;
+use hyper::body::Body;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::accept::{Accepted, Doors};
-use self::attend::{Attended, Streams};
-use self::connection::{Connection, Heard, Lifetime};
-use self::inline::Answering;
+use self::connection::{Connection, Http1, Lifetime};
+use self::http2::{Http2, Received};
+use self::wire::Wire;
 use self::workers::Dealer;
 use crate::admin::Admin;
 use crate::caller::Caller;
@@ -47,14 +48,6 @@ const MAX_ADMIN_CONNECTIONS_PER_PEER: usize = 64;
 pub const MAX_STREAMS: u32 = 128;
 /// The largest header list of one request, in bytes.
 pub const MAX_HEADER_LIST: u32 = 16 * 1024;
-/// Streams that a peer resets before they are taken up (rapid reset, RUSTSEC-2023-0034).
-const MAX_PENDING_RESETS: usize = 20;
-/// Streams that we reset for a peer's faults (RUSTSEC-2024-0003).
-const MAX_LOCAL_RESETS: usize = 256;
-/// The most bytes of answers that wait in one stream for its reader, before more are asked for.
-const MAX_UNSENT: usize = 64 * 1024;
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long a connection is used, more or less, where nothing else is configured.
 const CONNECTION_AGE: Duration = Duration::from_secs(600);
 /// For how long a service that is told to stop answers on, where nothing else is configured: balancers
@@ -103,10 +96,10 @@ pub(crate) async fn grpc<M, S, B>(
     tasks: TaskTracker,
 ) where
     M: Fn(Caller) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Unpin + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: Service<Request<Received>, Response = Response<B>, Error = Infallible>,
+    S: Unpin + Send + 'static,
+    S::Future: Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
 {
     let doors =
         Doors::new("grpc", config.max_connections, config.max_connections_per_peer, metrics);
@@ -115,36 +108,19 @@ pub(crate) async fn grpc<M, S, B>(
         let Accepted { stream, peer, place } = accepted;
         let Ok(stream) = stream.into_std() else { return };
         let stop = stop.clone();
-        let service = Attended::new(make(Caller::of(peer)));
+        let service = make(Caller::of(peer));
         let lifetime = lifetimes.one();
         dealer.deal(&tasks, async move {
             // The stream is watched by the runtime that serves it.
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let (io, heard) = Heard::new(stream);
-            let streams = Streams::default();
-            let connection = http2(streams.clone()).serve_connection(TokioIo::new(io), service);
-            let connection = Answering::new(connection, streams.0);
-            let connection = Connection::new(connection, lifetime).with_preface(heard);
+            let wire = Wire::new(stream);
+            let heard = wire.clone();
+            let connection = Http2::new(wire, service);
+            let connection = Connection::with_preface(connection, lifetime, move || heard.heard());
             place.ended(connection.serve(&stop).await.as_str());
         });
     })
     .await;
-}
-
-/// HTTP/2 with its bounds, for a connection whose streams are run by `streams`.
-fn http2(streams: Streams) -> Builder<Streams> {
-    let mut http = Builder::new(streams);
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        // Nobody reads it in gRPC.
-        .auto_date_header(false)
-        .max_header_list_size(MAX_HEADER_LIST)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-        .max_send_buf_size(MAX_UNSENT)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    http
 }
 
 /// Serves the admin endpoint until `stop`.
@@ -165,7 +141,7 @@ pub(crate) async fn admin(
             let answer = admin.answer(&request);
             async move { answer }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), answer);
+        let connection = Http1(Box::pin(http.serve_connection(TokioIo::new(stream), answer)));
         let stop = stop.clone();
         tasks.spawn(async move {
             let connection = Connection::new(connection, CONNECTION_AGE);
@@ -193,7 +169,7 @@ pub(crate) async fn hooks(
             let endpoint = Arc::clone(&endpoint);
             async move { endpoint.answer(request).await }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), answer);
+        let connection = Http1(Box::pin(http.serve_connection(TokioIo::new(stream), answer)));
         let stop = stop.clone();
         tasks.spawn(async move {
             let connection = Connection::new(connection, CONNECTION_AGE);

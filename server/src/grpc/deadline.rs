@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::time::Instant;
 use tonic::Status;
 use tower::{Layer, Service};
@@ -16,6 +16,9 @@ use super::status;
 
 /// The longest that a caller may ask us to work on one question.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Looked for in each request: parsed once.
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// When the caller's time is up. Put into each request's extensions.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +84,7 @@ where
 /// # Errors
 /// INVALID_ARGUMENT if the header is malformed, or there are several.
 pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    let mut values = headers.get_all("grpc-timeout").iter();
+    let mut values = headers.get_all(&GRPC_TIMEOUT).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };

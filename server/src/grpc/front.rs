@@ -1,6 +1,6 @@
 //! Requests of HTTP/2 in, answers out: the calls of every admission by our own hand, all others by tonic.
 //!
-//! Between hyper's HTTP/2 and a question there is nothing but the five bytes before a message: no router,
+//! Between the frames of HTTP/2 and a question there is nothing but the five bytes before a message: no router,
 //! no layers, no boxes. A question whose answer is known is answered where its last byte is read.
 
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use hyper::body::Body;
 use hyper::service::Service;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -18,11 +18,14 @@ use tonic::Status;
 use tracing::Span;
 
 use super::messages::Messages;
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use super::{Answered, Decisions, deadline, span, status};
 use crate::caller::Caller;
 use crate::check::Check;
 use crate::check::bulk::Bulk;
+
+/// Looked for in each request: parsed once.
+static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The calls that are answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +144,7 @@ fn checked(headers: &HeaderMap) -> Result<Option<Duration>, Box<Response<Reply>>
         *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(Box::new(refusal));
     }
-    if let Some(encoding) = headers.get("grpc-encoding")
+    if let Some(encoding) = headers.get(&GRPC_ENCODING)
         && encoding != "identity"
     {
         return Err(Box::new(status::unknown_encoding(encoding).into_http()));
@@ -216,11 +219,7 @@ where
             span::ended(span, &answer);
         }
         Poll::Ready(match answer {
-            Ok(message) => {
-                let mut response = Response::new(Reply::Message(message));
-                response.headers_mut().insert(header::CONTENT_TYPE, status::GRPC);
-                response
-            }
+            Ok(message) => reply::response(Reply::Message(message)),
             Err(status) => status.into_http(),
         })
     }

@@ -105,8 +105,7 @@ where
                 self.hold()?;
                 return Poll::Ready(Ok(Some(message)));
             }
-            if self.ended || self.body.is_end_stream() {
-                self.ended = true;
+            if self.ended {
                 let whole = self.frames.is_empty();
                 return Poll::Ready(if whole { Ok(None) } else { Err(status::cut_off()) });
             }
@@ -116,6 +115,8 @@ where
                     Ok(data) => {
                         self.frames.push(data);
                         self.hold()?;
+                        // Nobody has to be asked again for the end of nearly all.
+                        self.ended = self.body.is_end_stream();
                     }
                     Err(_trailers) => self.ended = true,
                 },

@@ -1,10 +1,11 @@
 //! An answer in, the body that carries it out: messages, and how the call ended after them.
 
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -72,14 +73,28 @@ impl Body for Reply {
     }
 }
 
+/// The headers of all answers. Copied, they are neither hashed nor looked at.
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| one(header::CONTENT_TYPE, status::GRPC));
+/// The headers after the last message, where all is well.
+static WELL: LazyLock<HeaderMap> = LazyLock::new(|| one(Status::GRPC_STATUS, status::OK));
+
+fn one(name: HeaderName, value: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(name, value);
+    headers
+}
+
+/// An answer that begins well.
+pub(super) fn response(reply: Reply) -> Response<Reply> {
+    let mut response = Response::new(reply);
+    *response.headers_mut() = HEADERS.clone();
+    response
+}
+
 /// How a call ended, as the headers after its last message say it.
 fn trailers(end: Result<(), Status>) -> Result<HeaderMap, Status> {
+    let Err(status) = end else { return Ok(WELL.clone()) };
     let mut trailers = HeaderMap::with_capacity(1);
-    match end {
-        Ok(()) => {
-            trailers.insert(Status::GRPC_STATUS, status::OK);
-        }
-        Err(status) => status.add_header(&mut trailers)?,
-    }
+    status.add_header(&mut trailers)?;
     Ok(trailers)
 }

@@ -1,6 +1,6 @@
 //! A call in, its span out: within the caller's trace, named by OpenTelemetry's conventions for RPC.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use opentelemetry::trace::TraceContextExt as _;
 use tonic::{Code, Status};
 use tracing::Span;
@@ -9,11 +9,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::metrics::code_name;
 use crate::spans::{self, Beginning, ROOTS};
 
+/// Looked for in each request: parsed once.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The span of one gRPC call, within the caller's trace if it is in one (W3C trace context); none
 /// where the call is not to be traced. Fields are named by OpenTelemetry's semantic conventions for
 /// RPC.
 pub(crate) fn call(method: &'static str, headers: &HeaderMap) -> Option<Span> {
-    let traceparent = || headers.get("traceparent").map(http::HeaderValue::as_bytes);
+    let traceparent = || headers.get(&TRACEPARENT).map(http::HeaderValue::as_bytes);
     let tracestate = || headers.get("tracestate")?.to_str().ok();
     let beginning = spans::sampled(traceparent, tracestate)?;
     let span = tracing::debug_span!(

@@ -1,33 +1,35 @@
 //! Connections whose clients say little, or are told to go.
 
 use std::convert::Infallible;
+use std::future::{Pending, pending};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::listen::http2::{Http2, Received};
+use crate::listen::wire::Wire;
 
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const NO_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const AGE: Duration = Duration::from_secs(600);
+/// A request on the first stream, which is never answered.
+const REQUEST: &[u8] = &[0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84];
 const GOAWAY: u8 = 7;
 const PING: u8 = 6;
 
 /// The other end of a connection that lives for [`AGE`], and how it ends.
 fn connect(stop: &CancellationToken) -> (DuplexStream, JoinHandle<End>) {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let (io, heard) = Heard::new(ours);
-    let service = hyper::service::service_fn(|_: Request<Incoming>| async {
-        Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
-    });
-    let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new());
-    let connection = http.serve_connection(TokioIo::new(io), service);
-    let connection = Connection::new(connection, AGE).with_preface(heard);
+    type Never = Pending<Result<Response<Empty<Bytes>>, Infallible>>;
+    let never = hyper::service::service_fn(|_: Request<Received>| -> Never { pending() });
+    let wire = Wire::new(ours);
+    let heard = wire.clone();
+    let connection = Http2::new(wire, never);
+    let connection = Connection::with_preface(connection, AGE, move || heard.heard());
     let stop = stop.clone();
     (theirs, tokio::spawn(async move { connection.serve(&stop).await }))
 }
@@ -91,13 +93,19 @@ async fn t139_the_client_of_an_old_connection_is_told_first() {
     assert_eq!(told, 2);
 }
 
+/// A client that asks, answers pings and waits.
+async fn wait(mut client: DuplexStream) {
+    for said in [HELLO, NO_SETTINGS, REQUEST] {
+        client.write_all(said).await.unwrap();
+    }
+    while next(&mut client).await.is_some() {}
+}
+
 #[tokio::test(start_paused = true)]
 async fn t139_an_old_connection_that_does_not_end_is_cut() {
     let begun = Instant::now();
-    let (mut client, ended) = connect(&CancellationToken::new());
-    client.write_all(HELLO).await.unwrap();
-    client.write_all(NO_SETTINGS).await.unwrap();
-    // Pings are never answered.
+    let (client, ended) = connect(&CancellationToken::new());
+    tokio::spawn(wait(client));
     assert_eq!(ended.await.unwrap(), End::Overdue);
     assert_about(begun, AGE + GRACE);
 }
@@ -105,14 +113,24 @@ async fn t139_an_old_connection_that_does_not_end_is_cut() {
 #[tokio::test(start_paused = true)]
 async fn a_stopping_service_waits_less_for_an_old_connection() {
     let stop = CancellationToken::new();
-    let (mut client, ended) = connect(&stop);
-    client.write_all(HELLO).await.unwrap();
-    client.write_all(NO_SETTINGS).await.unwrap();
+    let (client, ended) = connect(&stop);
+    tokio::spawn(wait(client));
     tokio::time::sleep(AGE + Duration::from_secs(5)).await;
     let begun = Instant::now();
     stop.cancel();
     assert_eq!(ended.await.unwrap(), End::Overdue);
     assert_about(begun, DRAIN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_answer_pings_is_gone() {
+    let begun = Instant::now();
+    let (mut client, ended) = connect(&CancellationToken::new());
+    client.write_all(HELLO).await.unwrap();
+    client.write_all(NO_SETTINGS).await.unwrap();
+    // That it is quiet is known after 30 to 40 s; then it is asked, and has 10 s.
+    assert_eq!(ended.await.unwrap(), End::Broken);
+    assert_about(begun, Duration::from_secs(50));
 }
 
 #[test]
