@@ -84,8 +84,9 @@ pub fn decide_container(
     let target = Target::of(image, ctx, container);
     // Also where the index has no evidence and so leaves the word to its platforms.
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
-    let decision = weigh::weigh(policy, &target, own, &looked, clock, notices);
-    glass::lift(decision, policy, &target, ctx)
+    let mut decision = weigh::weigh(policy, &target, own, &looked, clock, notices);
+    glass::lift(&mut decision, policy, &target, ctx);
+    decision
 }
 
 /// Where an image would run. Empty fields were not given.

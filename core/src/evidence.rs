@@ -4,17 +4,16 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use crate::decide::{Memo, Profiles};
-use crate::findings::{Findings, Vex};
+use crate::findings::{Dictionary, Findings, Vex};
 use crate::image::{Digest, Platform};
 use crate::signature::Signer;
 
-/// The room that is counted for what decisions keep beside reports, in bytes.
-const MEMO_ROOM: usize = 2_048;
-/// The room that is counted for what they keep of each finding, in bytes: one name that rules have.
-const MEMO_PER_FINDING: usize = 8;
+/// Of how many findings one has a name that rules have, for which decisions keep eight bytes.
+const NAMED: usize = 8;
 /// The room that is counted for what is told of a report, in bytes beside its texts.
 const TOLD_PER_REPORT: usize = 160;
 
@@ -65,7 +64,7 @@ impl Statements {
 /// what they found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reports {
-    list: Vec<Arc<Report>>,
+    list: SmallVec<[Arc<Report>; 1]>,
     vex: Vec<Arc<Statements>>,
     valid_until: Option<OffsetDateTime>,
     memo: Memo<Profiles>,
@@ -99,6 +98,8 @@ impl Reports {
     /// Reports, and the VEX documents beside them.
     #[must_use]
     pub fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
+        // Most often it is one, which then lies here.
+        let list = list.into_iter().collect();
         Self { list, vex, valid_until: None, memo: Memo::default(), told: Told::default() }
     }
 
@@ -113,6 +114,18 @@ impl Reports {
     #[must_use]
     pub const fn valid_until(&self) -> Option<OffsetDateTime> {
         self.valid_until
+    }
+
+    /// The same, which shares with others the words that are in `dictionary`.
+    #[must_use]
+    pub fn sharing(&self, dictionary: &Dictionary) -> Self {
+        let share = |report: &Arc<Report>| {
+            let findings = report.findings.sharing(dictionary);
+            let (signer, notices) = (Arc::clone(&report.signer), report.notices.clone());
+            Arc::new(Report { digest: report.digest, signer, findings, notices })
+        };
+        let list = self.list.iter().map(share).collect();
+        Self::new(list, self.vex.clone()).until(self.valid_until)
     }
 
     /// The VEX documents.
@@ -146,7 +159,8 @@ impl Reports {
         let vex: usize = self.vex.iter().map(|vex| vex.weight()).sum();
         let merged = if self.list.len() > 1 { reports } else { 0 };
         let findings: usize = self.list.iter().map(|report| report.findings.len()).sum();
-        let beside = findings * MEMO_PER_FINDING + MEMO_ROOM + self.told_room();
+        // With what decisions and answers keep beside them, which most do as soon as somebody asks.
+        let beside = findings.div_ceil(NAMED) * 8 + Profiles::ROOM + self.told_room();
         reports + vex + merged + beside
     }
 }

@@ -38,7 +38,7 @@ pub use epss::Epss;
 pub use error::FindingsError;
 pub(crate) use in_toto::Head as StatementHead;
 pub(crate) use openvex::is_type as is_openvex;
-pub use packed::{FindingRef, Findings};
+pub use packed::{Dictionary, FindingRef, Findings, Remains};
 pub use score::Score;
 pub use vex::Vex;
 

@@ -1,5 +1,7 @@
 //! Image names in, one canonical reference and raw digests out.
 
+mod digest;
+mod grammar;
 mod nodes;
 
 use std::borrow::Cow;
@@ -9,6 +11,13 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+pub use self::digest::Digest;
+use self::grammar::{
+    Split, bounded, canonical_registry, checked_tag, is_image_id, is_path_part, split,
+    split_registry,
+};
 pub use self::nodes::{MAX_NODES, Nodes};
 
 /// The longest image reference that is read, in bytes. The longest that containerd can produce
@@ -21,6 +30,9 @@ pub const MAX_REPOSITORY: usize = 255;
 pub const MAX_TAG: usize = 128;
 /// The longest registry host with its port, in bytes (RFC 1035 name plus `:65535`).
 pub const MAX_REGISTRY: usize = 259;
+
+/// As long as most references are, in bytes.
+const USUAL: usize = 256;
 
 /// Why a text is not an image reference, a digest or a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,140 +78,6 @@ pub enum ImageError {
     Platform(String),
 }
 
-/// A SHA-256 content digest of a manifest, index or blob: the only key under which anything is
-/// cached.
-///
-/// Written `sha256:` and 64 lower-case hexadecimal digits (OCI image-spec, descriptor.md).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// The digest of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        let mut raw = [0; 32];
-        raw.copy_from_slice(hash.as_ref());
-        Self(raw)
-    }
-
-    /// A digest from its 32 raw bytes.
-    #[must_use]
-    pub const fn from_bytes(raw: [u8; 32]) -> Self {
-        Self(raw)
-    }
-
-    /// The 32 raw bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The 64 hexadecimal digits, without the algorithm.
-    #[must_use]
-    pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(64);
-        self.push_hex(&mut hex);
-        hex
-    }
-
-    /// Adds the 64 hexadecimal digits to `text`.
-    fn push_hex(&self, text: &mut String) {
-        text.push_str(std::str::from_utf8(&self.hex_digits()).unwrap_or_default());
-    }
-
-    /// The 64 hexadecimal digits, in ASCII.
-    #[must_use]
-    pub fn hex_digits(&self) -> [u8; 64] {
-        const fn digit(nibble: u8) -> u8 {
-            if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
-        }
-        let mut digits = [0; 64];
-        let (pairs, _) = digits.as_chunks_mut::<2>();
-        for (pair, byte) in pairs.iter_mut().zip(self.0) {
-            *pair = [digit(byte >> 4), digit(byte & 15)];
-        }
-        digits
-    }
-
-    /// The tag under which registries without the referrers API keep the list of what is attached
-    /// to this digest (distribution-spec 1.1, "Referrers Tag Schema").
-    #[must_use]
-    pub fn fallback_tag(&self) -> String {
-        format!("sha256-{}", self.hex())
-    }
-}
-
-impl FromStr for Digest {
-    type Err = ImageError;
-
-    fn from_str(text: &str) -> Result<Self, ImageError> {
-        if text.len() > MAX_REFERENCE {
-            return Err(ImageError::TooLong {
-                part: "digest",
-                length: text.len(),
-                limit: MAX_REFERENCE,
-            });
-        }
-        let malformed = || ImageError::Digest(text.to_owned());
-        let (algorithm, hex) = text.split_once(':').ok_or_else(malformed)?;
-        if matches!(algorithm, "sha384" | "sha512" | "blake3") {
-            return Err(ImageError::Algorithm(algorithm.to_owned()));
-        }
-        if algorithm != "sha256" || hex.len() != 64 {
-            return Err(malformed());
-        }
-        let mut raw = [0_u8; 32];
-        let mut wrong = 0;
-        let (pairs, _) = hex.as_bytes().as_chunks::<2>();
-        for (byte, [high, low]) in raw.iter_mut().zip(pairs) {
-            let (high, low) = (nibble(*high), nibble(*low));
-            // A digit that is none has bits that no other has.
-            wrong |= high | low;
-            *byte = high << 4 | low;
-        }
-        if wrong > 15 {
-            return Err(malformed());
-        }
-        Ok(Self(raw))
-    }
-}
-
-/// The value of a hexadecimal digit in lower case; of anything else, more than 15.
-const fn nibble(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => u8::MAX,
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        f.write_str(&self.hex())
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl serde::Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// An image as a pod names it, normalised as containerd does (`github.com/distribution/reference`,
 /// `ParseDockerRef`): `nginx` is `docker.io/library/nginx:latest`.
 ///
@@ -223,29 +101,22 @@ pub struct Reference {
 
 impl Reference {
     fn new(registry: &str, repository: &str, tag: Option<&str>, digest: Option<Digest>) -> Self {
+        let text = whole(registry, repository, tag, digest);
+        Self::of(text, registry, repository, tag, digest)
+    }
+
+    /// From its parts and the whole `text` of them.
+    fn of(
+        text: Arc<str>,
+        registry: &str,
+        repository: &str,
+        tag: Option<&str>,
+        digest: Option<Digest>,
+    ) -> Self {
         let name = registry.len() + 1 + repository.len();
         let tagged = name + tag.map_or(0, |tag| 1 + tag.len());
-        // As long as it becomes, so that it is not moved.
-        let whole = |tag: Option<&str>, digest: Option<Digest>| {
-            let length = name
-                + tag.map_or(0, |tag| 1 + tag.len())
-                + digest.map_or(0, |_| "@sha256:".len() + 64);
-            let mut text = String::with_capacity(length);
-            text.push_str(registry);
-            text.push('/');
-            text.push_str(repository);
-            if let Some(tag) = tag {
-                text.push(':');
-                text.push_str(tag);
-            }
-            if let Some(digest) = digest {
-                text.push_str("@sha256:");
-                digest.push_hex(&mut text);
-            }
-            Arc::from(text)
-        };
-        let text = whole(tag, digest);
-        let pinned = (tag.is_some() && digest.is_some()).then(|| whole(None, digest));
+        let pinned =
+            (tag.is_some() && digest.is_some()).then(|| whole(registry, repository, None, digest));
         Self { text, registry: registry.len(), name, tagged, digest, pinned }
     }
 
@@ -313,6 +184,25 @@ impl Reference {
     }
 }
 
+/// The text of a reference that has these parts.
+fn whole(registry: &str, repository: &str, tag: Option<&str>, digest: Option<Digest>) -> Arc<str> {
+    // The parts side by side first, so that the allocator is asked once.
+    let mut text: SmallVec<[u8; USUAL]> = SmallVec::new();
+    text.extend_from_slice(registry.as_bytes());
+    text.push(b'/');
+    text.extend_from_slice(repository.as_bytes());
+    if let Some(tag) = tag {
+        text.push(b':');
+        text.extend_from_slice(tag.as_bytes());
+    }
+    if let Some(digest) = digest {
+        text.extend_from_slice(b"@sha256:");
+        text.extend_from_slice(&digest.hex_digits());
+    }
+    // All of them are texts.
+    Arc::from(std::str::from_utf8(&text).unwrap_or_default())
+}
+
 impl PartialEq for Reference {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -359,15 +249,8 @@ impl FromStr for Reference {
             return Err(ImageError::Empty);
         }
         bounded("image reference", text, MAX_REFERENCE)?;
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>()?)),
-            None => (text, None),
-        };
-        // A colon after the last slash begins a tag; one before it belongs to the host.
-        let (name, tag) = match rest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-            _ => (rest, None),
-        };
+        let Split { name, tag, digest } = split(text);
+        let digest = digest.map(str::parse::<Digest>).transpose()?;
         let (registry, repository) = split_registry(name);
         let registry = canonical_registry(registry)?;
         if registry == "docker.io" && is_image_id(text) {
@@ -379,14 +262,16 @@ impl FromStr for Reference {
             Cow::Borrowed(repository)
         };
         bounded("repository", &repository, MAX_REPOSITORY)?;
-        if !repository.split('/').all(is_path_part) {
+        if !repository.as_bytes().split(|b| *b == b'/').all(is_path_part) {
             return Err(ImageError::Repository(repository.into_owned()));
         }
-        let tag = match (tag, digest) {
-            (Some(tag), _) => Some(checked_tag(tag)?),
-            (None, Some(_)) => None,
-            (None, None) => Some("latest"),
-        };
+        let stated = tag.map(checked_tag).transpose()?;
+        let tag = stated.or(if digest.is_none() { Some("latest") } else { None });
+        let path = name.strip_prefix(&*registry).and_then(|rest| rest.strip_prefix('/'));
+        if stated == tag && path == Some(&*repository) {
+            // It is spelled as it should be, as most are.
+            return Ok(Self::of(Arc::from(text), &registry, &repository, tag, digest));
+        }
         Ok(Self::new(&registry, &repository, tag, digest))
     }
 }
@@ -441,132 +326,6 @@ impl fmt::Display for Platform {
             Some(variant) => write!(f, "/{variant}"),
             None => Ok(()),
         }
-    }
-}
-
-const fn bounded(part: &'static str, text: &str, limit: usize) -> Result<(), ImageError> {
-    if text.len() > limit {
-        return Err(ImageError::TooLong { part, length: text.len(), limit });
-    }
-    Ok(())
-}
-
-/// The first part is a host if it could not be a path part: it has a dot, a port or upper case, or
-/// is `localhost`.
-fn split_registry(name: &str) -> (&str, &str) {
-    match name.split_once('/') {
-        Some((host, rest))
-            if host.contains(['.', ':'])
-                || host == "localhost"
-                || host.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
-            (host, rest)
-        }
-        _ => ("docker.io", name),
-    }
-}
-
-/// One spelling for each registry: lower case, no `:443`, an IPv6 address as RFC 5952 writes it, and
-/// `docker.io` for all names of Docker Hub.
-fn canonical_registry(host: &str) -> Result<Cow<'_, str>, ImageError> {
-    bounded("registry host", host, MAX_REGISTRY)?;
-    if is_canonical(host) {
-        return Ok(Cow::Borrowed(host));
-    }
-    let malformed = || ImageError::Registry(host.to_owned());
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']').ok_or_else(malformed)?;
-            let address: std::net::Ipv6Addr = address.parse().map_err(|_| malformed())?;
-            let port = match port {
-                "" => None,
-                port => Some(port.strip_prefix(':').ok_or_else(malformed)?),
-            };
-            (format!("[{address}]"), port)
-        }
-        None => {
-            let (name, port) = host.split_once(':').map_or((host, None), |(n, p)| (n, Some(p)));
-            if !name.split('.').all(is_label) {
-                return Err(malformed());
-            }
-            (name.to_ascii_lowercase(), port)
-        }
-    };
-    if !port.is_none_or(is_port) {
-        return Err(malformed());
-    }
-    let is_host = |text: &str| split_registry(&format!("{text}/a")).0 == text;
-    let canonical = match port {
-        // The port of https, unless it alone shows that this is a host.
-        Some("443") if is_host(&name) => name,
-        Some(port) => format!("{name}:{port}"),
-        None => name,
-    };
-    // `B/app` names a host only by its upper case: in lower case it would be a path on Docker Hub, and
-    // one name must not be two images.
-    if !is_host(&canonical) {
-        return Err(malformed());
-    }
-    Ok(match canonical.as_str() {
-        "index.docker.io" | "registry-1.docker.io" => Cow::Borrowed("docker.io"),
-        _ => Cow::Owned(canonical),
-    })
-}
-
-/// Whether a host is spelled as it should be, as most are, without a look at what is rare.
-fn is_canonical(host: &str) -> bool {
-    let (name, port) = host.split_once(':').map_or((host, None), |(n, p)| (n, Some(p)));
-    port.map_or_else(|| name.contains('.'), |port| port != "443" && is_port(port))
-        && !name.ends_with("docker.io")
-        && !name.bytes().any(|b| b.is_ascii_uppercase())
-        && name.split('.').all(is_label)
-}
-
-/// `+80` and `080` would be other spellings of a port.
-fn is_port(port: &str) -> bool {
-    !port.starts_with('0')
-        && port.bytes().all(|b| b.is_ascii_digit())
-        && port.parse::<u16>().is_ok()
-}
-
-/// Letters, digits and `-` between them (RFC 1123).
-fn is_label(label: &str) -> bool {
-    !label.is_empty()
-        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-}
-
-/// `sha256:` and 64 hexadecimal digits, or the digits alone: the name of an image on a node, which a
-/// node would run without asking any registry.
-fn is_image_id(text: &str) -> bool {
-    let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// Lower-case letters and digits, with `.`, `_`, `__` or any number of `-` between them.
-fn is_path_part(part: &str) -> bool {
-    let bytes = part.as_bytes();
-    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-        return false;
-    };
-    if !alphanumeric(*first) || !alphanumeric(*last) {
-        return false;
-    }
-    bytes.split(|b| alphanumeric(*b)).all(|between| {
-        matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-')
-    })
-}
-
-fn checked_tag(tag: &str) -> Result<&str, ImageError> {
-    bounded("tag", tag, MAX_TAG)?;
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    let first = tag.bytes().next().is_some_and(word);
-    if first && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
-        Ok(tag)
-    } else {
-        Err(ImageError::Tag(tag.to_owned()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! What digests take in memory, and what a look at one costs.
 //!
-//! `cargo bench -p portcullis-server --bench memory -- DIGESTS FINDINGS BOUND_MIB` fills the memory with
-//! so many digests of so many findings each, and prints its count, what it weighs by its own account, and
-//! what the process has resident more than before: as JSON, one document. Findings are drawn as scanners
-//! find them: 30,000 vulnerabilities in 4,000 packages, of which an image has one for each 2.5 findings.
-//! The last figures are of looks at 100,000 questions, drawn by Zipf's law.
+//! `cargo bench -p portcullis-server --bench memory -- DIGESTS FINDINGS BOUND_MIB [apart]` fills the memory
+//! with so many digests of so many findings each, decides about each under the default rule, and prints
+//! how many are kept, what they weigh by the memory's own account, and what the process has resident more
+//! than before: as JSON, one document. Findings are drawn as scanners find them: of 4,000 packages with 32,000
+//! vulnerabilities and three versions each, an image has one for each 2.5 findings. With `apart` each
+//! finding is of any vulnerability in any package, so that reports have words in common and no findings.
+//! The last figures are of looks at 100,000 questions, drawn by Zipf's law. The allocator is that of the
+//! command.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -21,9 +24,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_core::evidence::{Evidence, Report, Source};
+use portcullis_core::decide::{Context, decide};
+use portcullis_core::evidence::{Evidence, Report, Source, Subject};
 use portcullis_core::findings::{Finding, Findings, FixState, Scanner, Score, Severity};
 use portcullis_core::image::Digest;
+use portcullis_core::policy::Policy;
 use portcullis_core::ports::Clock as _;
 use portcullis_core::signature::{Signer, Trust};
 use portcullis_server::changes::Changes;
@@ -33,15 +38,22 @@ use portcullis_server::evidence::{EvidenceSource, Known, Question};
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 
-const VULNERABILITIES: u64 = 30_000;
+const VULNERABILITIES: u64 = 32_000;
 const PACKAGES: u64 = 4_000;
 const REPOSITORIES: u64 = 2_000;
 const LOOKS: usize = 2_000_000;
 const LOOKED_AT: u64 = 100_000;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Makes up what was found, always the same of one digest.
 struct Made {
     findings: u64,
+    /// Whether any vulnerability may be in any package.
+    is_apart: bool,
+    /// All that may be found otherwise: by package, version and vulnerability.
+    known: Vec<Finding>,
 }
 
 /// SplitMix64: the same numbers everywhere.
@@ -60,17 +72,33 @@ impl Random {
     }
 }
 
+/// How many vulnerabilities a package has.
+const EACH: u64 = VULNERABILITIES / PACKAGES;
+/// How many versions of it are about.
+const VERSIONS: u64 = 3;
+
 impl Made {
-    fn finding(random: &mut Random, package: u64) -> Finding {
-        let vulnerability = random.below(VULNERABILITIES);
+    fn new(findings: u64, is_apart: bool) -> Self {
+        let all = 0..PACKAGES * VERSIONS * EACH;
+        let known = all.map(|number| {
+            let (package, rest) = (number / (VERSIONS * EACH), number % (VERSIONS * EACH));
+            Self::finding(package * EACH + rest % EACH, package, rest / EACH)
+        });
+        Self { findings, is_apart, known: known.collect() }
+    }
+
+    fn finding(vulnerability: u64, package: u64, version: u64) -> Finding {
         let of = |salt: u64, limit| Random(vulnerability * 31 + salt).below(limit);
         let version =
-            format!("{}.{}.{}-1~deb12u{}", package % 7, package % 31, package % 13, package % 4);
+            format!("{}.{}.{}-1~deb12u{}", package % 7, package % 31, package % 13, version);
         let name = format!("lib{}{}", ["ssl", "xml", "png", "curl"][package as usize % 4], package);
         let severity = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical]
             [of(1, 4) as usize];
         let aliases = if of(2, 4) == 0 {
-            vec![format!("GHSA-{vulnerability:04x}-{package:04x}").into()]
+            vec![
+                format!("GHSA-{vulnerability:04x}-{:04x}-{:04x}", of(8, 9_999), of(9, 9_999))
+                    .into(),
+            ]
         } else {
             vec![]
         };
@@ -106,10 +134,17 @@ impl Made {
         let mut random = Random(seed);
         let mut list = Vec::new();
         while (list.len() as u64) < self.findings {
-            let package = random.below(PACKAGES);
+            let (package, version) = (random.below(PACKAGES), random.below(VERSIONS));
             let count = 1 + random.below(4);
-            for _ in 0..count.min(self.findings - list.len() as u64) {
-                list.push(Self::finding(&mut random, package));
+            // Those of a package are one behind the other.
+            let first = random.below(EACH);
+            for number in 0..count.min(self.findings - list.len() as u64) {
+                list.push(if self.is_apart {
+                    Self::finding(random.below(VULNERABILITIES), package, version)
+                } else {
+                    let place = (package * VERSIONS + version) * EACH + (first + number) % EACH;
+                    self.known[place as usize].clone()
+                });
             }
         }
         let scanner = Scanner { name: "trivy".to_owned(), version: Some("0.57.1".to_owned()) };
@@ -152,6 +187,7 @@ fn question(number: u64, trust: &Arc<Trust>, access: &Arc<str>) -> Question {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    let is_apart = std::env::args().any(|arg| arg == "apart");
     let given = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
     let mut given = given.collect::<Vec<_>>().into_iter();
     let (digests, findings) = (given.next().unwrap_or(10_000), given.next().unwrap_or(100));
@@ -159,7 +195,7 @@ async fn main() {
     let config =
         MemoryConfig { max_bytes: bound, ttl: Duration::from_hours(9), ..MemoryConfig::default() };
     let memory = Memory::new(
-        Made { findings },
+        Made::new(findings, is_apart),
         config,
         Arc::new(SystemClock),
         Arc::default(),
@@ -170,8 +206,14 @@ async fn main() {
     let (trust, access) = (Arc::new(Trust::nobody()), Arc::from("anonymous"));
     let soon = || tokio::time::Instant::now() + Duration::from_secs(60);
     let before = resident();
+    let policy = Policy::default_policy();
+    let ctx = Context { namespace: "payments".to_owned(), ..Context::default() };
     for number in 0..digests {
-        memory.evidence(&question(number, &trust, &access), soon()).await;
+        let question = question(number, &trust, &access);
+        let Known { evidence, fetched_at, source, .. } = memory.evidence(&question, soon()).await;
+        let digest = Some(question.digest);
+        let subject = Subject { digest, platform: None, evidence, fetched_at, source };
+        black_box(decide(&policy, &question.image, &[subject], &ctx, SystemClock.now()));
     }
     let grown = resident() - before;
     let (kept, weight) = memory.size();

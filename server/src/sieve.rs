@@ -31,6 +31,8 @@ static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 pub(crate) struct Sieve<K, V> {
     parts: Box<[Padded<K, V>]>,
     max_bytes: u64,
+    /// What of them something else takes.
+    reserved: AtomicU64,
     bytes: AtomicU64,
     count: AtomicUsize,
     /// The part from which something goes next.
@@ -66,10 +68,21 @@ impl<K: Eq, V> Sieve<K, V> {
         Self {
             parts: (0..PARTS).map(|_| Padded(RwLock::new(Part::new()))).collect(),
             max_bytes,
+            reserved: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             count: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// Leaves `bytes` of its room to something else, instead of what was left before. What is there gives
+    /// way when something comes.
+    pub(crate) fn reserve(&self, bytes: u64) {
+        self.reserved.store(bytes, Ordering::Relaxed);
+    }
+
+    fn room(&self) -> u64 {
+        self.max_bytes.saturating_sub(self.reserved.load(Ordering::Relaxed))
     }
 
     /// What a name hashes to, here and in every other map. Names that differ may have one hash.
@@ -101,7 +114,7 @@ impl<K: Eq, V> Sieve<K, V> {
     /// What has no room at all is not kept. Gives how many others had to go.
     pub(crate) fn put(&self, hash: u64, key: K, value: V, weight: usize) -> u64 {
         let weight = (weight + PLACE + size_of::<Slot<K, V>>()) as u64;
-        if weight > self.max_bytes {
+        if weight > self.room() {
             drop(self.take(hash, |other| *other == key));
             return 0;
         }
@@ -144,7 +157,7 @@ impl<K: Eq, V> Sieve<K, V> {
 
     fn make_room(&self) -> u64 {
         let (mut empty, mut evicted) = (0, 0);
-        while self.bytes.load(Ordering::Relaxed) > self.max_bytes && empty < PARTS {
+        while self.bytes.load(Ordering::Relaxed) > self.room() && empty < PARTS {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let gone = self.parts.get(turn % PARTS).and_then(|part| part.0.write().evict());
             // Dropped after its part is free again.

@@ -9,14 +9,9 @@ use crate::policy::{Policy, Target};
 pub const MAX_JUSTIFICATION: usize = 1024;
 
 /// Lifts a denial if `ctx` says why and one break-glass entry permits it for every rule that denies.
-pub(super) fn lift(
-    mut decision: Decision,
-    policy: &Policy,
-    target: &Target<'_>,
-    ctx: &Context,
-) -> Decision {
+pub(super) fn lift(decision: &mut Decision, policy: &Policy, target: &Target<'_>, ctx: &Context) {
     if ctx.break_glass.is_empty() || decision.action != Action::Deny {
-        return decision;
+        return;
     }
     let denying = || decision.violations.iter().filter(|v| v.action == Action::Deny);
     let mut entries = Vec::new();
@@ -38,7 +33,6 @@ pub(super) fn lift(
             decision.refuse();
         }
     }
-    decision
 }
 
 impl Decision {

@@ -31,17 +31,15 @@ impl<T> Memo<T> {
         made
     }
 
-    /// As [`Memo::get_or_make`], for a value that is copied.
-    pub(super) fn copy_or_make(&self, fits: impl FnOnce(&T) -> bool, make: impl FnOnce() -> T) -> T
-    where
-        T: Copy,
-    {
-        if let Some(kept) = self.0.load().as_deref().filter(|kept| fits(kept)) {
-            return *kept;
-        }
-        let made = make();
+    /// What `read` finds in the kept value, if it finds something: without a copy of all of it.
+    pub(super) fn read<R>(&self, read: impl FnOnce(&T) -> Option<R>) -> Option<R> {
+        self.0.load().as_deref().and_then(read)
+    }
+
+    /// Keeps what is made from the kept value, instead of it. Of two at once one may be lost.
+    pub(super) fn replace(&self, make: impl FnOnce(Option<&T>) -> T) {
+        let made = make(self.0.load().as_deref());
         self.0.store(Some(Arc::new(made)));
-        made
     }
 }
 
@@ -103,11 +101,16 @@ mod tests {
         assert_eq!(*memo.get_or_make(|_| true, |_| 1), 1);
         assert_eq!(*memo.get_or_make(|kept| *kept == 1, |_| 2), 1);
         assert_eq!(*memo.get_or_make(|kept| *kept == 9, |kept| kept.unwrap() + 2), 3);
-        assert_eq!(memo.copy_or_make(|kept| *kept == 3, || 4), 3);
-        assert_eq!(memo.copy_or_make(|_| false, || 4), 4);
+        assert_eq!(memo.read(|kept| Some(*kept)), Some(3));
+        assert_eq!(memo.read(|kept| (*kept != 3).then_some(())), None);
+        memo.replace(|kept| kept.unwrap() + 1);
         let copy = memo.clone();
-        assert_eq!(copy.copy_or_make(|_| true, || 5), 5);
-        assert_eq!(memo.copy_or_make(|_| true, || 6), 4);
+        assert_eq!(copy.read(|kept| Some(*kept)), None);
+        copy.replace(|kept| kept.copied().unwrap_or(9));
+        assert_eq!(
+            (copy.read(|kept| Some(*kept)), memo.read(|kept| Some(*kept))),
+            (Some(9), Some(4))
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use super::memo::{Memo, Term};
@@ -14,8 +15,8 @@ use crate::findings::{Analysis, FindingRef, Findings, Severity};
 use crate::image::Digest;
 use crate::policy::{IdKey, Limit, Narrowing, Policy, Population};
 
-/// The most narrowings of a policy whose counts are kept beside reports.
-const MAX_TALLIES: usize = 64;
+/// The most narrowings whose counts are kept beside reports: those that rules asked for last.
+const MAX_TALLIES: usize = 8;
 /// The most profiles that are kept beside reports: one, unless rules differ in which are too old.
 const MAX_PROFILES: usize = 4;
 
@@ -24,15 +25,23 @@ const MAX_PROFILES: usize = 4;
 pub(crate) struct Profiles {
     /// [`Policy::serial`].
     policy: u64,
-    kept: Vec<Arc<Profile>>,
+    kept: SmallVec<[Arc<Profile>; 1]>,
+}
+
+impl Profiles {
+    /// What one of them takes where it is kept, with the counts of a narrowing, in bytes.
+    pub(crate) const ROOM: usize = {
+        const COUNTS: usize = 2 * size_of::<usize>();
+        3 * COUNTS + size_of::<Self>() + size_of::<Profile>() + size_of::<Tallies>()
+    };
 }
 
 /// The findings of one manifest from the most to the least severe, ready for many rules.
 #[derive(Debug)]
 pub(crate) struct Profile {
-    reports: Box<[Arc<Report>]>,
+    reports: SmallVec<[Arc<Report>; 1]>,
     /// The findings of all, if there are several reports.
-    merged: Option<Findings>,
+    merged: Option<Box<Findings>>,
     /// Which findings have a name that some rule or exemption has, in order.
     named: Box<[(IdKey, u32)]>,
     /// Those that no rule counts, in order, and why.
@@ -43,8 +52,8 @@ pub(crate) struct Profile {
     ends: [u32; 6],
     /// What limits that look at all findings count.
     all: Tally,
-    /// What others do, by narrowing.
-    tallies: Box<[Memo<Tally>]>,
+    /// What others do, by the number of their narrowing, as far as rules have asked.
+    tallies: Memo<Tallies>,
 }
 
 /// What says that a finding does not count.
@@ -55,6 +64,9 @@ pub(super) enum ClearedBy {
     /// A VEX document: digest of its manifest.
     Vex(Digest),
 }
+
+/// By number of a narrowing, the last first.
+type Tallies = SmallVec<[(usize, Tally); 1]>;
 
 /// How many findings one narrowing of limits looks at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,6 +99,11 @@ pub(super) fn of(
     };
     let serial = policy.serial();
     let of_policy = |all: &&Profiles| all.policy == serial;
+    let find = |all: &Profiles| all.kept.iter().find(is_it).map(Arc::clone);
+    let kept = known.memo().read(|all| Some(all).filter(of_policy).and_then(find));
+    if let Some(profile) = kept {
+        return profile;
+    }
     let profiles = known.memo().get_or_make(
         |all| of_policy(&all) && all.kept.iter().any(|profile| is_it(&profile)),
         |all| {
@@ -97,11 +114,8 @@ pub(super) fn of(
             Profiles { policy: serial, kept }
         },
     );
-    match profiles.kept.iter().find(is_it) {
-        Some(profile) => Arc::clone(profile),
-        // Never so: it was found, or made, above.
-        None => Arc::new(Profile::new(policy, reports, known.vex(), now)),
-    }
+    // Never made a second time: it was found, or made, above.
+    find(&profiles).unwrap_or_else(|| Arc::new(Profile::new(policy, reports, known.vex(), now)))
 }
 
 impl Profile {
@@ -111,16 +125,15 @@ impl Profile {
         vex: &[Arc<Statements>],
         now: OffsetDateTime,
     ) -> Self {
-        let tallies = policy.narrowings().len().min(MAX_TALLIES);
         let mut profile = Self {
             reports: reports.iter().copied().cloned().collect(),
-            merged: (reports.len() != 1).then(|| merge::merge(reports)),
+            merged: (reports.len() != 1).then(|| Box::new(merge::merge(reports))),
             named: Box::default(),
             cleared: Box::default(),
             term: Term::default(),
             ends: [0; 6],
             all: Tally::default(),
-            tallies: std::iter::repeat_with(Memo::default).take(tallies).collect(),
+            tallies: Memo::default(),
         };
         profile.name(policy);
         profile.clear(vex, now);
@@ -217,10 +230,20 @@ impl Profile {
             return Some(self.all);
         }
         let narrowing = policy.narrowings().get(number)?;
-        Some(match self.tallies.get(number) {
-            Some(kept) => kept.copy_or_make(|t| t.term.holds(now), || self.count(narrowing, now)),
-            None => self.count(narrowing, now),
-        })
+        let find = |all: &Tallies| {
+            let mut all = all.iter();
+            all.find(|(of, tally)| *of == number && tally.term.holds(now)).map(|(_, tally)| *tally)
+        };
+        if let Some(tally) = self.tallies.read(find) {
+            return Some(tally);
+        }
+        let tally = self.count(narrowing, now);
+        self.tallies.replace(|all| {
+            let others = all.into_iter().flatten();
+            let others = others.filter(|(of, tally)| *of != number && tally.term.holds(now));
+            std::iter::once((number, tally)).chain(others.copied()).take(MAX_TALLIES).collect()
+        });
+        Some(tally)
     }
 
     fn count(&self, narrowing: &Narrowing, now: OffsetDateTime) -> Tally {

@@ -51,6 +51,10 @@ pub(super) fn look<'a>(
 ) -> SmallVec<[Looked<'a>; 2]> {
     let mut looked: SmallVec<[_; 2]> =
         subjects.iter().map(|s| look_at(s, clock, notices)).collect();
+    // What stands alone is spoken for by nobody.
+    if looked.len() == 1 {
+        return looked;
+    }
     let covers = |l: &Looked<'_>| l.platform.is_none() && matches!(l.known, Known::Reports(..));
     let covered = looked.iter().any(covers);
     let has_platforms = looked.iter().any(|l| l.platform.is_some());
@@ -82,13 +86,17 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
     let Evidence::Verified(reports) = &*subject.evidence else {
         return looked;
     };
-    let (mut believed, early): (Several<'_>, Several<'_>) = reports.iter().partition(|report| {
-        let from = believed_from(report.findings.scanned_at);
+    let (mut believed, mut early) = (Several::new(), Several::new());
+    for report in reports.iter() {
+        let scanned_at = report.findings.scanned_at;
+        // Nearly all are of the past, and a time is cheaper compared than reckoned with.
+        let from = if scanned_at <= clock.now { None } else { believed_from(scanned_at) };
         if let Some(from) = from {
             clock.changes_at(from);
         }
-        from.is_none_or(|from| from <= clock.now)
-    });
+        let is_believed = from.is_none_or(|from| from <= clock.now);
+        if is_believed { &mut believed } else { &mut early }.push(report);
+    }
     if believed.is_empty() {
         let first = early.iter().min_by_key(|r| (r.findings.scanned_at, r.digest));
         let detail = match first {
@@ -113,7 +121,9 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
             notices.push(looked.notice(NoticeKind::Signature { report, detail }));
         }
     }
-    believed.sort_by_key(|r| (std::cmp::Reverse(r.findings.scanned_at), r.digest));
+    if believed.len() > 1 {
+        believed.sort_by_key(|r| (std::cmp::Reverse(r.findings.scanned_at), r.digest));
+    }
     looked.known = Known::Reports(believed, reports);
     looked
 }

@@ -125,6 +125,24 @@ fn more_than_allowed_at_a_level_or_higher_is_a_violation() {
 }
 
 #[test]
+fn more_narrowings_than_are_kept_count_all_the_same() {
+    let rule = |days: usize| {
+        format!(
+            "{{name: r{days}, action: deny, maxAllowed: {{high: 0}}, count: {{minPublishedAge: {days}d}}}}"
+        )
+    };
+    let policy = policy(&(1..=20).map(rule).collect::<Vec<_>>().join(", "));
+    let published = Some(NOW - time::Duration::hours(10 * 24 + 1));
+    let list = vec![Finding { published, ..finding("CVE-1", Severity::High) }];
+    let subjects = [subject("", Evidence::verified(vec![report("trivy", NOW, list)]))];
+    // Those that were kept first, and those that took their place, a day later too.
+    for (day, violated) in [(0, 10), (0, 10), (1, 11), (1, 11), (0, 10)] {
+        let decision = decided_at(&policy, &subjects, NOW + time::Duration::days(day));
+        assert_eq!(decision.violations.len(), violated, "{decision:?}");
+    }
+}
+
+#[test]
 fn t032_an_unknown_severity_counts_as_the_highest_level_that_the_rule_names() {
     let critical = "{name: r, action: deny, maxAllowed: {critical: 0, low: 9}}";
     let decision = check(critical, found("?"), Deny, "r");

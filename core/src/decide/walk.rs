@@ -69,17 +69,17 @@ pub(super) struct Exempted {
 }
 
 /// One rule against the findings of one manifest.
-pub(super) struct Walk<'w, 'p> {
+pub(super) struct Walk<'w, 'p, 't> {
     pub(super) policy: &'p Policy,
     pub(super) profile: &'w Arc<Profile>,
     pub(super) rule: &'w Rule,
-    pub(super) covering: &'w mut Covering<'p>,
+    pub(super) covering: &'w mut Covering<'p, 't>,
     pub(super) clock: &'w mut Clock,
     pub(super) fulfilled: Vec<Fulfilled>,
     pub(super) exempted: Vec<Exempted>,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Finds every condition of the rule that the findings fulfil.
     pub(super) fn apply(&mut self) {
         let rule = self.rule;
@@ -273,23 +273,23 @@ fn common<E>(
 }
 
 /// The exemptions that are about one manifest of an image, found out when a rule asks.
-pub(super) struct Covering<'p> {
-    target: &'p Target<'p>,
+pub(super) struct Covering<'p, 't> {
+    target: &'p Target<'t>,
     policy: &'p Policy,
-    /// What exemptions may name the manifest by: its own digest, and those of the index which it is
-    /// in and of the reference.
-    digests: SmallVec<[Digest; 3]>,
+    /// What exemptions may name the manifest by beside the digest of the reference: its own digest, and
+    /// that of the index which it is in.
+    digests: [Option<Digest>; 2],
     /// Those about the evidence.
     evidence: Option<Vec<&'p Arc<Exemption>>>,
     /// Those about findings, and of which profile.
     findings: Option<(Arc<Profile>, Vec<&'p Arc<Exemption>>)>,
 }
 
-impl<'p> Covering<'p> {
+impl<'p, 't> Covering<'p, 't> {
     pub(super) const fn new(
         policy: &'p Policy,
-        target: &'p Target<'p>,
-        digests: SmallVec<[Digest; 3]>,
+        target: &'p Target<'t>,
+        digests: [Option<Digest>; 2],
     ) -> Self {
         Self { target, policy, digests, evidence: None, findings: None }
     }
@@ -319,9 +319,11 @@ impl<'p> Covering<'p> {
 
     /// All that are about the manifest, in the order of the policy.
     fn find(&self, named: &[(IdKey, u32)]) -> Vec<&'p Arc<Exemption>> {
+        let digests = self.digests.into_iter().chain([self.target.digest()]).flatten();
+        let digests: SmallVec<[Digest; 3]> = digests.collect();
         let mut found = Vec::new();
-        self.policy.exemptions_for(self.target, &self.digests, named, |exemption| {
-            if exemption.covers(self.target, &self.digests) {
+        self.policy.exemptions_for(self.target, &digests, named, |exemption| {
+            if exemption.covers(self.target, &digests) {
                 found.push(exemption);
             }
         });

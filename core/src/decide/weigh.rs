@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use super::found::{Found, decider};
@@ -37,11 +37,7 @@ pub(super) fn weigh(
             policy,
             target,
             looked,
-            covering: Covering::new(
-                policy,
-                target,
-                own.into_iter().chain(looked.digest).chain(target.digest()).collect(),
-            ),
+            covering: Covering::new(policy, target, [own, looked.digest]),
             clock: &mut clock,
             notices: &mut notices,
             found: Vec::new(),
@@ -49,7 +45,12 @@ pub(super) fn weigh(
         };
         weighing.all(&rules);
         let Weighing { mut found, applied, .. } = weighing;
-        exemptions.extend(applied);
+        if !applied.is_empty() {
+            exemptions.extend(applied);
+        }
+        if found.is_empty() {
+            continue;
+        }
         found.sort_by(Found::order);
         if let Some(first) = decider(policy.evaluation(), &found)
             && let Some(decider) = found.get(first)
@@ -98,41 +99,38 @@ fn rules_for<'p>(
         note(None, kind);
         return SmallVec::new();
     }
-    let mut rules = SmallVec::new();
-    let mut in_scope = false;
-    let mut found: SmallVec<[&Rule; 16]> = SmallVec::new();
-    policy.rules_in_scope(target, |rule| found.push(rule));
-    // In the order of the policy, in which they lie side by side.
-    found.sort_unstable_by_key(|rule| std::ptr::from_ref(*rule));
-    for rule in found {
-        in_scope = true;
-        if target.is_in(&rule.unsupported) {
-            note(Some(rule), NoticeKind::UnsupportedRegistry);
-        } else if let Some(kind) = allowed(&rule.allowed_images) {
-            note(Some(rule), kind);
-        } else {
-            rules.push(rule);
-        }
-    }
-    if !in_scope {
+    let mut rules: SmallVec<[&Rule; 16]> = SmallVec::new();
+    policy.rules_in_scope(target, |rule| rules.push(rule));
+    if rules.is_empty() {
         note(None, NoticeKind::OutOfScope);
     }
+    // In the order of the policy, in which they lie side by side.
+    rules.sort_unstable_by_key(|rule| std::ptr::from_ref(*rule));
+    rules.retain(|rule| {
+        let rule: &Rule = rule;
+        let kind = if target.is_in(&rule.unsupported) {
+            Some(NoticeKind::UnsupportedRegistry)
+        } else {
+            allowed(&rule.allowed_images)
+        };
+        kind.map(|kind| note(Some(rule), kind)).is_none()
+    });
     rules
 }
 
 /// All rules against one manifest.
-struct Weighing<'w, 'a> {
+struct Weighing<'w, 't, 'a> {
     policy: &'w Policy,
-    target: &'w Target<'w>,
+    target: &'w Target<'t>,
     looked: &'w Looked<'a>,
-    covering: Covering<'w>,
+    covering: Covering<'w, 't>,
     clock: &'w mut Clock,
     notices: &'w mut Vec<Notice>,
     found: Vec<Found>,
     applied: Vec<Applied>,
 }
 
-impl<'w> Weighing<'w, '_> {
+impl<'w> Weighing<'w, '_, '_> {
     fn all(&mut self, rules: &[&'w Rule]) {
         for rule in rules {
             self.image(rule);
@@ -144,14 +142,17 @@ impl<'w> Weighing<'w, '_> {
             return;
         };
         // A rule may not look at old reports, so what it walks is the newest few.
-        let mut profiles: SmallVec<[Option<Arc<Profile>>; 4]> = smallvec![None; reports.len()];
+        let mut profiles: SmallVec<[(usize, Arc<Profile>); 2]> = SmallVec::new();
         for rule in rules {
             let (walked, old) = self.split(rule, reports);
-            let Some(slot) = walked.len().checked_sub(1).and_then(|l| profiles.get_mut(l)) else {
-                continue;
+            let made = profiles.iter().find(|(of, _)| *of == walked.len());
+            let profile = if let Some((_, profile)) = made {
+                Arc::clone(profile)
+            } else {
+                let profile = profile::of(self.policy, walked, known, self.clock.now);
+                profiles.push((walked.len(), Arc::clone(&profile)));
+                profile
             };
-            let new = || profile::of(self.policy, walked, known, self.clock.now);
-            let profile = Arc::clone(slot.get_or_insert_with(new));
             if let Some(instant) = profile.term.until {
                 self.clock.changes_at(instant);
             }
@@ -162,7 +163,7 @@ impl<'w> Weighing<'w, '_> {
             self.findings(rule, &profile);
         }
         // The one of the most reports tells the most, whichever rule comes last.
-        if let Some(profile) = profiles.iter().flatten().next_back() {
+        if let Some((_, profile)) = profiles.iter().max_by_key(|(of, _)| *of) {
             self.cleared(profile);
         }
     }
@@ -198,6 +199,9 @@ impl<'w> Weighing<'w, '_> {
 
     /// Tells of the findings that no rule counts.
     fn cleared(&mut self, profile: &Profile) {
+        if profile.cleared().is_empty() {
+            return;
+        }
         let mut by: Vec<ClearedBy> = profile.cleared().iter().map(|(_, by)| *by).collect();
         by.sort_unstable();
         by.dedup();

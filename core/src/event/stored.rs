@@ -35,6 +35,8 @@ pub const MAX_GROUNDS: usize = 256 * 1024;
 pub const MAX_STORED: usize = MAX_GROUNDS + 4 * MAX_LABELS * (MAX_NAME + 8) + 128 * 1024;
 /// How much more than its bound is kept of a text, so that it shows that it was longer.
 const OVER: usize = 4;
+/// The room that most decisions need without their grounds, in bytes.
+const USUAL: usize = 512;
 /// In `flags`: something is not whole.
 const CUT: u8 = 1;
 
@@ -156,6 +158,7 @@ pub fn write(
 ) {
     let Made { time, took, image, subjects, ctx, container, decision } = made;
     let listed = subjects.get(..MAX_LISTED).unwrap_or(subjects);
+    out.reserve(USUAL + grounds.len());
     // There are fewer than 256.
     out.push(u8::try_from(listed.len()).unwrap_or(0));
     for subject in listed {
@@ -258,6 +261,14 @@ fn varint(out: &mut Vec<u8>, mut number: u64) {
 
 /// `text`, or a little more of it than `limit` bytes.
 fn text(out: &mut Vec<u8>, text: &str, limit: usize) {
+    // Nearly all are so: their length takes a byte, and no bound is near.
+    if let Ok(length @ 0..0x80) = u8::try_from(text.len())
+        && text.len() <= limit
+    {
+        out.push(length);
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
     let most = limit.saturating_add(OVER);
     let end = if text.len() > most { text.floor_char_boundary(most) } else { text.len() };
     let text = text.get(..end).unwrap_or_default();

@@ -71,7 +71,7 @@ pub fn from_report(report: &[u8], name: &str, subject: Digest) -> Result<Stateme
         return Err(too_large);
     }
     let count = findings.len();
-    let scanner = findings.scanner;
+    let scanner = findings.scanner.as_ref().clone();
     Ok(Statement { bytes, predicate_type: VULNS_V0_2, scanner, scanned_at, findings: count })
 }
 

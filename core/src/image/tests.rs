@@ -130,6 +130,45 @@ fn the_id_of_an_image_on_a_node_is_no_reference() {
     check(&format!("reg.io/{HEX}"), Some(&format!("reg.io/{HEX}:latest")));
 }
 
+#[test]
+fn a_reference_is_the_same_however_it_came_to_be() {
+    let spelled = |text: &str| text.parse::<Reference>().unwrap();
+    for (usual, other) in [
+        ("reg.io/team/app:v1", "REG.io/team/app:v1"),
+        ("reg.io/app:latest", "reg.io/app"),
+        ("docker.io/library/app:v1", "app:v1"),
+        ("docker.io/me/app:v1", "index.docker.io/me/app:v1"),
+        ("reg.io/app:v1", "reg.io:443/app:v1"),
+    ] {
+        let digest = Digest::of(usual.as_bytes());
+        for end in [String::new(), format!("@{digest}")] {
+            let (one, two) = (spelled(&format!("{usual}{end}")), spelled(&format!("{other}{end}")));
+            // A tag that nobody named is none where there is a digest.
+            if other != "reg.io/app" || end.is_empty() {
+                assert_eq!(one, two);
+                assert_eq!((one.parts(), one.with_tag()), (two.parts(), two.with_tag()));
+                assert_eq!(one.with_digest(), two.with_digest());
+            }
+            assert_eq!(one.at(digest).as_str(), format!("{}@{digest}", one.name()));
+        }
+    }
+}
+
+#[test]
+fn each_digit_of_a_digest_is_looked_at() {
+    for place in 0..64 {
+        for byte in 0..128_u8 {
+            let mut text = HEX.to_owned().into_bytes();
+            text[place] = byte;
+            let text = format!("sha256:{}", String::from_utf8(text).unwrap());
+            let is_digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            let read = text.parse::<Digest>();
+            assert_eq!(read.is_ok(), is_digit, "{text:?}");
+            assert!(read.is_err() || read.is_ok_and(|digest| digest.to_string() == text));
+        }
+    }
+}
+
 /// CASES T055.
 #[test]
 fn malformed_digests_are_refused() {

@@ -5,7 +5,6 @@
 //! about it. What a matcher asks beyond is for [`Scope::covers`] to say.
 
 use std::collections::{BTreeMap, HashMap};
-use std::iter;
 use std::sync::Arc;
 
 use super::exemption::{IdTest, TextTest};
@@ -266,20 +265,24 @@ impl Index {
 
     /// Calls `visit` with each item that can be about `target` by its scope, once.
     fn candidates(&self, target: &Target<'_>, mut visit: impl FnMut(u32)) {
-        let equal = self.equal.iter();
-        let equal = equal.filter_map(|(field, texts)| texts.get(target.text(*field)?));
-        let starts = self.starts.iter().filter_map(|((field, length), starts)| {
-            starts.get(target.text(*field)?.get(..*length)?)
-        });
-        let labels = self.labels.iter().flat_map(|(field, keys)| {
-            let labels = target.labels(*field).into_iter().flatten();
-            labels.filter_map(|(key, value)| keys.get(&**key)?.get(&**value))
-        });
-        let name = Some(target.reference().name()).filter(|_| !self.paths.is_empty());
-        let paths = name.into_iter().flat_map(paths).filter_map(|path| self.paths.get(path));
         // One text is looked up in each, and an item kept under several has no two that fit it.
-        let found = iter::once(&self.general).chain(equal).chain(starts).chain(labels).chain(paths);
-        found.flatten().for_each(|item| visit(*item));
+        let mut all = |items: Option<&Items>| items.into_iter().flatten().for_each(|i| visit(*i));
+        all(Some(&self.general));
+        for (field, texts) in &self.equal {
+            all(target.text(*field).and_then(|text| texts.get(text)));
+        }
+        for ((field, length), starts) in &self.starts {
+            let start = target.text(*field).and_then(|text| text.get(..*length));
+            all(start.and_then(|start| starts.get(start)));
+        }
+        for (field, keys) in &self.labels {
+            for (key, value) in target.labels(*field).into_iter().flatten() {
+                all(keys.get(&**key).and_then(|values| values.get(&**value)));
+            }
+        }
+        if !self.paths.is_empty() {
+            paths(target.reference().name()).for_each(|path| all(self.paths.get(path)));
+        }
         if let Some(texts) = self.equal.get(&Field::Image) {
             each_once(&target.spellings().filter_map(|image| texts.get(image)), &mut visit);
         }

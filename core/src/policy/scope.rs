@@ -1,5 +1,6 @@
 //! An image and where it would run in, whether a rule is about it out.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -75,7 +76,8 @@ pub(crate) struct Target<'a> {
     reference: &'a Reference,
     ctx: &'a Context,
     container: &'a str,
-    lineage: Lineage<'a>,
+    /// Found out when a matcher asks: few do.
+    lineage: OnceCell<Lineage<'a>>,
 }
 
 impl<'a> Target<'a> {
@@ -85,7 +87,7 @@ impl<'a> Target<'a> {
 
     /// An image as `container` of a context that several share.
     pub(crate) fn of(image: &'a Reference, ctx: &'a Context, container: &'a str) -> Self {
-        Self { reference: image, ctx, container, lineage: Lineage::of(ctx) }
+        Self { reference: image, ctx, container, lineage: OnceCell::new() }
     }
 
     pub(crate) const fn reference(&self) -> &'a Reference {
@@ -132,7 +134,7 @@ impl<'a> Target<'a> {
 
     /// The workload and what it belongs to: each is a spelling of it.
     pub(super) fn workloads(&self) -> impl Iterator<Item = Workload<'a>> + Clone {
-        self.lineage.iter()
+        self.lineage.get_or_init(|| Lineage::of(self.ctx)).iter()
     }
 
     /// The text of a field that has one spelling.

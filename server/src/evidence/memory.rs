@@ -27,6 +27,7 @@ use tracing::Instrument as _;
 use self::doubts::Doubts;
 use self::entry::{Entry, Look};
 use self::plan::{Plan, Roll, plan, stale_until};
+use self::words::Words;
 use super::flights::{Asked, Begun, Flights, NoResult};
 use super::{EvidenceSource, Glance, Key, Known, Question};
 use crate::changes::Changes;
@@ -38,7 +39,12 @@ use crate::spans::SPANS;
 mod doubts;
 mod entry;
 mod plan;
+mod words;
 mod remember;
+
+/// The part of what is kept that the allocator takes beside: it gives out few sizes, and a little more
+/// than was asked for.
+const ALLOCATOR: usize = 16;
 
 /// How much is kept and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +107,7 @@ struct Shared<S> {
     random: RandomState,
     rolled: AtomicU64,
     doubts: Mutex<Doubts>,
+    words: Words,
 }
 
 impl<S: EvidenceSource> Memory<S> {
@@ -119,6 +126,7 @@ impl<S: EvidenceSource> Memory<S> {
         let shared = Arc::new(Shared {
             inner,
             kept: Sieve::new(config.max_bytes),
+            words: Words::new(config.max_bytes),
             config,
             flights: Flights::new(tasks, background),
             clock,
@@ -130,10 +138,8 @@ impl<S: EvidenceSource> Memory<S> {
         });
         let sized = Arc::downgrade(&shared);
         shared.metrics.watch_cache("evidence", move || {
-            let size =
-                sized.upgrade().map(|shared| (shared.kept.len() as u64, shared.kept.bytes()));
-            let (entries, bytes) = size.unwrap_or_default();
-            CacheSize { entries: Some(entries), bytes }
+            let (entries, bytes) = sized.upgrade().map(|shared| shared.size()).unwrap_or_default();
+            CacheSize { entries: Some(entries as u64), bytes }
         });
         Self(shared)
     }
@@ -172,7 +178,7 @@ impl<S: EvidenceSource> Memory<S> {
     /// How many digests are kept, and what they weigh in bytes with all behind them.
     #[must_use]
     pub fn size(&self) -> (usize, u64) {
-        (self.0.kept.len(), self.0.kept.bytes())
+        self.0.size()
     }
 
     fn look(&self, glance: &Glance<'_>) -> Look {
@@ -235,6 +241,9 @@ impl<S: EvidenceSource> Shared<S> {
             // Nothing but what was stored when it was confirmed: it is as old as it is. A disk that was
             // too slow is asked again each time that the registry is.
             stored = self.inner.stored(question, limit).await;
+            if let Some(known) = &mut stored {
+                known.evidence = self.share(Arc::clone(&known.evidence));
+            }
             let now = self.clock.now();
             let is_doubted = |known: &Known| known.source == Source::Stale;
             if let Some(known) = stored.clone().filter(|_| asked == Asked::Plainly)
@@ -247,7 +256,8 @@ impl<S: EvidenceSource> Shared<S> {
                 }
             }
         }
-        let found = self.inner.evidence(question, limit).await;
+        let mut found = self.inner.evidence(question, limit).await;
+        found.evidence = self.share(found.evidence);
         let now = self.clock.now();
         let before = match (self.before(question), stored) {
             (Some((known, failures)), Some(stored)) if is_unknown(&known) => {
@@ -282,6 +292,7 @@ impl<S: EvidenceSource> Shared<S> {
         };
         let digest = key.digest;
         let weight = key.weight() + plan.known.evidence.weight();
+        let weight = weight + weight / ALLOCATOR;
         let evicted = self.kept.put(hash, key, Entry::new(plan, used_at), weight);
         self.metrics.evidence_evicted(evicted);
         if is_news {
@@ -292,6 +303,17 @@ impl<S: EvidenceSource> Shared<S> {
     /// A search of it ended without a result: somebody else may ask.
     fn lost(&self, key: &Key) {
         self.kept.get(self.kept.hash(key), |other| other == key, Entry::lost);
+    }
+
+    /// The same, with the words that it has in common with others.
+    fn share(&self, evidence: Arc<Evidence>) -> Arc<Evidence> {
+        let shared = self.words.shared(evidence);
+        self.kept.reserve(self.words.weight() as u64);
+        shared
+    }
+
+    fn size(&self) -> (usize, u64) {
+        (self.kept.len(), self.kept.bytes() + self.words.weight() as u64)
     }
 
     fn roll(&self) -> Roll {

@@ -50,6 +50,30 @@ fn there_is_never_more_than_fits() {
 }
 
 #[test]
+fn what_is_reserved_for_something_else_is_no_room() {
+    let max = 100 * (EACH + 1_000);
+    let sieve = Names::new(max);
+    for name in 0..200 {
+        put(&sieve, name, 0, 1_000);
+    }
+    sieve.reserve(max / 2);
+    // What is there gives way to the next one.
+    assert_eq!(sieve.len(), 100);
+    put(&sieve, 200, 0, 1_000);
+    assert_eq!((sieve.len(), sieve.bytes() <= max / 2), (50, true));
+    put(&sieve, 201, 0, usize::try_from(max / 2).unwrap());
+    assert_eq!(get(&sieve, 201), None);
+    sieve.reserve(0);
+    for name in 300..400 {
+        put(&sieve, name, 0, 1_000);
+    }
+    assert_eq!(sieve.len(), 100);
+    sieve.reserve(max + 1);
+    put(&sieve, 400, 0, 0);
+    assert_eq!((sieve.len(), get(&sieve, 400)), (100, None));
+}
+
+#[test]
 fn what_is_used_outlives_a_flood_of_what_is_used_once() {
     let sieve = Names::new(1_000 * EACH);
     for name in 0..500 {

@@ -1,9 +1,15 @@
 //! What many findings have in common in, each of it once and by number out.
 
-use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
+
+use super::row::Row;
+
+pub(super) use self::interner::Interner;
+
+mod interner;
 
 /// The number that nothing has.
 ///
@@ -23,6 +29,51 @@ pub(super) struct List(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PackageKey(u32);
 
+/// Number of a vulnerability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct VulnerabilityKey(u32);
+
+/// One vulnerability as a report describes it, whatever it was found in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Vulnerability {
+    pub(super) id: Text,
+    pub(super) aliases: List,
+    pub(super) published: Instant,
+}
+
+/// Number of what few findings state, or of nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RareKey(u32);
+
+impl VulnerabilityKey {
+    pub(super) const NOTHING: Self = Self(NONE);
+}
+
+impl PackageKey {
+    pub(super) const NOTHING: Self = Self(NONE);
+}
+
+impl List {
+    pub(super) const NOTHING: Self = Self(NONE);
+}
+
+impl RareKey {
+    pub(super) const NOTHING: Self = Self(NONE);
+}
+
+/// What few findings state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Rare {
+    pub(super) first_seen: Instant,
+    /// The bits of the probability, or of what is none.
+    pub(super) epss: u32,
+}
+
+impl Rare {
+    /// Nothing of it is stated.
+    pub(super) const NOTHING: Self = Self { first_seen: Instant(NONE), epss: f32::NAN.to_bits() };
+}
+
 /// One package as a report describes it. Each part may be not stated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Package {
@@ -33,17 +84,25 @@ pub(super) struct Package {
 
 /// A time, or none: seconds from 1970 to before [`Instant::LISTED`] as they are, every other time by
 /// a number from there on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Instant(u32);
 
 impl Instant {
     /// In August 2097, with room for 268 million other times after it.
     const LISTED: u32 = 0xF000_0000;
+
+    /// Whether it is one of a pool's odd times.
+    const fn is_listed(self) -> bool {
+        self.0 >= Self::LISTED && self.0 != NONE
+    }
 }
 
-/// Texts, lists, packages and odd times of many findings, each once.
-#[derive(Debug, Clone)]
+/// Texts, lists, packages and odd times of many findings, each once. Numbers begin with those of the
+/// words that it shares with others.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Pool {
+    /// What others have in common with it, which shares nothing itself.
+    shared: Option<Arc<Self>>,
     /// The texts, one behind the other.
     texts: Box<str>,
     /// Where each of `texts` ends, in bytes.
@@ -55,28 +114,106 @@ pub(super) struct Pool {
     /// Where each of `lists` ends.
     list_ends: Box<[u32]>,
     packages: Box<[Package]>,
+    vulnerabilities: Box<[Vulnerability]>,
+    rare: Box<[Rare]>,
     instants: Box<[OffsetDateTime]>,
+    rows: Box<[Row]>,
+    /// Whether it is a dictionary's, and of no report alone.
+    is_common: bool,
 }
 
 impl Pool {
+    /// The same, with `rows` in place of what it had.
+    pub(super) fn with_rows(self, rows: Vec<Row>) -> Self {
+        Self { rows: rows.into_boxed_slice(), ..self }
+    }
+
+    /// The row of this number.
+    pub(super) fn row(&self, number: u32) -> &Row {
+        let (pool, number) = self.of(number, Self::count_of_rows);
+        let found = usize::try_from(number).ok().and_then(|number| pool.rows.get(number));
+        found.unwrap_or(&Row::NOTHING)
+    }
+
+    fn count_of_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn count_of_rare(&self) -> usize {
+        self.rare.len()
+    }
+
+    /// Whether it adds nothing to what it shares.
+    fn is_empty(&self) -> bool {
+        self.own() == 0
+    }
+
     /// The text of this number; `None` if it is not stated.
     pub(super) fn text(&self, Text(number): Text) -> Option<&str> {
-        match range(&self.text_ends, number) {
-            Some(range) => self.texts.get(range),
+        let (pool, number) = self.of(number, Self::count_of_texts);
+        match range(&pool.text_ends, number) {
+            Some(range) => pool.texts.get(range),
             None => {
-                let far = usize::try_from(number).ok()?.checked_sub(self.text_ends.len())?;
-                self.far_texts.get(far).map(|text| &**text)
+                let far = usize::try_from(number).ok()?.checked_sub(pool.text_ends.len())?;
+                pool.far_texts.get(far).map(|text| &**text)
             }
         }
     }
 
+    /// Whose a number is, and which it has there.
+    fn of(&self, number: u32, count: impl Fn(&Self) -> usize) -> (&Self, u32) {
+        let Some(shared) = &self.shared else { return (self, number) };
+        match number.checked_sub(numbered(count(shared))) {
+            Some(own) if number != NONE => (self, own),
+            Some(_) => (self, NONE),
+            None => (shared, number),
+        }
+    }
+
+    fn count_of_texts(&self) -> usize {
+        self.text_ends.len() + self.far_texts.len()
+    }
+
+    fn count_of_lists(&self) -> usize {
+        self.list_ends.len()
+    }
+
+    fn count_of_packages(&self) -> usize {
+        self.packages.len()
+    }
+
+    fn count_of_vulnerabilities(&self) -> usize {
+        self.vulnerabilities.len()
+    }
+
+    /// The vulnerability, and the pool that has the time at which it was published.
+    pub(super) fn vulnerability(
+        &self,
+        VulnerabilityKey(number): VulnerabilityKey,
+    ) -> (Vulnerability, &Self) {
+        let (pool, number) = self.of(number, Self::count_of_vulnerabilities);
+        let found = usize::try_from(number).ok().and_then(|n| pool.vulnerabilities.get(n)).copied();
+        let (id, aliases, published) = (Text(NONE), List(NONE), Instant(NONE));
+        let found = found.unwrap_or(Vulnerability { id, aliases, published });
+        (found, pool)
+    }
+
+    /// What is rarely stated, and the pool that has the time of it.
+    pub(super) fn rare(&self, RareKey(number): RareKey) -> (Rare, &Self) {
+        let (pool, number) = self.of(number, Self::count_of_rare);
+        let found = usize::try_from(number).ok().and_then(|n| pool.rare.get(n)).copied();
+        (found.unwrap_or(Rare::NOTHING), pool)
+    }
+
     pub(super) fn list(&self, List(number): List) -> impl ExactSizeIterator<Item = &str> + Clone {
-        let list = range(&self.list_ends, number).and_then(|range| self.lists.get(range));
+        let (pool, number) = self.of(number, Self::count_of_lists);
+        let list = range(&pool.list_ends, number).and_then(|range| pool.lists.get(range));
         list.unwrap_or_default().iter().map(|text| self.text(*text).unwrap_or_default())
     }
 
     pub(super) fn package(&self, PackageKey(number): PackageKey) -> Package {
-        let package = usize::try_from(number).ok().and_then(|n| self.packages.get(n)).copied();
+        let (pool, number) = self.of(number, Self::count_of_packages);
+        let package = usize::try_from(number).ok().and_then(|n| pool.packages.get(n)).copied();
         package.unwrap_or(Package { name: Text(NONE), purl: Text(NONE), installed: Text(NONE) })
     }
 
@@ -88,9 +225,28 @@ impl Pool {
         }
     }
 
-    /// What it takes on the heap, in bytes.
+    /// What it takes, in bytes, without what it shares: nothing if it is a dictionary's.
     pub(super) fn weight(&self) -> usize {
-        let Self { texts, text_ends, far_texts, lists, list_ends, packages, instants } = self;
+        const COUNTS: usize = 2 * size_of::<usize>();
+        if self.is_common { 0 } else { COUNTS + size_of::<Self>() + self.own() }
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub(super) fn own(&self) -> usize {
+        let Self {
+            shared: _,
+            texts,
+            text_ends,
+            far_texts,
+            lists,
+            list_ends,
+            packages,
+            vulnerabilities,
+            rare,
+            instants,
+            rows,
+            is_common: _,
+        } = self;
         texts.len()
             + size_of_val(&**text_ends)
             + size_of_val(&**far_texts)
@@ -98,7 +254,10 @@ impl Pool {
             + size_of_val(&**lists)
             + size_of_val(&**list_ends)
             + size_of_val(&**packages)
+            + size_of_val(&**vulnerabilities)
+            + size_of_val(&**rare)
             + size_of_val(&**instants)
+            + size_of_val(&**rows)
     }
 }
 
@@ -111,115 +270,6 @@ fn range(ends: &[u32], number: u32) -> Option<Range<usize>> {
         None => 0,
     };
     Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
-}
-
-/// Gives numbers to what findings `'f` have in common.
-pub(super) struct Interner<'f> {
-    /// How far `texts` may go, in bytes.
-    reach: u32,
-    texts: String,
-    text_ends: Vec<u32>,
-    far_texts: Vec<Box<str>>,
-    lists: Vec<Text>,
-    list_ends: Vec<u32>,
-    packages: Vec<Package>,
-    instants: Vec<OffsetDateTime>,
-    text_numbers: HashMap<&'f str, u32>,
-    list_numbers: HashMap<&'f [Box<str>], u32>,
-    package_numbers: HashMap<Package, u32>,
-    instant_numbers: HashMap<OffsetDateTime, u32>,
-}
-
-impl<'f> Interner<'f> {
-    /// Texts past `reach` bytes take 16 bytes more each.
-    pub(super) fn new(reach: u32) -> Self {
-        Self {
-            reach,
-            texts: String::new(),
-            text_ends: Vec::new(),
-            far_texts: Vec::new(),
-            lists: Vec::new(),
-            list_ends: Vec::new(),
-            packages: Vec::new(),
-            instants: Vec::new(),
-            text_numbers: HashMap::new(),
-            list_numbers: HashMap::new(),
-            package_numbers: HashMap::new(),
-            instant_numbers: HashMap::new(),
-        }
-    }
-
-    pub(super) fn text(&mut self, text: &'f str) -> Text {
-        let next = self.text_ends.len() + self.far_texts.len();
-        let number = *self.text_numbers.entry(text).or_insert_with(|| {
-            let end = u32::try_from(self.texts.len() + text.len()).ok();
-            // Those that are far have the last numbers.
-            match end.filter(|end| *end <= self.reach && self.far_texts.is_empty()) {
-                Some(end) => {
-                    self.texts.push_str(text);
-                    self.text_ends.push(end);
-                }
-                None => self.far_texts.push(text.into()),
-            }
-            numbered(next)
-        });
-        Text(number)
-    }
-
-    pub(super) fn stated(&mut self, text: Option<&'f str>) -> Text {
-        text.map_or(Text(NONE), |text| self.text(text))
-    }
-
-    pub(super) fn list(&mut self, list: &'f [Box<str>]) -> List {
-        if let Some(number) = self.list_numbers.get(list) {
-            return List(*number);
-        }
-        for text in list {
-            let text = self.text(text);
-            self.lists.push(text);
-        }
-        let number = numbered(self.list_ends.len());
-        self.list_ends.push(numbered(self.lists.len()));
-        self.list_numbers.insert(list, number);
-        List(number)
-    }
-
-    pub(super) fn package(&mut self, package: Package) -> PackageKey {
-        let next = numbered(self.packages.len());
-        let number = *self.package_numbers.entry(package).or_insert_with(|| {
-            self.packages.push(package);
-            next
-        });
-        PackageKey(number)
-    }
-
-    pub(super) fn instant(&mut self, at: Option<OffsetDateTime>) -> Instant {
-        let Some(at) = at else {
-            return Instant(NONE);
-        };
-        let seconds = u32::try_from(at.unix_timestamp()).ok();
-        if let Some(seconds) = seconds.filter(|s| *s < Instant::LISTED && at.nanosecond() == 0) {
-            return Instant(seconds);
-        }
-        let next = numbered(self.instants.len()).saturating_add(Instant::LISTED);
-        let number = *self.instant_numbers.entry(at).or_insert_with(|| {
-            self.instants.push(at);
-            next
-        });
-        Instant(number)
-    }
-
-    pub(super) fn finish(self) -> Pool {
-        Pool {
-            texts: self.texts.into_boxed_str(),
-            text_ends: self.text_ends.into_boxed_slice(),
-            far_texts: self.far_texts.into_boxed_slice(),
-            lists: self.lists.into_boxed_slice(),
-            list_ends: self.list_ends.into_boxed_slice(),
-            packages: self.packages.into_boxed_slice(),
-            instants: self.instants.into_boxed_slice(),
-        }
-    }
 }
 
 fn numbered(place: usize) -> u32 {

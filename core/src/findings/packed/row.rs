@@ -1,19 +1,18 @@
 //! One finding in, what is its own and the numbers of what it shares out.
 
-use super::pool::{Instant, Interner, List, Package, PackageKey, Text};
-use crate::findings::{Analysis, Epss, Finding, FixState, Score, Severity};
+use super::pool::{
+    Interner, List, Package, PackageKey, Rare, RareKey, Vulnerability, VulnerabilityKey,
+};
+use super::said::Said;
+use crate::findings::{Analysis, Epss, FixState, Score, Severity};
 
 /// One finding, next to the pool that has its texts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Row {
-    pub(super) id: Text,
+    pub(super) vulnerability: VulnerabilityKey,
     pub(super) package: PackageKey,
-    pub(super) aliases: List,
     pub(super) fixed: List,
-    pub(super) published: Instant,
-    pub(super) first_seen: Instant,
-    /// The bits of the probability, or of what is none.
-    epss: u32,
+    pub(super) rare: RareKey,
     pub(super) score: Option<Score>,
     pub(super) severity: Severity,
     /// From the lowest bit: two of the fix state, two of the analysis, two of whether it is known to
@@ -22,39 +21,52 @@ pub(super) struct Row {
 }
 
 /// A million digests of a few hundred findings each are the goal.
-const _: () = assert!(size_of::<Row>() <= 32);
+const _: () = assert!(size_of::<Row>() <= 20);
 
 const EXPLOITED: u8 = 1;
 const NOT_EXPLOITED: u8 = 2;
 
 impl Row {
-    pub(super) fn new<'f>(finding: &'f Finding, interner: &mut Interner<'f>) -> Self {
+    /// Of no finding.
+    pub(super) const NOTHING: Self = Self {
+        vulnerability: VulnerabilityKey::NOTHING,
+        package: PackageKey::NOTHING,
+        fixed: List::NOTHING,
+        rare: RareKey::NOTHING,
+        score: None,
+        severity: Severity::Critical,
+        states: 0,
+    };
+
+    pub(super) fn new<'f>(finding: &Said<'f>, interner: &mut Interner<'f>) -> Self {
         let package = Package {
-            name: interner.stated(finding.package.as_deref()),
-            purl: interner.stated(finding.purl.as_deref()),
-            installed: interner.stated(finding.installed.as_deref()),
+            name: interner.stated(finding.package),
+            purl: interner.stated(finding.purl),
+            installed: interner.stated(finding.installed),
         };
         let known_exploited = match finding.known_exploited {
             None => 0,
             Some(true) => EXPLOITED,
             Some(false) => NOT_EXPLOITED,
         };
-        Self {
-            id: interner.text(&finding.id),
-            package: interner.package(package),
+        let vulnerability = Vulnerability {
+            id: interner.text(finding.id),
             aliases: interner.list(&finding.aliases),
-            fixed: interner.list(&finding.fixed),
             published: interner.instant(finding.published),
+        };
+        let rare = Rare {
             first_seen: interner.instant(finding.first_seen),
             epss: finding.epss.map_or(f32::NAN, Epss::as_f32).to_bits(),
+        };
+        Self {
+            vulnerability: interner.vulnerability(vulnerability),
+            package: interner.package(package),
+            fixed: interner.list(&finding.fixed),
+            rare: interner.rare(rare),
             score: finding.score,
             severity: finding.severity,
             states: finding.fix_state as u8 | (finding.analysis as u8) << 2 | known_exploited << 4,
         }
-    }
-
-    pub(super) fn epss(&self) -> Option<Epss> {
-        Epss::from_f64(f32::from_bits(self.epss).into())
     }
 
     pub(super) const fn fix_state(&self) -> FixState {

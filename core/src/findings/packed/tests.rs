@@ -16,7 +16,7 @@ fn scanner() -> Scanner {
 /// With texts past `reach` bytes kept apart.
 fn reaching(reach: u32, list: &[Finding]) -> Findings {
     let (rows, pool) = packed(list, reach);
-    Findings { scanner: scanner(), scanned_at: AT, rows: rows.into_boxed_slice(), pool }
+    Findings::with_rows(Arc::new(scanner()), AT, rows, pool)
 }
 
 fn unpacked(findings: &Findings) -> Vec<Finding> {
@@ -141,10 +141,19 @@ fn weighed(findings: &[Finding]) -> usize {
                     .contains(at)
         })
         .collect();
+    let vulnerabilities: BTreeSet<_> =
+        findings.iter().map(|f| (&f.id, &f.aliases, f.published)).collect();
+    let rare: BTreeSet<_> = findings.iter().map(|f| (f.first_seen, f.epss)).collect();
+    let stated = rare.iter().filter(|rare| **rare != (None, None)).count();
     size_of::<Findings>()
+        + size_of::<Scanner>()
+        + size_of::<Pool>()
+        + 2 * size_of::<usize>()
         + "trivy".len()
         + "0.60.0".len()
-        + findings.len() * 32
+        + findings.len() * 20
+        + vulnerabilities.len() * 12
+        + stated * 8
         + texts.iter().map(|text| text.len() + 4).sum::<usize>()
         + lists.iter().map(|list| list.len() * 4 + 4).sum::<usize>()
         + packages.len() * 12
@@ -244,7 +253,7 @@ fn only_texts_past_the_reach_are_kept_apart() {
 fn findings_are_another_when_scanned_by_another_or_at_another_time() {
     let findings = Findings::new(scanner(), AT, vec![bare()]);
     let other = Scanner { name: "grype".to_owned(), version: None };
-    assert_ne!(findings, Findings { scanner: other, ..findings.clone() });
+    assert_ne!(findings, Findings { scanner: Arc::new(other), ..findings.clone() });
     assert_ne!(
         findings,
         Findings { scanned_at: datetime!(2026-03-02 10:00 UTC), ..findings.clone() }
@@ -306,14 +315,14 @@ fn realistic() -> Vec<Finding> {
 }
 
 #[test]
-fn a_finding_takes_32_bytes_and_its_share_of_the_texts() {
+fn a_finding_takes_20_bytes_and_its_share_of_the_texts() {
     let list = realistic();
     let count = list.len();
     let before = list.iter().map(alone).sum::<usize>() / count;
     let findings = Findings::new(scanner(), AT, list);
     assert_eq!(findings.len(), count);
-    let rows = size_of_val(&*findings.rows);
-    assert!(rows <= count * 32, "{rows}");
+    let rows = count * size_of::<Row>();
+    assert_eq!(rows, count * 20);
     let all = findings.weight() / count;
     println!("bytes per finding: {} in rows, {all} in all, {before} alone", rows / count);
     assert!(all <= 64, "{all}");
@@ -331,3 +340,5 @@ fn alone(finding: &Finding) -> usize {
         + list(&finding.aliases)
         + list(&finding.fixed)
 }
+
+mod dictionary;

@@ -159,7 +159,7 @@ fn a_bill_of_materials_or_a_vex_document_is_no_findings_report() {
 fn the_scanner_is_named_and_the_time_stated() {
     let name = |tools: Value| {
         let document = with(cyclonedx("x", json!([one()])), "/metadata/tools", tools);
-        read_json(&document).map(|f| f.scanner.name)
+        read_json(&document).map(|f| f.scanner.name.clone())
     };
     let old = json!([{ "vendor": "anchore", "name": "syft" }, { "name": "Grype" }]);
     assert_eq!(name(old).unwrap(), "grype");

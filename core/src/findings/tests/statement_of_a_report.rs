@@ -10,7 +10,7 @@ fn round_trip(report: &Value) {
     let text = std::str::from_utf8(&made.bytes).unwrap();
     let read = read_as(IN_TOTO, Some(made.predicate_type), text).unwrap();
     assert_eq!(read, direct);
-    assert_eq!((&made.scanner, made.scanned_at), (&direct.scanner, direct.scanned_at));
+    assert_eq!((&made.scanner, made.scanned_at), (&*direct.scanner, direct.scanned_at));
     assert_eq!(made.findings, direct.len());
 }
 

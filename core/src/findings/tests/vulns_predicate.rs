@@ -32,7 +32,7 @@ fn the_example_of_the_specification_is_read() {
     for predicate_type in [VULNS_V0_1, VULNS_V0_2] {
         let findings = read_statement(&statement(predicate_type, predicate.clone())).unwrap();
         let scanner = Scanner { name: "trivy".to_owned(), version: Some("0.19.2".to_owned()) };
-        assert_eq!(findings.scanner, scanner);
+        assert_eq!(*findings.scanner, scanner);
         let finished = time::macros::datetime!(2021-08-06 17:50:50.52 UTC);
         assert_eq!((findings.scanned_at, findings.scanned_at.offset()), (finished, UtcOffset::UTC));
         check(Ok(findings), expected.clone());

@@ -15,6 +15,8 @@ use crate::chain::chain;
 use crate::metrics::Metrics;
 
 const MARKS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("marks-1");
+/// What of the file is kept in memory beside the marks themselves, in bytes.
+const CACHE: usize = 8 * 1024 * 1024;
 /// The changes that wait for the disk; who has another waits.
 const QUEUE: usize = 1_024;
 /// The most changes that are written at once.
@@ -144,7 +146,7 @@ fn write<'a>(
 type Opened = (Database, Vec<(Key, Record)>);
 
 fn read(path: &Path) -> Result<Opened, DiskError> {
-    let database = Database::create(path).map_err(store)?;
+    let database = Database::builder().set_cache_size(CACHE).create(path).map_err(store)?;
     let transaction = database.begin_write().map_err(store)?;
     transaction.open_table(MARKS).map_err(store)?;
     // Also shows at once that it can be written.

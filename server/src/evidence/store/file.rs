@@ -30,7 +30,9 @@ const ORDER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("order");
 /// The keys whose answers were said to be old, and when that was, in milliseconds since 1970. Each has a
 /// head.
 const DOUBTS: TableDefinition<'_, &[u8], i64> = TableDefinition::new("doubts");
-
+/// What of the file is kept in memory, in bytes. An entry is read once after a restart, so that more would
+/// be of little use; and the system keeps what it has room for.
+const CACHE: usize = 32 * 1024 * 1024;
 /// The bytes of a [`Head`].
 const HEAD: usize = 8 + 8 + 8 + 32;
 /// What is counted for an entry beside its key and its body, in bytes: about what its places in four
@@ -167,7 +169,8 @@ fn milliseconds(at: OffsetDateTime) -> i64 {
 
 /// Opens the file or makes it, and shows that it can be written.
 pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
-    let database = Database::create(path).map_err(|e| OpenError::Database(Box::new(e)))?;
+    let database = Database::builder().set_cache_size(CACHE).create(path);
+    let database = database.map_err(|e| OpenError::Database(Box::new(e)))?;
     prepare(&database)?;
     Ok(database)
 }
