@@ -1,7 +1,7 @@
 //! What is known of a digest: absence is a value, and so is every way of not knowing.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -12,10 +12,12 @@ use crate::findings::{Dictionary, Findings, Vex};
 use crate::image::{Digest, Platform};
 use crate::signature::Signer;
 
+mod told;
+
+use self::told::Told;
+
 /// Of how many findings one has a name that rules have, for which decisions keep eight bytes.
 const NAMED: usize = 8;
-/// The room that is counted for what is told of a report, in bytes beside its texts.
-const TOLD_PER_REPORT: usize = 160;
 
 /// One verified report on one digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,29 +73,6 @@ pub struct Reports {
     told: Told,
 }
 
-/// The bytes in which reports are told of, in whatever form. A copy begins without them, and they make no
-/// difference between two.
-#[derive(Default)]
-struct Told(OnceLock<Box<[u8]>>);
-
-impl Clone for Told {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl PartialEq for Told {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Told")
-    }
-}
-
 impl Reports {
     /// Reports, and the VEX documents beside them.
     #[must_use]
@@ -132,20 +111,6 @@ impl Reports {
     #[must_use]
     pub fn vex(&self) -> &[Arc<Statements>] {
         &self.vex
-    }
-
-    /// What `write` writes of the reports, which stay what they are: it is asked once, and its bytes are
-    /// kept. There is one form for all who ask.
-    #[must_use]
-    pub fn told(&self, write: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
-        self.told.0.get_or_init(|| write(self))
-    }
-
-    /// The room that is counted for [`Self::told`], in bytes.
-    #[must_use]
-    pub fn told_room(&self) -> usize {
-        let texts = |r: &Arc<Report>| r.signer.subject.len() + r.findings.scanner.name.len();
-        self.list.iter().map(|report| TOLD_PER_REPORT + texts(report)).sum()
     }
 
     /// What decisions keep beside the reports.
