@@ -24,6 +24,7 @@ mod attached;
 mod buffer;
 mod disk;
 mod folder;
+mod names;
 mod read;
 mod segment;
 mod verify;

@@ -226,24 +226,39 @@ mod tests {
 
     use super::*;
 
+    fn report(digest: Digest, subject: String) -> Report {
+        let signer =
+            Signer { subject, fingerprint: String::new(), policy: String::new(), signed_at: None };
+        let scanner = Scanner { name: "trivy".to_owned(), version: None };
+        let findings = Findings::new(scanner, OffsetDateTime::UNIX_EPOCH, Vec::new());
+        Report { digest, signer: Arc::new(signer), findings, notices: Vec::new() }
+    }
+
+    #[test]
+    fn what_a_segment_had_is_as_good_as_never_named_once_it_is_gone() {
+        let (mut attached, digest) = (Attached::default(), Digest::of(b"report"));
+        let evidence = Evidence::verified(vec![Arc::new(report(digest, String::new()))]);
+        assert!(!attached.note(&evidence));
+        // Named again, it waits still, and only once.
+        assert!(!attached.note(&evidence));
+        assert_eq!(attached.pending.len(), 1);
+        attached.give_up();
+        attached.written.insert(digest, 7);
+        let epoch = attached.epoch();
+        assert!(attached.note(&evidence) && attached.note(&Evidence::Missing));
+        assert_eq!((attached.pending.len(), attached.epoch()), (0, epoch));
+        attached.forget(7);
+        assert_ne!(attached.epoch(), epoch);
+        assert!(!attached.note(&evidence));
+        assert_eq!(attached.pending.len(), 1);
+    }
+
     #[test]
     fn reports_that_wait_are_few_bytes_whatever_each_weighs() {
-        let signer = Signer {
-            subject: "x".repeat(MAX_PENDING_BYTES / 2),
-            fingerprint: String::new(),
-            policy: String::new(),
-            signed_at: None,
-        };
-        let signer = Arc::new(signer);
-        let scanner = Scanner { name: "trivy".to_owned(), version: None };
+        let signer = "x".repeat(MAX_PENDING_BYTES / 2);
         let mut attached = Attached::default();
         for n in 0..3_u8 {
-            let report = Report {
-                digest: Digest::of(&[n]),
-                signer: Arc::clone(&signer),
-                findings: Findings::new(scanner.clone(), OffsetDateTime::UNIX_EPOCH, Vec::new()),
-                notices: Vec::new(),
-            };
+            let report = report(Digest::of(&[n]), signer.clone());
             attached.note(&Evidence::verified(vec![Arc::new(report)]));
         }
         // The second would be beyond, and so is the third; each is taken when it is named again.

@@ -1,12 +1,11 @@
 //! Batches in, segments on disk out, by a thread of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use portcullis_core::event::frame;
 use portcullis_core::event::stored;
 use portcullis_core::evidence::Evidence;
@@ -16,12 +15,11 @@ use super::attached::Attached;
 use super::buffer::{Batch, Shared, Turn};
 use super::disk::Disk;
 use super::folder::{Folder, Open, Origin};
+use super::names::Names;
 use super::segment::Family;
 use super::{Loss, MAX_TAKEN_BACK, SpoolConfig, kind};
 use crate::metrics::Metrics;
 
-/// How many names a segment has at a time for what was known. When there are more, all are given anew.
-const MAX_NAMES: usize = 65_536;
 /// How long to wait after a failure, unless someone waits for a record.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often to look whether something is too old.
@@ -63,17 +61,7 @@ struct Current {
     first: u64,
     /// How many are in it.
     count: u64,
-    /// By address, which is not given to another while there is a weak reference.
-    names: HashMap<usize, Name, RandomState>,
-    next_name: u32,
-}
-
-/// What the record calls what was known of a manifest.
-struct Name {
-    _of: Weak<Evidence>,
-    name: u32,
-    /// The epoch in which all that it names was written.
-    written: Option<u64>,
+    names: Names,
 }
 
 /// Decisions that are not in the record.
@@ -88,32 +76,6 @@ impl Gap {
         let mut body = self.count.to_le_bytes().to_vec();
         body.push(self.loss.code());
         frame::push(out, kind::LOST, self.first, &body);
-    }
-}
-
-impl Current {
-    /// The name of `evidence`, which is written to `out` if it is new; and whether all that it names was
-    /// written in this `epoch`.
-    fn name(&mut self, evidence: &Arc<Evidence>, epoch: u64, out: &mut Vec<u8>) -> (u32, bool) {
-        let address = Arc::as_ptr(evidence).addr();
-        if let Some(known) = self.names.get(&address) {
-            return (known.name, known.written == Some(epoch));
-        }
-        if self.names.len() >= MAX_NAMES {
-            self.names.clear();
-        }
-        let name = self.next_name;
-        self.next_name = name.wrapping_add(1);
-        frame::push(out, kind::KNOWN, name.into(), &stored::known(evidence));
-        self.names.insert(address, Name { _of: Arc::downgrade(evidence), name, written: None });
-        (name, false)
-    }
-
-    /// All that `evidence` names is written in this `epoch`.
-    fn written(&mut self, evidence: &Arc<Evidence>, epoch: u64) {
-        if let Some(known) = self.names.get_mut(&Arc::as_ptr(evidence).addr()) {
-            known.written = Some(epoch);
-        }
     }
 }
 
@@ -217,7 +179,7 @@ impl SpoolWriter {
         self.gaps.iter().for_each(|gap| gap.push(beside));
         let (epoch, mut unnoted) = (self.attached.epoch(), Vec::new());
         let mut name = |evidence: &Arc<Evidence>| {
-            let (name, is_written) = current.name(evidence, epoch, beside);
+            let (name, is_written) = current.names.name(evidence, epoch, beside);
             if !is_written {
                 unnoted.push(Arc::clone(evidence));
             }
@@ -251,7 +213,7 @@ impl SpoolWriter {
         self.taken_back.clear();
         for evidence in &unnoted {
             if self.attached.note(evidence) {
-                current.written(evidence, epoch);
+                current.names.written(evidence, epoch);
             }
         }
         Ok(())
@@ -280,9 +242,9 @@ impl SpoolWriter {
             let first = self.gaps.first().map_or(origin.first, |gap| gap.first);
             let origin = Origin { first, ..*origin };
             let open = folder.begin(&*self.disk, Family::Events, &origin)?;
-            let (names, next_name) = (HashMap::default(), 0);
             let (since, first, count) = (origin.now, origin.first, 0);
-            self.current = Some(Current { open, since, first, count, names, next_name });
+            let names = Names::default();
+            self.current = Some(Current { open, since, first, count, names });
         }
         Ok(())
     }
