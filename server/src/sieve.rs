@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 /// In how many parts it is, each with a lock of its own.
 const PARTS: usize = 64;
-/// The most values that the hand spares in one step, so that no reader waits for a long walk.
+/// The most values that are spared until one goes, so that nobody waits for a long walk.
 const MAX_SPARED: usize = 128;
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -156,16 +156,18 @@ impl<K: Eq, V> Sieve<K, V> {
     }
 
     fn make_room(&self) -> u64 {
-        let (mut empty, mut evicted) = (0, 0);
+        let (mut empty, mut evicted, mut spare) = (0, 0, MAX_SPARED);
         while self.bytes.load(Ordering::Relaxed) > self.room() && empty < PARTS {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            let gone = self.parts.get(turn % PARTS).and_then(|part| part.0.write().evict());
+            let before = spare;
+            let gone = self.parts.get(turn % PARTS).and_then(|p| p.0.write().evict(&mut spare));
             // Dropped after its part is free again.
             match gone {
                 Some(slot) => {
-                    (empty, evicted) = (0, evicted + 1);
+                    (empty, evicted, spare) = (0, evicted + 1, MAX_SPARED);
                     self.gone(Some(&slot));
                 }
+                None if spare < before => empty = 0,
                 None => empty += 1,
             }
         }
@@ -288,21 +290,31 @@ impl<K: Eq, V> Part<K, V> {
         self.table.insert_unique(hash, place, |place| at(slots, *place).map_or(0, |s| s.hash));
     }
 
-    /// Takes out what was not used since the hand last came by.
-    fn evict(&mut self) -> Option<Box<Slot<K, V>>> {
+    /// Takes out what was not used since the hand last came by. Where all was, it is the turn of another
+    /// part, so that what is used does not go for what is not and lies elsewhere; unless there is nothing
+    /// to `spare` left.
+    fn evict(&mut self, spare: &mut usize) -> Option<Box<Slot<K, V>>> {
         let mut place = if self.hand == NONE { self.oldest } else { self.hand };
-        for _ in 0..MAX_SPARED {
+        let round = (*spare).min(self.table.len());
+        let mut spared = 0;
+        while spared < round {
             let slot = at_mut(&mut self.slots, place)?;
             if !std::mem::take(slot.was_used.get_mut()) {
                 break;
             }
             place = if slot.newer == NONE { self.oldest } else { slot.newer };
+            spared += 1;
+        }
+        let is_whole_round = spared == self.table.len();
+        *spare -= spared;
+        self.hand = place;
+        if is_whole_round && *spare > 0 {
+            return None;
         }
         let hash = at(&self.slots, place)?.hash;
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == place) {
             entry.remove();
         }
-        self.hand = place;
         self.unlink(place)
     }
 }
