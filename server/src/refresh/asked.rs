@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::join;
 use futures_util::stream;
 use portcullis_core::evidence::Subject;
 use portcullis_core::image::{Digest, Nodes, Platform, Reference};
@@ -73,12 +74,21 @@ impl<M: Remember> Refresher<M> {
         let deadline = answer_by(deadline);
         let access = self.access.of(image);
         self.resolver.expire(image, &access);
-        let resolved = self.resolver.resolve(image, &access, Caller::default(), deadline).await;
+        // What is attached is asked for beside the manifest, where it is known which that is.
+        let own = async {
+            let question = self.question(image, image.digest()?);
+            Some((question.digest, self.look(&question, Reason::Request, deadline).await))
+        };
+        let resolve = self.resolver.resolve(image, &access, Caller::default(), deadline);
+        let (resolved, own) = join(resolve, own).await;
         let manifests = match resolved.answer {
             Ok(named) => {
-                let own = (None, named.digest);
+                let (looked_at, left) = match own {
+                    Some((digest, look)) => (Some(manifest(None, digest, look)), None),
+                    None => (None, Some((None, named.digest))),
+                };
                 let platforms = named.taken_by(nodes).into_iter().map(|(p, d)| (Some(p), d));
-                let looks = std::iter::once(own).chain(platforms).map(|(platform, digest)| {
+                let looks = left.into_iter().chain(platforms).map(|(platform, digest)| {
                     let question = self.question(image, digest);
                     async move {
                         let look = self.look(&question, Reason::Request, deadline).await;
@@ -86,7 +96,8 @@ impl<M: Remember> Refresher<M> {
                     }
                 });
                 let looks: Vec<_> = looks.collect();
-                stream::iter(looks).buffered(MAX_AT_ONCE).collect().await
+                let looks = stream::iter(looks).buffered(MAX_AT_ONCE);
+                stream::iter(looked_at).chain(looks).collect().await
             }
             Err(evidence) => {
                 self.metrics.refresh(Reason::Request.as_str(), Outcome::Failed.as_str());
