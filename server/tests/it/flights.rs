@@ -80,7 +80,7 @@ async fn t115_a_search_that_outlasts_its_caller_is_there_for_the_next() {
     let image = world.scanned("app", &clean());
     for held in ["/manifests/", "/referrers/", "/blobs/"] {
         gate.hold(held);
-        let late = world.decide_within(&image.name, Duration::from_millis(100)).await;
+        let late = world.decide_within(&image.name, Duration::from_millis(500)).await;
         assert_evidence(&late, Unavailable, "deadline: ");
         assert_eq!(late.action(), Action::Deny);
         gate.until_one_waits().await;
