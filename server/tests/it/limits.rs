@@ -178,6 +178,9 @@ async fn t139_connections_that_end_of_age_lose_no_request() {
             asked += 1;
         }
     }
+    // Whatever was decided was answered, the first question too.
+    let decided = world.metric("portcullis_decisions_total{action=\"allow\"}").await;
+    assert_eq!(decided, f64::from(asked + 1));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use portcullis_proto::v1::evidence_service_client::EvidenceServiceClient;
 use portcullis_testkit::registry::{Fault, Route};
 use tonic::Code;
 
+use crate::gate::Gate;
 use crate::world::*;
 
 #[cfg(test)]
@@ -41,6 +42,23 @@ async fn t079_an_absence_that_is_remembered_ends_with_a_refresh() {
     assert_eq!(decision.evidence[0].source(), EvidenceSource::Memory);
     let unchanged = ("unchanged".to_owned(), Some(Verified), Verified);
     assert_eq!(world.refresh(&image.name).await, unchanged);
+}
+
+#[tokio::test]
+async fn what_is_attached_to_a_digest_is_asked_for_beside_the_manifest() {
+    let mut site = Site::new().await;
+    let gate = Gate::before(&mut site).await;
+    let world = site.start().await;
+    let image = world.scanned("app", &clean());
+    gate.hold("/manifests/");
+    let listed = async {
+        let is_listed = async || (world.requests("/referrers/") > 0).then_some(());
+        eventually("the list of what is attached", is_listed).await;
+        gate.open();
+    };
+    let pinned = image.pinned();
+    let (told, ()) = tokio::join!(world.refresh(&pinned), listed);
+    assert_eq!(told, ("changed".to_owned(), None, Verified));
 }
 
 #[tokio::test]
