@@ -332,12 +332,16 @@ impl SpoolWriter {
     /// Says that everything is written.
     fn end(&mut self) -> io::Result<()> {
         let origin = self.origin(self.shared.next());
-        if self.current.is_none() && self.gaps.is_empty() {
+        self.taken_back.retain(|number| !self.void.remove(number));
+        if self.current.is_none() && self.gaps.is_empty() && self.taken_back.is_empty() {
             return Ok(());
         }
         self.ready(&origin)?;
         self.beside.clear();
         self.gaps.iter().for_each(|gap| gap.push(&mut self.beside));
+        for number in &self.taken_back {
+            frame::push(&mut self.beside, kind::TAKEN_BACK, *number, &[]);
+        }
         frame::push(&mut self.beside, kind::END, origin.first, &[]);
         if let (Some(folder), Some(current)) = (&mut self.folder, &mut self.current) {
             folder.append(&mut current.open, &[&self.beside], origin.now)?;

@@ -189,6 +189,21 @@ fn a_decision_that_was_given_up_while_the_disk_hung_is_taken_back() {
     assert_eq!((verdict.decisions, verdict.missing, verdict.restarted), (1, 0, 0), "{verdict:?}");
 }
 
+#[test]
+fn what_is_taken_back_while_the_disk_fails_is_so_at_the_end_of_the_record() {
+    let site = Site::new();
+    let forgets = Faults::default().forgets;
+    let run = site.start_on(Faults { forgets: forgets.clone(), ..Faults::default() });
+    run.awaited("glass").unwrap().blocking_recv().unwrap();
+    forgets.store(true, Ordering::SeqCst);
+    run.spool.take_back(&[1]);
+    assert!(run.awaited("lost").unwrap().blocking_recv().is_err());
+    forgets.store(false, Ordering::SeqCst);
+    run.stop();
+    let verdict = site.verify();
+    assert_eq!((verdict.decisions, verdict.told, verdict.missing), (0, 1, 0), "{verdict:?}");
+}
+
 /// It was never told of as given.
 #[test]
 fn what_is_not_in_the_record_is_not_taken_back() {
