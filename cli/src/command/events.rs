@@ -155,16 +155,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::new(folder, show.filter.from);
     let asked_to_end = tokio::signal::ctrl_c();
     tokio::pin!(asked_to_end);
-    loop {
-        let looked_at = show.advance(&mut reader)?;
-        if !looked_at || (!follow && show.held.is_empty()) {
-            return Ok(ExitCode::SUCCESS);
-        }
+    let mut looked_at = show.advance(&mut reader)?;
+    while looked_at && (follow || !show.held.is_empty()) {
         tokio::select! {
-            _ = &mut asked_to_end => return Ok(ExitCode::SUCCESS),
+            _ = &mut asked_to_end => {
+                show.settle(Duration::ZERO)?;
+                break;
+            }
             () = tokio::time::sleep(POLL) => {}
         }
+        // Who does not follow waits for reports, and not for what is decided meanwhile.
+        looked_at = if follow { show.advance(&mut reader)? } else { show.settle(PATIENCE)? };
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Show {
@@ -180,6 +183,7 @@ struct Show {
 
 /// A decision that is shown when its reports are there.
 struct Held {
+    seq: u64,
     line: Vec<u8>,
     names: Vec<Digest>,
     since: Instant,
@@ -194,13 +198,13 @@ impl Show {
                 shown = self.entry(entry);
             }
         })?;
-        let shown = shown.and_then(|()| self.release(PATIENCE));
-        let shown = shown.and_then(|()| Ok(self.rows.flush()?));
-        match shown {
-            // Whoever reads from the pipe has seen enough.
-            Err(error) if is_gone(&error) => Ok(false),
-            shown => shown.map(|()| true),
-        }
+        Ok(is_looked_at(shown)? && self.settle(PATIENCE)?)
+    }
+
+    /// Shows what need not be held back any more. `false` where nobody looks any more.
+    fn settle(&mut self, patience: Duration) -> anyhow::Result<bool> {
+        let shown = self.release(patience);
+        is_looked_at(shown.and_then(|()| Ok(self.rows.flush()?)))
     }
 
     fn entry(&mut self, entry: Entry<'_>) -> anyhow::Result<()> {
@@ -216,10 +220,16 @@ impl Show {
                     return Ok(self.rows.decision(&Row { seq, stored }, &line)?);
                 }
                 let (line, since) = (serde_json::to_vec(&line)?, Instant::now());
-                self.held.push_back(Held { line, names, since });
+                self.held.push_back(Held { seq, line, names, since });
                 if self.held.len() > MAX_HELD { self.release(Duration::ZERO) } else { Ok(()) }
             }
-            Entry::TakenBack { seq } => Ok(self.rows.note(&Note::TakenBack { seq })?),
+            Entry::TakenBack { seq } => {
+                let count = self.held.len();
+                self.held.retain(|held| held.seq != seq);
+                // What was not shown yet is not shown at all.
+                let was_held = self.held.len() < count;
+                if was_held { Ok(()) } else { Ok(self.rows.note(&Note::TakenBack { seq })?) }
+            }
             Entry::Lost { first, count, loss } => {
                 let why = loss.map_or("unknown", |loss| loss.as_str());
                 Ok(self.rows.note(&Note::Lost { first, count, why })?)
@@ -265,7 +275,7 @@ impl Show {
     /// Shows what was held back as far as it need not be any more: its reports are there, or it was held
     /// for as long as `patience`.
     fn release(&mut self, patience: Duration) -> anyhow::Result<()> {
-        while let Some(Held { line, mut names, since }) = self.held.pop_front() {
+        while let Some(Held { seq, line, mut names, since }) = self.held.pop_front() {
             let mut is_there = true;
             for digest in std::mem::take(&mut names) {
                 if !self.attached(digest)? {
@@ -274,12 +284,20 @@ impl Show {
                 }
             }
             if !is_there && since.elapsed() < patience {
-                self.held.push_front(Held { line, names, since });
+                self.held.push_front(Held { seq, line, names, since });
                 return Ok(());
             }
             self.rows.line(&line)?;
         }
         Ok(())
+    }
+}
+
+/// Whether somebody looks at what was `shown`. Whoever reads from the pipe may have seen enough.
+fn is_looked_at(shown: anyhow::Result<()>) -> anyhow::Result<bool> {
+    match shown {
+        Err(error) if is_gone(&error) => Ok(false),
+        shown => shown.map(|()| true),
     }
 }
 
