@@ -210,6 +210,7 @@ impl<'f> Interner<'f> {
             + each(self.packages.len(), size_of::<Package>())
             + each(self.vulnerabilities.len(), size_of::<Vulnerability>())
             + each(self.rare.len(), size_of::<Rare>())
+            + each(self.instants.len(), size_of::<OffsetDateTime>())
             + each(self.rows.len(), size_of::<Row>())
     }
 
