@@ -90,6 +90,22 @@ fn what_is_used_outlives_a_flood_of_what_is_used_once() {
 }
 
 #[test]
+fn a_part_of_which_all_was_used_is_passed_over_unless_there_is_no_other() {
+    // Each name in a part of its own.
+    let hash = |name: u32| u64::from(name) << 40;
+    let sieve = Names::new(2 * EACH);
+    let put = |name| sieve.put(hash(name), name, 0, 0);
+    let get = |name| sieve.get(hash(name), |key| *key == name, |_| ()).is_some();
+    assert_eq!([put(0), put(1)], [0, 0]);
+    assert!(get(0));
+    assert_eq!(put(2), 1);
+    assert_eq!([get(0), get(1), get(2)], [true, false, true]);
+    // Both were used by now, and one has to go.
+    assert_eq!(put(3), 1);
+    assert_eq!((sieve.len(), get(3)), (2, true));
+}
+
+#[test]
 fn values_of_one_hash_are_changed_together_and_found_apart() {
     let sieve = Names::new(1 << 20);
     for name in 0..3 {
