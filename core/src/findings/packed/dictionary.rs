@@ -9,7 +9,7 @@ use super::said::Said;
 use super::{Findings, Scanner};
 
 /// The most scanners that are shared: each report is compared with all of them.
-const MAX_SCANNERS: usize = 16;
+pub(super) const MAX_SCANNERS: usize = 16;
 
 /// Words that reports have in common: identifiers, packages, versions. Reports that share it do not each
 /// have them. It never changes, and lives as long as a report that shares it.

@@ -1,6 +1,7 @@
 //! Words that reports share, and that they say the same.
 
 use super::*;
+use crate::findings::packed::dictionary::MAX_SCANNERS;
 
 proptest! {
     /// Whatever words are shared, a report says what it said.
@@ -69,4 +70,19 @@ fn a_report_all_of_whose_words_are_shared_takes_a_number_for_each_finding() {
     assert!(partly > sharing.weight() && partly < own.weight());
     drop(sharing);
     assert_eq!(remains.weight(), 0);
+}
+
+#[test]
+fn no_more_scanners_are_shared_than_each_report_is_compared_with() {
+    let by = |number: usize| {
+        let scanner = Scanner { name: format!("scanner {number}"), version: None };
+        Findings::new(scanner, AT, Vec::new())
+    };
+    let all: Vec<_> = (0..=MAX_SCANNERS).map(by).collect();
+    let dictionary = Dictionary::of(&all, usize::MAX);
+    for (number, first) in all.iter().enumerate() {
+        let shared = by(number).sharing(&dictionary);
+        let is_one = Arc::ptr_eq(&shared.scanner, &first.scanner);
+        assert_eq!((&shared, is_one), (first, number < MAX_SCANNERS));
+    }
 }
