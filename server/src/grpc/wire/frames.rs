@@ -6,6 +6,9 @@ use tonic::Status;
 use super::HEADER;
 use crate::grpc::{MAX_REQUEST, status};
 
+/// The longest message, in bytes, that leaves its room to those after it.
+pub(super) const MAX_KEPT: usize = 32 * 1024;
+
 /// Cuts what arrives into messages. What is there whole is not copied, and nothing is allocated by a
 /// length that a caller only states.
 #[derive(Debug, Default)]
@@ -59,12 +62,16 @@ impl Frames {
         if rest.len() < length {
             return Ok(None);
         }
-        Ok(Some(if self.part.is_empty() {
+        if self.part.is_empty() {
             self.last.advance(HEADER);
-            self.last.split_to(length)
-        } else {
-            self.part.advance(HEADER);
-            self.part.split_to(length).freeze()
-        }))
+            return Ok(Some(self.last.split_to(length)));
+        }
+        self.part.advance(HEADER);
+        let message = self.part.split_to(length).freeze();
+        if length > MAX_KEPT {
+            // Its room goes with it: whoever asks next may not do so for long.
+            self.last = Bytes::copy_from_slice(&std::mem::take(&mut self.part));
+        }
+        Ok(Some(message))
     }
 }

@@ -10,6 +10,7 @@ use prost::Message as _;
 use time::macros::datetime;
 use tonic::Code;
 
+use super::frames::MAX_KEPT;
 use super::read::Value;
 use super::*;
 use crate::grpc::MAX_REQUEST;
@@ -61,6 +62,26 @@ fn messages_are_found_however_they_are_cut() {
         }
         assert_eq!(found, messages, "in pieces of {size}");
         assert!(frames.is_empty(), "in pieces of {size}");
+    }
+}
+
+#[test]
+fn a_long_message_leaves_no_room_behind() {
+    for length in [MAX_KEPT, MAX_KEPT + 1] {
+        let mut stream = frame(0, u32::try_from(length).unwrap(), &vec![7; length]).to_vec();
+        // And what the next one begins with.
+        stream.push(0);
+        let mut frames = Frames::default();
+        for piece in stream.chunks(16 * 1024) {
+            frames.push(Bytes::copy_from_slice(piece));
+        }
+        let message = frames.next().unwrap().unwrap();
+        assert_eq!(message, vec![7; length]);
+        assert_eq!(message.is_unique(), length > MAX_KEPT);
+        assert_eq!(frames.len(), 1);
+        frames.push(Bytes::from_static(&[0, 0, 0, 1, 9]));
+        assert_eq!(frames.next().unwrap().unwrap(), [9][..]);
+        assert!(frames.is_empty());
     }
 }
 
