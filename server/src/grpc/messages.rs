@@ -144,6 +144,11 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
+    use http_body_util::Full;
+    use tonic::Code;
+
     use super::*;
 
     #[test]
@@ -161,5 +166,38 @@ mod tests {
         other.hold(2 * FREE).unwrap();
         drop((one, other));
         assert_eq!(HERE.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_arrives_is_counted_until_it_is_given_on() {
+        static HERE: AtomicUsize = AtomicUsize::new(0);
+        /// What arrives: the five bytes before a message, and so much of it.
+        const ARRIVED: usize = 5 + 2 * FREE;
+        let read = |stated: usize| {
+            let mut data = vec![0];
+            data.extend(u32::try_from(stated).unwrap().to_be_bytes());
+            data.resize(ARRIVED, 7);
+            let taken = Taken { of: &HERE, bytes: 0 };
+            let mut messages = Messages { taken, ..Messages::new(Full::new(Bytes::from(data))) };
+            let read = messages.poll_only(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(read) = read else { panic!("all of it is there") };
+            (read, messages, HERE.load(Ordering::Relaxed))
+        };
+        let (whole, messages, counted) = read(2 * FREE);
+        assert_eq!((whole.unwrap().len(), counted), (2 * FREE, 0));
+        drop(messages);
+        let (part, messages, counted) = read(3 * FREE);
+        assert_eq!((part.unwrap_err().code(), counted), (Code::InvalidArgument, ARRIVED));
+        drop(messages);
+        assert_eq!(HERE.load(Ordering::Relaxed), 0);
+        // Where there is room for all of it, and for all but a byte.
+        for (others, code) in [
+            (MAX_ARRIVING - ARRIVED, Code::InvalidArgument),
+            (MAX_ARRIVING - ARRIVED + 1, Code::ResourceExhausted),
+        ] {
+            HERE.store(others, Ordering::Relaxed);
+            assert_eq!(read(3 * FREE).0.unwrap_err().code(), code);
+            assert_eq!(HERE.load(Ordering::Relaxed), others);
+        }
     }
 }
