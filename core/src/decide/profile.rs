@@ -15,8 +15,9 @@ use crate::findings::{Analysis, FindingRef, Findings, Severity};
 use crate::image::Digest;
 use crate::policy::{IdKey, Limit, Narrowing, Policy, Population};
 
-/// The most narrowings whose counts are kept beside reports: those that rules asked for last.
-const MAX_TALLIES: usize = 8;
+/// The most narrowings whose counts are kept beside reports: those that rules asked for first. With more in
+/// turns, each would else push out the one that is asked for next.
+const MAX_TALLIES: usize = 16;
 /// The most profiles that are kept beside reports: one, unless rules differ in which are too old.
 const MAX_PROFILES: usize = 4;
 
@@ -65,7 +66,7 @@ pub(super) enum ClearedBy {
     Vex(Digest),
 }
 
-/// By number of a narrowing, the last first.
+/// By number of a narrowing, the first first.
 type Tallies = SmallVec<[(usize, Tally); 1]>;
 
 /// How many findings one narrowing of limits looks at.
@@ -241,7 +242,7 @@ impl Profile {
         self.tallies.replace(|all| {
             let others = all.into_iter().flatten();
             let others = others.filter(|(of, tally)| *of != number && tally.term.holds(now));
-            std::iter::once((number, tally)).chain(others.copied()).take(MAX_TALLIES).collect()
+            others.copied().chain([(number, tally)]).take(MAX_TALLIES).collect()
         });
         Some(tally)
     }

@@ -302,3 +302,19 @@ fn a_limit_past_what_is_named_is_fulfilled_by_the_finding_just_past_it() {
     check(&rules(limit + 1), evidence.clone(), Audit, "a");
     check(&rules(limit), evidence, Deny, "d");
 }
+
+#[test]
+fn reports_that_share_their_words_have_room_for_what_is_merged_of_them() {
+    let list = || (0..200).map(|n| finding(&format!("CVE-2026-{n:04}"), Severity::High)).collect();
+    let own = crate::evidence::Reports::from(vec![
+        report("trivy", NOW, list()),
+        report("grype", NOW, list()),
+    ]);
+    let all = own.iter().map(|report| &report.findings);
+    let shared = own.sharing(&crate::findings::Dictionary::of(all, usize::MAX));
+    let alone: usize = shared.iter().map(|report| report.weight()).sum();
+    let merged = merge::merge(&shared.iter().collect::<Vec<_>>()).weight();
+    let counted = Evidence::Verified(shared).weight();
+    assert!(merged > alone, "{merged} of {alone}");
+    assert!(counted >= alone + merged, "{counted} of {alone} and {merged}");
+}
