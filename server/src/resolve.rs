@@ -17,12 +17,11 @@ use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
 
 use crate::caller::Caller;
 use crate::clock::{Now, Stamp};
 use crate::evidence::Asked as ByDigest;
-use crate::evidence::flights::{Asked, Begun, Flights, NoResult};
+use crate::evidence::flights::{Flights, NoResult};
 use crate::evidence::store::Store;
 use crate::registry::Registry;
 use crate::sieve::Sieve;
@@ -290,42 +289,18 @@ impl Resolver {
             return fresh;
         }
         // Who cannot wait for the search is answered from before it, while it goes on.
-        match self.begin(image, access, caller).wait(deadline).await {
+        let begun = self.begin(image, access, caller);
+        let is_first = begun.is_first();
+        let mut found = begun.wait(deadline).await;
+        if !is_first && matches!(found, Ok(Err(_))) {
+            // Who began it had no place, and that is no answer to others.
+            found = self.begin(image, access, caller).wait(deadline).await;
+        }
+        match found {
             Ok(Ok(plan)) => plan.fresh,
             Ok(Err(no_place)) => self.before(image, access, no_place),
             Err(no_result) => self.before(image, access, unknown(no_result)),
         }
-    }
-
-    fn begin(&self, image: &Reference, access: &Arc<str>, caller: Caller) -> Begun<Found> {
-        let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
-        let key = Key { access: Arc::clone(access), image };
-        let (searcher, keeper) = (Arc::clone(&self.0), Arc::clone(&self.0));
-        let (searched, kept_key) = (key.clone(), key.clone());
-        let work = move || {
-            let (shared, key) = (Arc::clone(&searcher), searched.clone());
-            let place = shared.places.take(caller, key.image.registry());
-            let search = async move {
-                // Nobody else is told of it: it is not kept.
-                let _place = place.map_err(|full| full.evidence())?;
-                Ok(shared.search(&key).await)
-            };
-            // Below the question that began it.
-            search.in_current_span()
-        };
-        let now = self.0.clock.now();
-        let kept = || {
-            let fresh = |entry: &Entry| {
-                (now < entry.plan.fresh.until && now < entry.plan.due).then(|| entry.plan.clone())
-            };
-            let hash = self.0.kept.hash(&key);
-            self.0.kept.get(hash, |other| *other == key, fresh).flatten().map(Ok)
-        };
-        let keep = move |found: Option<&Found>| match found {
-            Some(Ok(plan)) => keeper.keep(&kept_key, plan),
-            Some(Err(_)) | None => keeper.lost(&kept_key),
-        };
-        self.0.flights.begin(key.clone(), Asked::Plainly, kept, work, keep)
     }
 
     /// What is used where a search has no result in time; without, `why` there is none.

@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
@@ -24,6 +25,7 @@ use http::{Request, Response};
 use hyper::body::Body;
 use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use self::exchange::Exchange;
 use self::pulse::Pulse;
@@ -33,6 +35,9 @@ use super::seldom::Asker;
 use super::wire::Wire;
 use super::{MAX_HEADER_LIST, MAX_STREAMS};
 
+/// How long a connection answers one request after the other before it gives the others of its thread a turn.
+/// Most are answered in some 10 µs, a question about a thousand manifests in milliseconds.
+const MAX_TURN: Duration = Duration::from_millis(1);
 /// Streams that a peer resets before they are taken up (rapid reset, RUSTSEC-2023-0034).
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that we reset for a peer's faults (RUSTSEC-2024-0003).
@@ -141,12 +146,18 @@ where
                     *stage = Stage::Serving(Box::new(connection), Box::new(pulse));
                 }
                 Stage::Serving(connection, pulse) => {
+                    let begun = Instant::now();
                     while let Poll::Ready(request) = connection.poll_accept(&mut cx) {
                         let Some(request) = request else { return Poll::Ready(Ok(())) };
                         let (request, respond) = request?;
                         bell.is_asked.store(true, Ordering::SeqCst);
                         answer(service, request, respond, &mut cx);
                         bell.is_asked.store(false, Ordering::SeqCst);
+                        if begun.elapsed() >= MAX_TURN {
+                            // What else came is answered when the others of this thread had theirs.
+                            ringer.wake_by_ref();
+                            break;
+                        }
                     }
                     // After all that came was read.
                     return pulse.poll(&mut cx, || wire.heard()).map(Err);

@@ -100,7 +100,10 @@ impl<M: Remember> Refresher<M> {
                 stream::iter(looked_at).chain(looks).collect().await
             }
             Err(evidence) => {
-                self.metrics.refresh(Reason::Request.as_str(), Outcome::Failed.as_str());
+                // What was looked at beside it is counted.
+                if own.is_none() {
+                    self.metrics.refresh(Reason::Request.as_str(), Outcome::Failed.as_str());
+                }
                 let (digest, fetched_at) = (image.digest(), resolved.confirmed_at);
                 let source = resolved.source;
                 let after = Subject { digest, platform: None, evidence, fetched_at, source };

@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis_core::evidence::{CauseKind, Evidence, Source};
+use portcullis_core::image::Reference;
 use time::OffsetDateTime;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
-use super::{Answer, Entry, Fresh, Key, Plan, Shared, read};
+use super::{Answer, Entry, Found, Fresh, Key, Plan, Resolver, Shared, read};
+use crate::caller::Caller;
 use crate::clock::{Now, Stamp};
 use crate::evidence::collect::failed;
+use crate::evidence::flights::{Asked, Begun};
 use crate::evidence::store::{StoreKey, Stored};
 use crate::registry::{Answers, jitter};
 
@@ -38,6 +42,45 @@ impl Entry {
 
 fn limits(plan: &Plan) -> (Stamp, Stamp) {
     (Stamp::of(plan.fresh.until), Stamp::of(plan.due))
+}
+
+impl Resolver {
+    /// Begins a search for what `image` names, or joins the one that is under way.
+    pub(super) fn begin(
+        &self,
+        image: &Reference,
+        access: &Arc<str>,
+        caller: Caller,
+    ) -> Begun<Found> {
+        let image = image.digest().map_or_else(|| image.clone(), |digest| image.at(digest));
+        let key = Key { access: Arc::clone(access), image };
+        let (searcher, keeper) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let (searched, kept_key) = (key.clone(), key.clone());
+        let work = move || {
+            let (shared, key) = (Arc::clone(&searcher), searched.clone());
+            let place = shared.places.take(caller, key.image.registry());
+            let search = async move {
+                // Nobody else is told of it: it is not kept.
+                let _place = place.map_err(|full| full.evidence())?;
+                Ok(shared.search(&key).await)
+            };
+            // Below the question that began it.
+            search.in_current_span()
+        };
+        let now = self.0.clock.now();
+        let kept = || {
+            let fresh = |entry: &Entry| {
+                (now < entry.plan.fresh.until && now < entry.plan.due).then(|| entry.plan.clone())
+            };
+            let hash = self.0.kept.hash(&key);
+            self.0.kept.get(hash, |other| *other == key, fresh).flatten().map(Ok)
+        };
+        let keep = move |found: Option<&Found>| match found {
+            Some(Ok(plan)) => keeper.keep(&kept_key, plan),
+            Some(Err(_)) | None => keeper.lost(&kept_key),
+        };
+        self.0.flights.begin(key.clone(), Asked::Plainly, kept, work, keep)
+    }
 }
 
 impl Shared {

@@ -133,3 +133,26 @@ async fn a_search_in_the_background_that_is_lost_is_tried_again() {
     let is_asking = resolver.0.kept.get(resolver.0.kept.hash(&key), |other| *other == key, look);
     assert_eq!(is_asking, Some(false));
 }
+
+#[tokio::test]
+async fn t082_who_joins_a_search_that_had_no_place_begins_one() {
+    let resolver = Resolver::new(
+        Registry::new(RegistryConfig::default()).unwrap(),
+        Store::none(),
+        ResolveConfig::default(),
+        Arc::new(TestClock::new(datetime!(2026-08-01 12:00 UTC))),
+        TaskTracker::new(),
+        Handle::current(),
+    );
+    let caller = |port: u16| Caller::of(([127, 0, 0, 1], port).into());
+    let take = || resolver.0.places.take(caller(1), "reg.io").ok();
+    let _taken: Vec<_> = std::iter::from_fn(take).collect();
+    // Where nobody listens.
+    let (image, access): (Reference, _) = ("localhost:1/app:v1".parse().unwrap(), Arc::from(""));
+    let soon = Instant::now() + Duration::from_secs(5);
+    let ask = |port| resolver.resolve(&image, &access, caller(port), soon);
+    let (first, joined) = tokio::join!(ask(1), ask(2));
+    let refusal = "for this caller";
+    assert!(format!("{:?}", first.answer).contains(refusal), "{:?}", first.answer);
+    assert!(!format!("{:?}", joined.answer).contains(refusal), "{:?}", joined.answer);
+}

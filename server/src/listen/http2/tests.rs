@@ -137,7 +137,7 @@ async fn is_reset(body: &mut RecvStream, after: Duration) {
 
 const WIDE: u32 = 64 * 1024;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn answers_that_are_known_go_out_in_one_write_and_one_turn() {
     let mut scene = Scene::new(WIDE, |_| known([Bytes::from_static(&[7; 700])])).await;
     drop(scene.body("/first").await);
@@ -152,6 +152,22 @@ async fn answers_that_are_known_go_out_in_one_write_and_one_turn() {
     settle().await;
     let after = [scene.writes.load(Ordering::Relaxed), scene.turns.load(Ordering::Relaxed)];
     assert_eq!(after, before.map(|count| count + 1));
+}
+
+#[tokio::test]
+async fn answers_that_take_long_leave_others_their_turns() {
+    const CALLS: usize = 4;
+    let answer = |_| {
+        std::thread::sleep(MAX_TURN);
+        known([])
+    };
+    let mut scene = Scene::new(WIDE, answer).await;
+    let before = scene.turns.load(Ordering::Relaxed);
+    let calls: Vec<_> = (0..CALLS).map(|_| scene.call("/")).collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert!(scene.turns.load(Ordering::Relaxed) >= before + CALLS);
 }
 
 #[tokio::test]
