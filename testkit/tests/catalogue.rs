@@ -7,10 +7,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The cases that evidence, registries, the service under load and the record of decisions must survive.
-const RANGES: [(u32, u32); 9] =
-    [(1, 52), (73, 79), (82, 82), (84, 84), (88, 88), (90, 92), (108, 145), (156, 165), (168, 168)];
+const RANGES: [(u32, u32); 11] = [
+    (1, 52),
+    (73, 79),
+    (82, 82),
+    (84, 84),
+    (88, 88),
+    (90, 92),
+    (108, 145),
+    (156, 165),
+    (168, 168),
+    (173, 175),
+    (177, 177),
+];
 /// Where tests are.
-const CRATES: [&str; 5] = ["core", "server", "client", "cli", "testkit"];
+const FOLDERS: [&str; 6] = ["core", "server", "client", "cli", "testkit", ".ci"];
+/// How tests begin, by the ending of the file that they are in.
+const BEGINNINGS: [(&str, &str); 2] = [("rs", "fn "), ("py", "def ")];
 /// Cases that were put between others.
 const BETWEEN: [&str; 3] = ["T020b", "T023b", "T045b"];
 
@@ -54,14 +67,16 @@ fn rows() -> Vec<(String, String, String)> {
 #[cfg(test)]
 fn numbers_in_tests() -> BTreeSet<String> {
     let mut numbers = BTreeSet::new();
-    let mut open: Vec<_> = CRATES.iter().map(|name| root().join(name)).collect();
+    let mut open: Vec<_> = FOLDERS.iter().map(|name| root().join(name)).collect();
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if let Some((_, beginning)) =
+            BEGINNINGS.iter().find(|(ending, _)| path.extension().is_some_and(|e| e == *ending))
+        {
             let text = fs::read_to_string(path).unwrap();
-            for name in text.lines().filter_map(|line| line.split_once("fn ")).map(|(_, name)| name)
-            {
+            let names = text.lines().filter_map(|line| line.split_once(beginning));
+            for (_, name) in names {
                 let parts = name.split('_').take_while(|part| is_number(part));
                 numbers.extend(parts.map(str::to_owned));
             }
