@@ -10,10 +10,12 @@ mod subject;
 mod merge;
 mod memo;
 mod profile;
+mod scoped;
 mod walk;
 mod found;
 mod weigh;
 mod glass;
+mod many;
 mod recount;
 mod condition;
 mod notice;
@@ -30,8 +32,11 @@ use crate::findings::FindingRef;
 use crate::image::{Digest, Platform, Reference};
 use crate::policy::{Exemption, Policy, Target};
 
+use self::scoped::{Rules, Scoped};
+
 pub use self::condition::Condition;
 pub use self::glass::MAX_JUSTIFICATION;
+pub use self::many::Many;
 pub(crate) use self::memo::Memo;
 pub(crate) use self::message::instant;
 pub use self::message::{
@@ -78,14 +83,31 @@ pub fn decide_container(
     container: &str,
     now: OffsetDateTime,
 ) -> Decision {
+    decide_target(policy, &Target::of(image, ctx, container), None, subjects, ctx, now)
+}
+
+/// The same for a `target`, which is in `ctx`, and of which it may be known already what is in scope.
+fn decide_target<'p>(
+    policy: &'p Policy,
+    target: &Target<'_>,
+    scoped: Option<&Scoped<'p>>,
+    subjects: &[Subject],
+    ctx: &Context,
+    now: OffsetDateTime,
+) -> Decision {
     let mut clock = Clock { now, next: None };
     let mut notices = Vec::new();
     let looked = subject::look(subjects, &mut clock, &mut notices);
-    let target = Target::of(image, ctx, container);
+    let (mut own_scoped, mut room) = (None, Rules::new());
+    let scoped = match scoped {
+        Some(scoped) => scoped,
+        None => own_scoped.insert(Scoped::new(policy, target)),
+    };
+    let rules = scoped.rules(target, &mut notices, &mut room);
     // Also where the index has no evidence and so leaves the word to its platforms.
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
-    let mut decision = weigh::weigh(policy, &target, own, &looked, clock, notices);
-    glass::lift(&mut decision, policy, &target, ctx);
+    let mut decision = weigh::weigh(policy, target, rules, own, &looked, clock, notices);
+    glass::lift(&mut decision, policy, target, ctx);
     decision
 }
 

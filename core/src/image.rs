@@ -2,6 +2,7 @@
 
 mod digest;
 mod grammar;
+mod meant;
 mod nodes;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use self::grammar::{
     Split, bounded, canonical_registry, checked_tag, is_image_id, is_path_part, split,
     split_registry,
 };
+pub use self::meant::Meant;
 pub use self::nodes::{MAX_NODES, Nodes};
 
 /// The longest image reference that is read, in bytes. The longest that containerd can produce

@@ -168,6 +168,8 @@ pub struct Policy {
     /// Warnings that depend on the time.
     timed: Vec<doubts::Timed>,
     vary: Vec<Field>,
+    /// Whether the scope of an enabled rule looks at more of an image than its repository.
+    scopes_read_image: bool,
     /// Which of the above can be about a target.
     indexes: index::Indexes,
     /// Names this compiled policy among all that this process made.
@@ -224,6 +226,7 @@ impl Policy {
         }
         let active = rules.iter().filter(|rule| rule.enabled);
         let scopes = active.clone().map(|rule| &rule.scope);
+        let scopes_read_image = scopes.clone().any(Scope::reads_image);
         let scopes = scopes.chain(exemptions.iter().map(|exemption| &exemption.scope));
         let scopes = scopes.chain(break_glass.iter().map(|entry| &entry.scope));
         let mut fields: BTreeSet<Field> = scopes.flat_map(Scope::fields).collect();
@@ -251,6 +254,7 @@ impl Policy {
             warnings,
             timed,
             vary: fields.into_iter().collect(),
+            scopes_read_image,
             indexes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
@@ -314,6 +318,11 @@ impl Policy {
 
     pub(crate) const fn allowed_images(&self) -> &ImagePatterns {
         &self.allowed_images
+    }
+
+    /// Whether two images of one repository can have different rules in scope in one context.
+    pub(crate) const fn scopes_read_image(&self) -> bool {
+        self.scopes_read_image
     }
 
     pub(crate) fn narrowings(&self) -> &[Narrowing] {

@@ -1,8 +1,8 @@
 //! What an answer from memory costs, in instructions and allocations, beside a bare echo of tonic.
 //!
 //! Not for a clock: `.ci/instructions` runs it under valgrind with two counts of calls, and the difference
-//! is the cost of one, which repeats exactly. `run KIND CALLS` serves in this process, on one thread, and
-//! makes the calls from another; a KIND is one of [`KINDS`]. One `check-stream` is one message, one
+//! is the cost of one, which repeats exactly. `run KIND CALLS [RULES]` serves in this process, on one thread, by
+//! the default rule or those files, and makes the calls from another; a KIND is one of [`KINDS`]. One `check-stream` is one message, one
 //! `bulk-check` a call about [`BULK`] digests.
 #![expect(
     clippy::unwrap_used,
@@ -167,7 +167,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(rules: &[&str]) -> Self {
         let now = OffsetDateTime::now_utc();
         let registry = Registry::start().await.unwrap();
         let authority = Authority::new("bench", now).unwrap();
@@ -186,6 +186,7 @@ impl World {
             spool: SpoolConfig { folder: Some(path("spool")), ..SpoolConfig::default() },
             serving: ListenConfig { workers: NonZeroUsize::MIN, ..ListenConfig::default() },
             rules: RulesConfig {
+                rules: rules.iter().map(Into::into).collect(),
                 trust: TrustConfig::Files {
                     policy: path("trustpolicy.json"),
                     store: Some(path("truststore")),
@@ -224,8 +225,8 @@ fn scanned(registry: &Registry, key: &SigningKey, number: usize, now: OffsetDate
 }
 
 /// Serves, and has a child process make the calls.
-async fn run(kind: &str, calls: &str) {
-    let world = World::new().await;
+async fn run(kind: &str, calls: &str, rules: &[&str]) {
+    let world = World::new(rules).await;
     let (question, answer) = warm(&world).await;
     let address = if kind == "echo" {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -320,7 +321,9 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match words.as_slice() {
-        ["run", kind, calls, ..] if KINDS.contains(kind) => runtime.block_on(run(kind, calls)),
+        ["run", kind, calls, rules @ ..] if KINDS.contains(kind) => {
+            runtime.block_on(run(kind, calls, rules));
+        }
         ["drive", kind, calls, address, question, host, digests @ ..] => {
             let digests = digests.iter().map(|digest| digest.parse().unwrap()).collect();
             let asked = Asked { host: (*host).to_owned(), digests };

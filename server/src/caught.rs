@@ -18,7 +18,7 @@ pub struct Caught<C> {
     metrics: Arc<Metrics>,
 }
 
-impl<C: Check> Caught<C> {
+impl<C> Caught<C> {
     /// Catches the panics of `inner`. What it shares must bear one: locks that are not poisoned, and
     /// counts that are taken back when they are dropped.
     #[must_use]
@@ -46,8 +46,9 @@ impl<C: Check> Check for Caught<C> {
 }
 
 impl<C: Bulk> Bulk for Caught<C> {
-    fn bulk(&self, question: BulkQuestion) -> impl Future<Output = BulkAnswer> + Send {
-        self.inner.bulk(question)
+    async fn bulk(&self, question: BulkQuestion) -> Result<BulkAnswer, CheckError> {
+        let answer = AssertUnwindSafe(self.inner.bulk(question)).catch_unwind();
+        answer.await.unwrap_or_else(|_panic| Err(self.lost()))
     }
 }
 
@@ -55,6 +56,7 @@ impl<C: Bulk> Bulk for Caught<C> {
 mod tests {
     use std::time::Duration;
 
+    use portcullis_core::decide::Context;
     use portcullis_core::policy::Policy;
     use time::OffsetDateTime;
 
@@ -88,11 +90,21 @@ mod tests {
         }
     }
 
+    impl Bulk for Faulty {
+        async fn bulk(&self, question: BulkQuestion) -> Result<BulkAnswer, CheckError> {
+            tokio::task::yield_now().await;
+            assert_ne!(&*question.context.cluster, "later", "a fault that was put here");
+            Err(CheckError::DeadlineExceeded)
+        }
+    }
+
+    fn context(cluster: &str) -> Arc<Context> {
+        Arc::new(Context { cluster: cluster.into(), ..Context::default() })
+    }
+
     fn question(cluster: &str) -> Question {
-        let context =
-            portcullis_core::decide::Context { cluster: cluster.into(), ..Default::default() };
         Question {
-            context: Arc::new(context),
+            context: context(cluster),
             nodes: Default::default(),
             containers: Vec::new(),
             caller: Default::default(),
@@ -114,7 +126,16 @@ mod tests {
             assert_eq!(later.unwrap_err(), CheckError::Lost);
             assert!(caught.check(question("good"), soon).await.is_ok());
         }
+        let many = |cluster: &str| BulkQuestion {
+            context: context(cluster),
+            nodes: Default::default(),
+            container: String::new(),
+            images: Vec::new(),
+            caller: Default::default(),
+        };
+        assert_eq!(caught.bulk(many("later")).await.unwrap_err(), CheckError::Lost);
+        assert_eq!(caught.bulk(many("good")).await.unwrap_err(), CheckError::DeadlineExceeded);
         let text = metrics.encode().unwrap();
-        assert!(text.contains("portcullis_panics_total{what=\"check\"} 6"), "{text}");
+        assert!(text.contains("portcullis_panics_total{what=\"check\"} 7"), "{text}");
     }
 }

@@ -22,7 +22,7 @@ use crate::caller::Caller;
 use crate::clock::{Now, Stamp};
 use crate::clusters::Clusters;
 use crate::evidence::{EvidenceSource, Glance, Question as EvidenceQuestion};
-use crate::resolve::{Fresh, Named, Resolver};
+use crate::resolve::{Fresh, Named, Resolver, Sought};
 use crate::rules::Rules;
 use crate::spans::SPANS;
 
@@ -235,7 +235,8 @@ impl<S: EvidenceSource> Check for Decider<S> {
         for (_, image) in &question.containers {
             let mut subjects = Vec::with_capacity(1);
             let access = self.access.of(image);
-            let until = self.peek(image, &access, nodes, &trust, now, &mut subjects)?;
+            let until =
+                self.peek(self.resolver.sought(image), &access, nodes, &trust, now, &mut subjects)?;
             manifests += subjects.len();
             if manifests > MAX_AT_ONCE {
                 return None;
@@ -280,17 +281,16 @@ impl<S: EvidenceSource> Decider<S> {
     /// that may be used.
     fn peek(
         &self,
-        image: &Reference,
+        sought: Sought<'_>,
         access: &Arc<str>,
         nodes: &Nodes,
         trust: &Arc<Trust>,
         now: Now,
         subjects: &mut Vec<Subject>,
     ) -> Option<Stamp> {
-        let (named, mut until, hash) = self.resolver.named(image, access, now)?;
+        let (named, mut until) = self.resolver.named(sought, access, now)?;
         let mut look = |platform: Option<Platform>, digest: Digest| {
-            // That of the image is of its own digest, not of its platforms'.
-            let hash = hash.filter(|_| image.digest() == Some(digest));
+            let (image, hash) = (sought.image, sought.hash_of(digest));
             let glance = Glance { image, digest, trust, access, now, hash };
             let known = self.evidence.glance(&glance)?;
             until = until.min(Stamp::of(known.fresh_until));

@@ -190,14 +190,14 @@ impl<C: Check> Check for Recorded<C> {
 /// Nothing is admitted by it, and so there is no event: what is looked at again every few minutes would
 /// bury what happened. It is counted (ADR 0017).
 impl<C: Bulk> Bulk for Recorded<C> {
-    async fn bulk(&self, question: BulkQuestion) -> BulkAnswer {
-        let answer = self.inner.bulk(question).await;
+    async fn bulk(&self, question: BulkQuestion) -> Result<BulkAnswer, CheckError> {
+        let answer = self.inner.bulk(question).await?;
         for action in [Action::Allow, Action::Audit, Action::Deny] {
             let count = answer.decided.iter().filter(|decided| decided.action == action).count();
             self.metrics.bulk(action, count);
         }
         self.metrics.bulk_pending(answer.pending);
-        answer
+        Ok(answer)
     }
 }
 

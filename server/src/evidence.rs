@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use portcullis_core::evidence::{Evidence, Source, Subject};
-use portcullis_core::image::{Digest, Platform, Reference};
+use portcullis_core::image::{Digest, Meant, Platform, Reference};
 use portcullis_core::signature::Trust;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ impl Question {
     /// The same as something to look for.
     fn at(&self, now: Now) -> Glance<'_> {
         let Self { image, digest, trust, access } = self;
-        Glance { image, digest: *digest, trust, access, now, hash: None }
+        Glance { image: image.into(), digest: *digest, trust, access, now, hash: None }
     }
 
     /// What hashes as its key does, without making one.
@@ -62,7 +62,7 @@ impl Question {
 #[derive(Clone, Copy)]
 pub struct Glance<'a> {
     /// The image.
-    pub image: &'a Reference,
+    pub image: Meant<'a>,
     /// The manifest.
     pub digest: Digest,
     /// Who is trusted.
@@ -78,7 +78,7 @@ pub struct Glance<'a> {
 impl Glance<'_> {
     fn question(&self) -> Question {
         Question {
-            image: self.image.clone(),
+            image: self.image.to_reference(),
             digest: self.digest,
             trust: Arc::clone(self.trust),
             access: Arc::clone(self.access),
@@ -138,7 +138,7 @@ impl Key {
 
     /// Whether it is the key of `question`.
     fn is(&self, question: &Question) -> bool {
-        self.has(&question.image, &question.digest, &question.trust, &question.access)
+        self.has((&question.image).into(), &question.digest, &question.trust, &question.access)
     }
 
     /// Whether it is the key of what is looked for.
@@ -146,7 +146,7 @@ impl Key {
         self.has(glance.image, &glance.digest, glance.trust, glance.access)
     }
 
-    fn has(&self, image: &Reference, digest: &Digest, trust: &Trust, access: &Arc<str>) -> bool {
+    fn has(&self, image: Meant<'_>, digest: &Digest, trust: &Trust, access: &Arc<str>) -> bool {
         self.digest == *digest
             && self.trust == trust.revision()
             && *self.name == *image.name()

@@ -135,7 +135,8 @@ impl<C: Bulk> Decisions<C> {
         Answered::Later(Box::pin(async move {
             let answer = timeout_at(deadline, checker.bulk(question))
                 .await
-                .map_err(|_elapsed| status::deadline_exceeded())?;
+                .map_err(|_elapsed| status::deadline_exceeded())?
+                .map_err(|error| status::from_check(&error))?;
             Ok(wire::framed(|to| convert::bulk_answer(to, &answer)))
         }))
     }

@@ -83,7 +83,10 @@ impl<C: Check> Check for Limited<C> {
 
 /// Nothing is waited for in it, and it lets others have their turn: it takes no place.
 impl<C: Bulk> Bulk for Limited<C> {
-    fn bulk(&self, question: BulkQuestion) -> impl Future<Output = BulkAnswer> + Send {
+    fn bulk(
+        &self,
+        question: BulkQuestion,
+    ) -> impl Future<Output = Result<BulkAnswer, CheckError>> + Send {
         self.inner.bulk(question)
     }
 }

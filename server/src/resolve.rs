@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
-use portcullis_core::image::{Digest, Nodes, Platform, Reference};
+use portcullis_core::image::{Digest, Meant, Nodes, Platform, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::referrers::ANY_PLATFORM;
 use time::OffsetDateTime;
@@ -20,12 +20,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
 use crate::clock::{Now, Stamp};
-use crate::evidence::Asked as ByDigest;
 use crate::evidence::flights::{Flights, NoResult};
 use crate::evidence::store::Store;
 use crate::registry::Registry;
 use crate::sieve::Sieve;
 
+mod sought;
 mod read;
 mod expire;
 mod places;
@@ -33,6 +33,8 @@ mod search;
 
 use self::places::Places;
 pub(crate) use self::read::read;
+use self::sought::Hashed;
+pub(crate) use self::sought::Sought;
 
 /// The most platforms of one index for Linux, and the most for other systems.
 pub const MAX_PLATFORMS: usize = 64;
@@ -106,30 +108,6 @@ impl Default for ResolveConfig {
 struct Key {
     access: Arc<str>,
     image: Reference,
-}
-
-/// The parts of a key that are hashed. With a digest, they are hashed as the evidence's key is.
-struct Hashed<'a> {
-    name: &'a str,
-    digest: Option<Digest>,
-    tag: Option<&'a str>,
-}
-
-impl Hash for Hashed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.digest {
-            Some(digest) => ByDigest { name: self.name, digest }.hash(state),
-            None => (self.name, self.tag).hash(state),
-        }
-    }
-}
-
-impl<'a> Hashed<'a> {
-    fn of(image: &'a Reference) -> Self {
-        let digest = image.digest();
-        let tag = if digest.is_none() { image.tag() } else { None };
-        Self { name: image.name(), digest, tag }
-    }
 }
 
 impl Hash for Key {
@@ -228,35 +206,33 @@ impl Resolver {
     #[must_use]
     pub fn peek(&self, image: &Reference, access: &Arc<str>) -> Option<Fresh> {
         let hash = self.0.kept.hash(&Hashed::of(image));
-        self.look(hash, image, access, Now::by(&*self.0.clock), |entry, source| {
+        self.look(hash, image.into(), access, Now::by(&*self.0.clock), |entry, source| {
             Some(Fresh { source, ..entry.plan.fresh.clone() })
         })
     }
 
-    /// As [`Self::peek`] for the time `now`, where it names something: and until when, and what the name of
-    /// the image and its digest, if it has one, hash to. Nothing is copied but what an index names.
+    /// As [`Self::peek`] for the time `now`, where it names something: and until when. Nothing is copied but
+    /// what an index names.
     pub(crate) fn named(
         &self,
-        image: &Reference,
+        Sought { image, hash }: Sought<'_>,
         access: &Arc<str>,
         now: Now,
-    ) -> Option<(Named, Stamp, Option<u64>)> {
-        let hash = self.0.kept.hash(&Hashed::of(image));
-        let (named, until) = self.look(hash, image, access, now, |entry, _| {
+    ) -> Option<(Named, Stamp)> {
+        self.look(hash, image, access, now, |entry, _| {
             let named = match entry.alone {
                 Some(digest) => Named::One(digest),
                 None => Named::Index(Arc::clone(entry.plan.fresh.answer.as_ref().ok()?)),
             };
             Some((named, entry.limits.0))
-        })?;
-        Some((named, until, image.digest().map(|_| hash)))
+        })
     }
 
     /// Gives `read` what may be used at `now` of what is remembered, and what its source is then.
     fn look<R>(
         &self,
         hash: u64,
-        image: &Reference,
+        image: Meant<'_>,
         access: &Arc<str>,
         now: Now,
         read: impl FnOnce(&Entry, Source) -> Option<R>,
@@ -271,7 +247,7 @@ impl Resolver {
         )??;
         if is_due {
             // Nobody waits for it.
-            drop(self.begin(image, access, Caller::default()));
+            drop(self.begin(&image.to_reference(), access, Caller::default()));
         }
         found
     }
@@ -308,7 +284,7 @@ impl Resolver {
         let now = self.0.clock.now();
         let before = self.0.kept.get(
             self.0.kept.hash(&Hashed::of(image)),
-            |key| key.is(image, access),
+            |key| key.is(image.into(), access),
             |entry| entry.plan.fresh.clone(),
         );
         match before.filter(|fresh| self.0.is_usable(fresh, now)) {
@@ -324,11 +300,11 @@ impl Resolver {
 
 impl Key {
     /// Whether it is the key of `image`.
-    fn is(&self, image: &Reference, access: &Arc<str>) -> bool {
-        let (own, other) = (Hashed::of(&self.image), Hashed::of(image));
-        own.digest == other.digest
-            && own.name == other.name
-            && own.tag == other.tag
+    fn is(&self, image: Meant<'_>, access: &Arc<str>) -> bool {
+        let (own, digest) = (&self.image, image.digest());
+        own.digest() == digest
+            && own.name() == image.name()
+            && (digest.is_some() || own.tag() == image.tag())
             && (Arc::ptr_eq(&self.access, access) || self.access == *access)
     }
 

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FoldHasher, RandomState};
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 
@@ -88,6 +88,11 @@ impl<K: Eq, V> Sieve<K, V> {
     /// What a name hashes to, here and in every other map. Names that differ may have one hash.
     pub(crate) fn hash(&self, name: &impl Hash) -> u64 {
         RANDOM.hash_one(name)
+    }
+
+    /// What hashes a name part by part, to the same in the end.
+    pub(crate) fn hasher(&self) -> FoldHasher {
+        RANDOM.build_hasher()
     }
 
     fn part(&self, hash: u64) -> Option<&RwLock<Part<K, V>>> {

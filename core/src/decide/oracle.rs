@@ -10,6 +10,7 @@ mod case;
 mod draws;
 mod explained;
 mod lineage;
+mod many;
 mod merged;
 mod properties;
 mod random;

@@ -1,5 +1,6 @@
 //! Reports on one manifest in, what many rules ask about them out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -226,9 +227,9 @@ impl Profile {
         policy: &Policy,
         number: usize,
         now: OffsetDateTime,
-    ) -> Option<Tally> {
+    ) -> Option<Cow<'_, Tally>> {
         if number == 0 {
-            return Some(self.all);
+            return Some(Cow::Borrowed(&self.all));
         }
         let narrowing = policy.narrowings().get(number)?;
         let find = |all: &Tallies| {
@@ -236,7 +237,7 @@ impl Profile {
             all.find(|(of, tally)| *of == number && tally.term.holds(now)).map(|(_, tally)| *tally)
         };
         if let Some(tally) = self.tallies.read(find) {
-            return Some(tally);
+            return Some(Cow::Owned(tally));
         }
         let tally = self.count(narrowing, now);
         self.tallies.replace(|all| {
@@ -244,7 +245,7 @@ impl Profile {
             let others = others.filter(|(of, tally)| *of != number && tally.term.holds(now));
             others.copied().chain([(number, tally)]).take(MAX_TALLIES).collect()
         });
-        Some(tally)
+        Some(Cow::Owned(tally))
     }
 
     fn count(&self, narrowing: &Narrowing, now: OffsetDateTime) -> Tally {

@@ -123,7 +123,7 @@ struct Counting<'c, 'p, 'a> {
 impl<'p> Counting<'_, 'p, '_> {
     fn image(&mut self, target: &Target<'_>) {
         if let Some(patterns) = &self.rule.trusted_images {
-            let is_wrong = patterns.find(target.reference()).is_none();
+            let is_wrong = target.find(patterns).is_none();
             self.wrong(Condition::UntrustedImage, self.rule.action(), is_wrong);
         }
     }

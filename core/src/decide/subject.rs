@@ -49,8 +49,10 @@ pub(super) fn look<'a>(
     clock: &mut Clock,
     notices: &mut Vec<Notice>,
 ) -> SmallVec<[Looked<'a>; 2]> {
-    let mut looked: SmallVec<[_; 2]> =
-        subjects.iter().map(|s| look_at(s, clock, notices)).collect();
+    let mut looked: SmallVec<[_; 2]> = SmallVec::new();
+    for subject in subjects {
+        looked.push(look_at(subject, clock, notices));
+    }
     // What stands alone is spoken for by nobody.
     if looked.len() == 1 {
         return looked;

@@ -2,6 +2,7 @@
 
 mod denials;
 mod evidence;
+mod many;
 mod messages;
 
 use super::*;

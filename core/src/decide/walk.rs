@@ -10,7 +10,7 @@ use super::profile::{Profile, is_limited};
 use super::{Clock, Condition, TOP_FINDINGS};
 use crate::findings::{FindingRef, Severity};
 use crate::image::Digest;
-use crate::policy::{Exemption, Forbidden, IdKey, Limit, Policy, Rule, Target};
+use crate::policy::{Exemption, Forbidden, IdKey, Limit, Policy, Population, Rule, Target};
 
 /// Findings of one walk: all are counted, the worst few are kept.
 #[derive(Clone, Default)]
@@ -94,17 +94,22 @@ impl Walk<'_, '_, '_> {
         if rule.limits.is_empty() {
             return;
         }
-        let Some(tally) = self.profile.tally(self.policy, rule.narrowing, self.clock.now) else {
+        let profile = self.profile;
+        let Some(tally) = profile.tally(self.policy, rule.narrowing, self.clock.now) else {
             return;
         };
         if let Some(instant) = tally.term.until {
             self.clock.changes_at(instant);
         }
+        // Of each population, whether the rule says itself what unknown severities count for.
+        let mut unknown = [false; Population::ALL.len()];
+        for limit in rule.limits.iter().filter(|limit| limit.level == Severity::Unknown) {
+            if let Some(named) = unknown.get_mut(limit.population as usize) {
+                *named = true;
+            }
+        }
         for limit in &rule.limits {
-            let names_unknown = rule
-                .limits
-                .iter()
-                .any(|l| l.population == limit.population && l.level == Severity::Unknown);
+            let names_unknown = unknown.get(limit.population as usize).copied().unwrap_or_default();
             // What is allowed or exempt only makes it fewer.
             let count = tally.count(limit, names_unknown);
             if count > limit.max {

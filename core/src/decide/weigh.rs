@@ -16,19 +16,19 @@ use super::{
 };
 use crate::evidence::Report;
 use crate::image::Digest;
-use crate::policy::{Exemption, ImagePatterns, Policy, Rule, Target};
+use crate::policy::{Exemption, Policy, Rule, Target};
 
-/// Applies all rules that are about `target` to each of its manifests. `own` is the digest of what the
+/// Applies `rules`, which are about `target`, to each of its manifests. `own` is the digest of what the
 /// reference itself names.
 pub(super) fn weigh(
     policy: &Policy,
     target: &Target<'_>,
+    rules: &[&Rule],
     own: Option<Digest>,
     looked: &[Looked<'_>],
     mut clock: Clock,
     mut notices: Vec<Notice>,
 ) -> Decision {
-    let rules = rules_for(policy, target, &mut notices);
     let mut violations: Vec<Violation> = Vec::new();
     let mut exemptions = Vec::new();
     let mut deciding: Option<(Action, usize)> = None;
@@ -43,7 +43,7 @@ pub(super) fn weigh(
             found: Vec::new(),
             applied: Vec::new(),
         };
-        weighing.all(&rules);
+        weighing.all(rules);
         let Weighing { mut found, applied, .. } = weighing;
         if !applied.is_empty() {
             exemptions.extend(applied);
@@ -81,43 +81,6 @@ pub(super) fn weigh(
     }
 }
 
-/// The rules that are about `target`, without those that leave its image alone.
-fn rules_for<'p>(
-    policy: &'p Policy,
-    target: &Target<'_>,
-    notices: &mut Vec<Notice>,
-) -> SmallVec<[&'p Rule; 16]> {
-    let mut note = |rule: Option<&Rule>, kind| {
-        let rule = rule.map(|rule| Arc::clone(rule.name()));
-        notices.push(Notice { rule, subject: None, platform: None, kind });
-    };
-    let allowed = |patterns: &ImagePatterns| {
-        let pattern = patterns.find(target.reference())?.as_str().to_owned();
-        Some(NoticeKind::AllowedImage { pattern })
-    };
-    if let Some(kind) = allowed(policy.allowed_images()) {
-        note(None, kind);
-        return SmallVec::new();
-    }
-    let mut rules: SmallVec<[&Rule; 16]> = SmallVec::new();
-    policy.rules_in_scope(target, |rule| rules.push(rule));
-    if rules.is_empty() {
-        note(None, NoticeKind::OutOfScope);
-    }
-    // In the order of the policy, in which they lie side by side.
-    rules.sort_unstable_by_key(|rule| std::ptr::from_ref(*rule));
-    rules.retain(|rule| {
-        let rule: &Rule = rule;
-        let kind = if target.is_in(&rule.unsupported) {
-            Some(NoticeKind::UnsupportedRegistry)
-        } else {
-            allowed(&rule.allowed_images)
-        };
-        kind.map(|kind| note(Some(rule), kind)).is_none()
-    });
-    rules
-}
-
 /// All rules against one manifest.
 struct Weighing<'w, 't, 'a> {
     policy: &'w Policy,
@@ -145,13 +108,19 @@ impl<'w> Weighing<'w, '_, '_> {
         let mut profiles: SmallVec<[(usize, Arc<Profile>); 2]> = SmallVec::new();
         for rule in rules {
             let (walked, old) = self.split(rule, reports);
-            let made = profiles.iter().find(|(of, _)| *of == walked.len());
-            let profile = if let Some((_, profile)) = made {
-                Arc::clone(profile)
-            } else {
+            let made = profiles.iter().position(|(of, _)| *of == walked.len());
+            let made = made.unwrap_or_else(|| {
                 let profile = profile::of(self.policy, walked, known, self.clock.now);
-                profiles.push((walked.len(), Arc::clone(&profile)));
+                profiles.push((walked.len(), profile));
+                profiles.len() - 1
+            });
+            let anew;
+            let profile = if let Some((_, profile)) = profiles.get(made) {
                 profile
+            } else {
+                // Never: it was found, or made just now.
+                anew = profile::of(self.policy, walked, known, self.clock.now);
+                &anew
             };
             if let Some(instant) = profile.term.until {
                 self.clock.changes_at(instant);
@@ -160,7 +129,7 @@ impl<'w> Weighing<'w, '_, '_> {
                 let (report, scanned_at) = (report.digest, report.findings.scanned_at);
                 self.notice(rule, NoticeKind::OldReport { report, scanned_at });
             }
-            self.findings(rule, &profile);
+            self.findings(rule, profile);
         }
         // The one of the most reports tells the most, whichever rule comes last.
         if let Some((_, profile)) = profiles.iter().max_by_key(|(of, _)| *of) {
@@ -170,7 +139,7 @@ impl<'w> Weighing<'w, '_, '_> {
 
     fn image(&mut self, rule: &'w Rule) {
         let trusted = rule.trusted_images.as_ref();
-        if trusted.is_some_and(|patterns| patterns.find(self.target.reference()).is_none()) {
+        if trusted.is_some_and(|patterns| self.target.find(patterns).is_none()) {
             self.wrong(rule, rule.action(), Condition::UntrustedImage);
         }
     }
@@ -187,6 +156,9 @@ impl<'w> Weighing<'w, '_, '_> {
         };
         walk.apply();
         let Walk { fulfilled, exempted, .. } = walk;
+        if fulfilled.is_empty() && exempted.is_empty() {
+            return;
+        }
         for Fulfilled { at, condition, worst } in fulfilled {
             let violation = Violation { worst, ..self.violation(rule, rule.action(), condition) };
             self.found.push(Found { at: Some((Arc::clone(profile), at)), violation });

@@ -281,7 +281,7 @@ impl Index {
             }
         }
         if !self.paths.is_empty() {
-            paths(target.reference().name()).for_each(|path| all(self.paths.get(path)));
+            paths(target.name()).for_each(|path| all(self.paths.get(path)));
         }
         if let Some(texts) = self.equal.get(&Field::Image) {
             each_once(&target.spellings().filter_map(|image| texts.get(image)), &mut visit);

@@ -4,11 +4,12 @@ use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::glob::{ImagePattern, ImagePatterns};
 use super::labels::Selector;
 use super::lineage::{Lineage, Workload};
 use super::prefix::Prefix;
 use crate::decide::Context;
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Meant, Reference};
 
 /// What a rule can look at to see whether it is about a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -68,12 +69,35 @@ impl Field {
             Self::BreakGlass => "break_glass",
         }
     }
+
+    /// Whether it can differ between two images of one repository in one context.
+    const fn is_of_image(self) -> bool {
+        match self {
+            Self::Image => true,
+            Self::Provider
+            | Self::Account
+            | Self::Region
+            | Self::Cluster
+            | Self::Namespace
+            | Self::NamespaceLabels
+            | Self::Workload
+            | Self::Pod
+            | Self::PodLabels
+            | Self::ServiceAccount
+            | Self::Container
+            | Self::Registry
+            | Self::Repository
+            | Self::BreakGlass => false,
+        }
+    }
 }
 
 /// An image and its context, with the texts that matchers look at.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
-    reference: &'a Reference,
+    image: Meant<'a>,
+    /// Its reference, where that was not written yet: put together when a matcher asks, as few do.
+    written: OnceCell<Reference>,
     ctx: &'a Context,
     container: &'a str,
     /// Found out when a matcher asks: few do.
@@ -86,17 +110,31 @@ impl<'a> Target<'a> {
     }
 
     /// An image as `container` of a context that several share.
-    pub(crate) fn of(image: &'a Reference, ctx: &'a Context, container: &'a str) -> Self {
-        Self { reference: image, ctx, container, lineage: OnceCell::new() }
+    pub(crate) fn of(image: impl Into<Meant<'a>>, ctx: &'a Context, container: &'a str) -> Self {
+        let (written, lineage) = (OnceCell::new(), OnceCell::new());
+        Self { image: image.into(), written, ctx, container, lineage }
     }
 
-    pub(crate) const fn reference(&self) -> &'a Reference {
-        self.reference
+    pub(crate) fn reference(&self) -> &Reference {
+        match self.image.written() {
+            Some(reference) => reference,
+            None => self.written.get_or_init(|| self.image.to_reference()),
+        }
+    }
+
+    /// `registry/repository` of the image.
+    pub(super) fn name(&self) -> &'a str {
+        self.image.name()
     }
 
     /// The digest that the image is named by, if it is.
     pub(crate) const fn digest(&self) -> Option<Digest> {
-        self.reference.digest()
+        self.image.digest()
+    }
+
+    /// The first of `patterns` that fits the image.
+    pub(crate) fn find<'p>(&self, patterns: &'p ImagePatterns) -> Option<&'p ImagePattern> {
+        if patterns.is_empty() { None } else { patterns.find(self.reference()) }
     }
 
     /// Whether any spelling of `field` passes: for what takes a container into a rule's scope.
@@ -116,19 +154,22 @@ impl<'a> Target<'a> {
 
     /// What the image is for certain: the reference as it is, and where it has both tag and digest,
     /// also with the digest alone.
-    fn images(&self) -> impl Iterator<Item = &'a str> + Clone {
-        let pinned = self.reference.tag().and_then(|_| self.reference.with_digest());
-        std::iter::once(self.reference.as_str()).chain(pinned)
+    fn images(&self) -> impl Iterator<Item = &str> + Clone {
+        let reference = self.reference();
+        let pinned = reference.tag().and_then(|_| reference.with_digest());
+        std::iter::once(reference.as_str()).chain(pinned)
     }
 
     /// Where it has both, the reference with the tag alone. A digest must not carry an image past a
     /// rule for its tag; but the tag beside a digest is anyone's word, and takes it out of none.
-    fn tagged(&self) -> Option<&'a str> {
-        self.digest().and_then(|_| self.reference.with_tag())
+    fn tagged(&self) -> Option<&str> {
+        // Without a tag there is nothing to put together.
+        self.image.tag()?;
+        self.digest().and_then(|_| self.reference().with_tag())
     }
 
     /// All spellings of the image.
-    pub(super) fn spellings(&self) -> impl Iterator<Item = &'a str> + Clone {
+    pub(super) fn spellings(&self) -> impl Iterator<Item = &str> + Clone {
         self.images().chain(self.tagged())
     }
 
@@ -148,8 +189,8 @@ impl<'a> Target<'a> {
             Field::Pod => &self.ctx.pod,
             Field::ServiceAccount => &self.ctx.service_account,
             Field::Container => self.container,
-            Field::Registry => self.reference.registry(),
-            Field::Repository => self.reference.name(),
+            Field::Registry => self.image.registry(),
+            Field::Repository => self.image.name(),
             Field::BreakGlass => &self.ctx.break_glass,
             Field::Image | Field::Workload | Field::NamespaceLabels | Field::PodLabels => {
                 return None;
@@ -167,13 +208,19 @@ impl<'a> Target<'a> {
 
     /// Whether the image is in one of `registries`.
     pub(crate) fn is_in(&self, registries: &Prefixes) -> bool {
-        registries.0.iter().any(|prefix| prefix.matches(self.reference.name()))
+        registries.0.iter().any(|prefix| prefix.matches(self.name()))
     }
 }
 
 /// Registries, or paths within them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Prefixes(pub(super) Vec<Prefix>);
+
+impl Prefixes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// Which containers a rule is about: those that pass all matchers. None passes everything.
 #[derive(Debug, Clone, Default)]
@@ -260,7 +307,7 @@ impl Scope {
         };
         let pinned = Target::new(&pinned, target.ctx);
         let is_named = |matcher: &Matcher| match &matcher.test {
-            Test::Equals(values) => values.contains(target.reference.as_str()),
+            Test::Equals(values) => values.contains(target.reference().as_str()),
             _ => false,
         };
         let mut images = self.matchers.iter().filter(|matcher| matcher.field == Field::Image);
@@ -275,6 +322,11 @@ impl Scope {
             _ => std::slice::from_ref(&matcher.field),
         });
         matched.chain(self.selectors.iter().map(|(field, _)| field)).copied()
+    }
+
+    /// Whether it looks at more of an image than its repository.
+    pub(super) fn reads_image(&self) -> bool {
+        self.fields().any(Field::is_of_image)
     }
 
     /// Whether it is certain that no container is in both; `false` when that is not known.

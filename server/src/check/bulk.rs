@@ -5,14 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::decide::{Action, Context, decide_container};
+use portcullis_core::decide::{Action, Context, Decision, Many};
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source, Subject};
 use portcullis_core::image::{Digest, Nodes, Reference};
 use portcullis_core::policy::Policy;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Decider, Known, MAX_AGE, reusable};
+use super::{CheckError, Decider, Known, MAX_AGE, reusable};
 use crate::caller::Caller;
 use crate::clock::Now;
 use crate::evidence::EvidenceSource;
@@ -110,8 +110,11 @@ pub struct BulkAnswer {
 
 /// Something that answers questions about many images.
 pub trait Bulk: Send + Sync + 'static {
-    /// Tells what would be decided from what is known now.
-    fn bulk(&self, question: BulkQuestion) -> impl Future<Output = BulkAnswer> + Send;
+    /// Tells what would be decided from what is known now. That is no answer only where something is broken.
+    fn bulk(
+        &self,
+        question: BulkQuestion,
+    ) -> impl Future<Output = Result<BulkAnswer, CheckError>> + Send;
 }
 
 /// An answer that grows.
@@ -139,17 +142,8 @@ impl Growing {
         place
     }
 
-    fn add(
-        &mut self,
-        question: &BulkQuestion,
-        image: &Reference,
-        subjects: &[Subject],
-        known: &Known,
-    ) {
-        let BulkAnswer { policy, evaluated_at, .. } = &self.answer;
-        let (context, container) = (&question.context, &question.container);
-        let decision = decide_container(policy, image, subjects, context, container, *evaluated_at);
-        let max_age = reusable(known, subjects, &decision, self.now).min(MAX_AGE);
+    fn add(&mut self, decision: &Decision, subjects: &[Subject], known: &Known) {
+        let max_age = reusable(known, subjects, decision, self.now).min(MAX_AGE);
         self.has_platforms |= subjects.iter().any(|subject| subject.platform.is_some());
         let rule = decision.rule.as_ref().map(|rule| self.place(rule));
         let status = Status::least(subjects);
@@ -158,15 +152,16 @@ impl Growing {
 }
 
 impl<S: EvidenceSource> Bulk for Decider<S> {
-    async fn bulk(&self, question: BulkQuestion) -> BulkAnswer {
+    async fn bulk(&self, question: BulkQuestion) -> Result<BulkAnswer, CheckError> {
         let count = question.images.iter().map(|(_, digests)| digests.len()).sum();
         let nodes = &self.clusters.nodes(&question.context.cluster, &question.nodes);
         let (trust, now) = (self.rules.trust(), Now::by(&*self.clock));
+        let policy = self.rules.policy();
         let answer = BulkAnswer {
             decided: Vec::with_capacity(count),
             rules: Vec::new(),
             pending: 0,
-            policy: self.rules.policy(),
+            policy: Arc::clone(&policy),
             evaluated_at: now.at,
             depends: &[],
         };
@@ -177,32 +172,36 @@ impl<S: EvidenceSource> Bulk for Decider<S> {
         for (repository, digests) in &question.images {
             // The credential is that of the repository.
             let access = self.access.of(repository);
+            let within = self.resolver.repository(repository);
+            let (ctx, container, at) = (&question.context, &question.container, growing.now.at);
+            let many = Many::new(&policy, repository, ctx, container, at);
             for digest in digests {
                 if growing.answer.decided.len() % TURN == TURN - 1 {
                     tokio::task::yield_now().await;
                     now = Now::by(&*self.clock);
                 }
-                let image = repository.at(*digest);
+                let sought = within.at(*digest);
                 known.clear();
-                if let Some(until) = self.peek(&image, &access, nodes, &trust, now, &mut known) {
-                    growing.add(&question, &image, &known, &Known::Until(until));
+                if let Some(until) = self.peek(sought, &access, nodes, &trust, now, &mut known) {
+                    growing.add(&many.decide(*digest, &known), &known, &Known::Until(until));
                     continue;
                 }
                 growing.answer.pending += 1;
                 let (subjects, known) = if growing.answer.pending <= MAX_BULK_SEARCHES {
                     // The search begins, and nobody waits for it.
+                    let image = sought.image.to_reference();
                     self.subjects(&image, nodes, question.caller, Instant::now()).await
                 } else {
                     (vec![not_looked_for(*digest, growing.answer.evaluated_at)], Known::Nothing)
                 };
-                growing.add(&question, &image, &subjects, &known);
+                growing.add(&many.decide(*digest, &subjects), &subjects, &known);
             }
         }
         let mut answer = growing.answer;
         if growing.has_platforms {
             answer.depends = self.clusters.depends();
         }
-        answer
+        Ok(answer)
     }
 }
 

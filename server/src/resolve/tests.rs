@@ -6,6 +6,7 @@ use portcullis_testkit::clock::TestClock;
 use time::macros::datetime;
 
 use super::*;
+use crate::evidence::Asked as ByDigest;
 use crate::registry::{Fetched, RegistryConfig};
 use portcullis_core::referrers::{OCI_INDEX, OCI_MANIFEST};
 
@@ -90,6 +91,15 @@ fn with_a_digest_a_name_is_hashed_as_the_evidence_of_it_is() {
     let evidence = kept.hash(&ByDigest { name: image.name(), digest: &digest });
     assert_eq!(kept.hash(&Hashed::of(&image)), evidence);
     assert_eq!(Sieve::<Key, ()>::new(0).hash(&Hashed::of(&image)), evidence);
+    // Also where the name is hashed once for many digests.
+    let within = sought::Repository::of(&image, kept.hasher());
+    let other = Digest::of(b"y");
+    assert_eq!(within.at(digest).hash, evidence);
+    assert_eq!(within.at(other).hash, kept.hash(&Hashed::of(&image.at(other))));
+    assert_eq!(
+        (within.at(other).hash_of(digest), within.at(digest).hash_of(digest)),
+        (None, Some(evidence))
+    );
     // As it is remembered: without a tag.
     let key = Key { access: Arc::from(""), image: image.at(digest) };
     assert_eq!(kept.hash(&key), evidence);

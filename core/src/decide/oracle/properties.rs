@@ -25,7 +25,7 @@ use crate::policy::Field;
 /// The least number of questions to both sides, where nobody asks for more.
 const CASES: u32 = 2000;
 
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     // A fault that is found becomes a test of its own.
     ProptestConfig { max_shrink_iters: 200_000, failure_persistence: None, ..default }

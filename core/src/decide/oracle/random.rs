@@ -1,7 +1,7 @@
 //! Random policies and questions, from few enough values that they meet.
 #![expect(clippy::string_slice, reason = "all that is drawn is ASCII")]
 
-mod evidence;
+pub(super) mod evidence;
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ pub(super) fn time_of(draws: &mut Draws, case: &Case) -> OffsetDateTime {
     draws.pick(&[boundary, boundary - nanosecond, boundary + nanosecond])
 }
 
-fn image(draws: &mut Draws) -> crate::image::Reference {
+pub(super) fn image(draws: &mut Draws) -> crate::image::Reference {
     let name = draws.pick(&IMAGES);
     // By tag, by digest, or by both; the digest is that of what the reference names.
     let text = match draws.below(4) {

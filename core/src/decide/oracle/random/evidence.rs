@@ -17,7 +17,7 @@ use crate::signature::Signer;
 pub(super) const IDS: [&str; 6] =
     ["CVE-2024-0001", "CVE-2024-0002", "CVE-2024-0003", "GHSA-1", "GHSA-2", "cve-2024-0001"];
 /// The name of a manifest that no image has.
-pub(super) const GHOST: &str = "ghost";
+pub(in crate::decide::oracle) const GHOST: &str = "ghost";
 
 const SEVERITIES: [Severity; 6] = [
     Severity::Unknown,
@@ -36,11 +36,11 @@ const PURLS: [&str; 5] = [
 ];
 
 /// The digest of the manifest of this name: its platform, if it has one.
-pub(super) fn digest(name: &str) -> Digest {
+pub(in crate::decide::oracle) fn digest(name: &str) -> Digest {
     Digest::of(name.as_bytes())
 }
 
-pub(super) fn subjects(draws: &mut Draws) -> Vec<Subject> {
+pub(in crate::decide::oracle) fn subjects(draws: &mut Draws) -> Vec<Subject> {
     let platforms: &[&str] = draws.pick(&[
         &[""] as &[&str],
         &["", "linux/arm64", "linux/amd64"],
