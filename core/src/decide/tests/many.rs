@@ -12,7 +12,7 @@ fn check(rules: impl Fn(Digest) -> String, meant: Action, other: Action) {
     // In both orders, and again.
     for place in [0, 1, 0, 1, 1, 0] {
         let of_image = Subject { digest: Some(digests[place]), ..subject("", found("h")) };
-        let decision = many.decide(digests[place], &[of_image.clone()]);
+        let decision = many.decide(digests[place], std::slice::from_ref(&of_image));
         assert_eq!(decision.action, [meant, other][place], "{decision:?}");
         let alone = decide(&policy, &repository.at(digests[place]), &[of_image], &ctx, NOW);
         assert_eq!(decision, alone);
