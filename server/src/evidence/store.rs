@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::registry::Answers;
 
 mod file;
+mod lately;
 mod writer;
 
 /// How long is waited for a disk before it is taken to have nothing.
@@ -53,7 +54,7 @@ impl Default for StoreConfig {
 /// What is kept of a registry's answers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// When it answered.
+    /// When it was asked.
     pub at: OffsetDateTime,
     /// Whether it was said since that this is old: it is used where the registry cannot be asked.
     pub is_doubted: bool,
@@ -166,7 +167,7 @@ impl Store {
         }
     }
 
-    /// Keeps what a registry answered at `at` in place of what it answered before. Never waits.
+    /// Keeps what a registry that was asked at `at` answered, in place of what it answered before. Never waits.
     pub fn keep(&self, key: StoreKey, at: OffsetDateTime, answers: Answers) {
         if let Some(shared) = &self.0 {
             shared.writer.send(Job::Keep(key, at, answers));
@@ -180,7 +181,8 @@ impl Store {
         }
     }
 
-    /// Marks what is kept as said to be old at `at`: what a registry answers after that is not. Never waits.
+    /// Marks what is kept, and what is being asked, as said to be old at `at`: what a registry is asked after that is
+    /// not. Never waits.
     pub fn doubt(&self, key: StoreKey, at: OffsetDateTime) {
         if let Some(shared) = &self.0 {
             shared.writer.send(Job::Doubt(key, at));

@@ -128,14 +128,15 @@ impl Shared {
     /// Asks the registry; whether it could not be asked is told beside the answer.
     async fn ask(&self, key: &Key, limit: Instant) -> (Answer, bool) {
         let stored = || StoreKey::name(&key.image, &key.access);
+        // What changes while it is asked may not be seen: what is stored is as old as the question.
+        let begun = self.clock.now();
         match self.registry.resolve(&key.image, limit).await {
             Ok(fetched) => {
-                let now = self.clock.now();
                 let pinned = key.image.at(fetched.digest);
                 let by_digest = StoreKey::name(&pinned, &key.access);
-                self.store.keep(by_digest, now, Answers::of(None, &fetched));
+                self.store.keep(by_digest, begun, Answers::of(None, &fetched));
                 if let (None, Some(tag)) = (key.image.digest(), key.image.tag()) {
-                    self.store.keep(stored(), now, Answers::of(Some(tag), &fetched));
+                    self.store.keep(stored(), begun, Answers::of(Some(tag), &fetched));
                 }
                 (read(&fetched).map(Arc::new), false)
             }

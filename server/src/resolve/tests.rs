@@ -7,7 +7,8 @@ use time::macros::datetime;
 
 use super::*;
 use crate::evidence::Asked as ByDigest;
-use crate::registry::{Fetched, RegistryConfig};
+use crate::evidence::store::{StoreConfig, StoreKey};
+use crate::registry::{Fetched, HostConfig, RegistryConfig, Scheme};
 use portcullis_core::referrers::{OCI_INDEX, OCI_MANIFEST};
 
 fn fetched(index: &str) -> Fetched {
@@ -165,4 +166,58 @@ async fn t082_who_joins_a_search_that_had_no_place_begins_one() {
     let refusal = "for this caller";
     assert!(format!("{:?}", first.answer).contains(refusal), "{:?}", first.answer);
     assert!(!format!("{:?}", joined.answer).contains(refusal), "{:?}", joined.answer);
+}
+
+#[tokio::test]
+async fn t079_what_is_asked_while_it_changes_is_in_doubt_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { folder: Some(folder.path().to_owned()), ..StoreConfig::default() };
+    let open = async || {
+        let store = Store::open(&config, &Arc::default(), Handle::current());
+        store.opened(Duration::from_secs(60)).await;
+        store
+    };
+    let registry = portcullis_testkit::registry::Registry::start().await.unwrap();
+    for tag in ["v1", "v2"] {
+        portcullis_testkit::image::image(&registry, "it/app", tag, "app").unwrap();
+    }
+    let name =
+        |tag: &str| format!("{}/it/app:{tag}", registry.host()).parse::<Reference>().unwrap();
+    let (image, other, access) = (name("v1"), name("v2"), Arc::from(""));
+    let (store, clock) = (open().await, Arc::new(TestClock::new(datetime!(2026-08-01 12:00 UTC))));
+    let plain = HostConfig { scheme: Scheme::Http, ..HostConfig::default() };
+    let (hosts, tasks) = ([(registry.host().to_owned(), plain)].into(), TaskTracker::new());
+    let resolver = Resolver::new(
+        Registry::new(RegistryConfig { hosts, ..RegistryConfig::default() }).unwrap(),
+        store.clone(),
+        ResolveConfig::default(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+        tasks.clone(),
+        Handle::current(),
+    );
+    // So that there is time while it answers.
+    registry.set_latency(Duration::from_millis(400));
+    let soon = Instant::now() + Duration::from_secs(60);
+    let ask =
+        async |image: &Reference| resolver.resolve(image, &access, Caller::default(), soon).await;
+    let change = async {
+        while registry.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        clock.advance(Duration::from_secs(1));
+        resolver.expire(&image, &access);
+        clock.advance(Duration::from_secs(1));
+    };
+    let (asked, ()) = tokio::join!(ask(&image), change);
+    asked.answer.unwrap();
+    ask(&other).await.answer.unwrap();
+    store.close();
+    drop((store, resolver));
+    tasks.close();
+    tasks.wait().await;
+    let store = open().await;
+    for (image, is_doubted) in [(&image, true), (&other, false)] {
+        let stored = store.find(&StoreKey::name(image, &access)).await.unwrap();
+        assert_eq!(stored.is_doubted, is_doubted, "{image}");
+    }
 }

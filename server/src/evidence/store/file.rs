@@ -11,6 +11,7 @@ use redb::{
 use time::OffsetDateTime;
 
 use super::StoreKey;
+use super::lately::Lately;
 use super::writer::Job;
 
 /// What is in the file; a greater number is of a later version.
@@ -223,6 +224,7 @@ pub(super) fn write(
     database: &Database,
     batch: Vec<Job>,
     max_bytes: u64,
+    lately: &mut Lately,
 ) -> Result<Outcome, FileError> {
     let mut transaction = database.begin_write()?;
     // After a crash it is open at once, however large it is.
@@ -232,7 +234,9 @@ pub(super) fn write(
         for job in batch {
             match job {
                 Job::Keep(key, at, answers) => match answers.encode() {
-                    Ok(body) => tables.keep(&key, at, &body, max_bytes)?,
+                    Ok(body) => {
+                        tables.keep(&key, at, &body, max_bytes, lately.last(&key))?;
+                    }
                     Err(error) => {
                         tracing::info!(error = %crate::chain::chain(&error),
                             "what was found in a search is not kept on disk");
@@ -240,7 +244,10 @@ pub(super) fn write(
                     }
                 },
                 Job::Forget(key) => tables.forget(&key.0)?,
-                Job::Doubt(key, at) => tables.doubt(&key.0, at)?,
+                Job::Doubt(key, at) => {
+                    lately.add(&key, milliseconds(at));
+                    tables.doubt(&key.0, at)?;
+                }
             }
         }
         let evicted = tables.make_room(max_bytes)?;
@@ -282,6 +289,7 @@ impl<'t> Tables<'t> {
         at: OffsetDateTime,
         body: &[u8],
         max_bytes: u64,
+        doubted_at: Option<i64>,
     ) -> Result<(), FileError> {
         let weight = (3 * key.0.len() + body.len()) as u64 + ENTRY;
         if weight > max_bytes {
@@ -300,10 +308,14 @@ impl<'t> Tables<'t> {
         }
         self.last += 1;
         let at = milliseconds(at);
-        // What a registry answered before it was said to be old is so still.
-        let doubted_at = self.doubts.get(&*key.0)?.map(|doubted_at| doubted_at.value());
-        if doubted_at.is_some_and(|doubted_at| doubted_at < at) {
-            self.doubts.remove(&*key.0)?;
+        // What a registry was asked before it was said to be old, or within the same millisecond, is so still.
+        let stored = self.doubts.get(&*key.0)?.map(|doubted_at| doubted_at.value());
+        match doubted_at.max(stored) {
+            Some(doubted_at) if doubted_at >= at => {
+                self.doubts.insert(&*key.0, doubted_at)?;
+            }
+            Some(_) => drop(self.doubts.remove(&*key.0)?),
+            None => {}
         }
         let head = Head { at, place: self.last, weight, sum };
         self.heads.insert(&*key.0, &*head.bytes())?;

@@ -83,17 +83,23 @@ async fn what_was_said_to_be_old_is_so_after_a_restart_until_it_is_answered_anew
     for number in 0..4 {
         store.doubt(key(number), later);
     }
-    // An answer of before, one of after, and none.
+    // An answer of before, one of after, and one of before that comes when nothing is stored any more.
     store.keep(key(0), later, answers(0, 100));
     store.keep(key(1), later + Duration::from_millis(1), answers(1, 100));
     store.forget(key(2));
     store.keep(key(2), NOW, answers(2, 100));
+    // It was being asked for the first time.
+    store.doubt(key(4), later);
+    store.keep(key(4), later, answers(4, 100));
+    store.doubt(key(5), later);
+    store.keep(key(5), later + Duration::from_millis(1), answers(5, 100));
     let (store, _) = reopened(store, folder.path(), MIN_BYTES).await;
     let mut doubted = Vec::new();
-    for number in 0..4 {
+    for number in 0..6 {
         doubted.push(store.find(&key(number)).await.map(|stored| stored.is_doubted));
     }
-    assert_eq!(doubted, [Some(true), Some(false), Some(false), None]);
+    let (old, new) = (Some(true), Some(false));
+    assert_eq!(doubted, [old, new, old, None, old, new]);
 }
 
 #[tokio::test]

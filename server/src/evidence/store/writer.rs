@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 
 use super::file::{self, OpenError, Outcome};
+use super::lately::Lately;
 use super::{Opened, StoreKey};
 use crate::chain::chain;
 use crate::metrics::Metrics;
@@ -116,7 +117,7 @@ impl Run {
             return;
         };
         opening.send_replace(Opened::Open(Arc::clone(&database)));
-        let mut is_failing = false;
+        let (mut is_failing, mut lately) = (false, Lately::default());
         while let Some(job) = queue.blocking_recv() {
             let mut batch = vec![job];
             while batch.len() < BATCH
@@ -126,7 +127,7 @@ impl Run {
             }
             let weight = batch.iter().map(Job::weight).sum();
             // A file that was changed under it may make the database panic.
-            let write = || file::write(&database, batch, self.max_bytes);
+            let write = || file::write(&database, batch, self.max_bytes, &mut lately);
             let written = catch_unwind(AssertUnwindSafe(write));
             self.pending.fetch_sub(weight, Ordering::Relaxed);
             match written {
