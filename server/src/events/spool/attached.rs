@@ -127,8 +127,8 @@ impl Attached {
     }
 
     /// The segment that is being written.
-    pub(super) fn current(&self) -> Option<u64> {
-        self.open.as_ref().map(|open| open.index)
+    pub(super) const fn open(&self) -> Option<&Open> {
+        self.open.as_ref()
     }
 
     /// What waits is as good as never named.
@@ -141,6 +141,7 @@ impl Attached {
 
     /// A segment is gone.
     pub(super) fn forget(&mut self, index: u64) {
+        self.open.take_if(|open| open.index == index);
         self.written.retain(|_, own| *own != index);
         self.epoch += 1;
     }
@@ -250,6 +251,24 @@ mod tests {
         attached.forget(7);
         assert_ne!(attached.epoch(), epoch);
         assert!(!attached.note(&evidence));
+        assert_eq!(attached.pending.len(), 1);
+    }
+
+    #[test]
+    fn one_report_past_those_that_wait_is_taken_when_it_is_named_again() {
+        let mut attached = Attached::default();
+        let named = |n: usize| {
+            let report = report(Digest::of(&n.to_be_bytes()), String::new());
+            Evidence::verified(vec![Arc::new(report)])
+        };
+        for n in 0..MAX_PENDING {
+            assert!(!attached.note(&named(n)));
+        }
+        assert_eq!(attached.pending.len(), MAX_PENDING);
+        assert!(!attached.note(&named(MAX_PENDING)));
+        assert_eq!((attached.pending.len(), attached.queued.len()), (MAX_PENDING, MAX_PENDING));
+        attached.give_up();
+        assert!(!attached.note(&named(MAX_PENDING)));
         assert_eq!(attached.pending.len(), 1);
     }
 

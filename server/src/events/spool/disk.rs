@@ -8,6 +8,9 @@ use std::path::Path;
 pub(super) trait Disk: Send {
     /// Makes the file `path`, which is not there, and sees to it that its name is on disk.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Out>>;
+
+    /// Cuts the file `path`, which is there, and returns when it is so on disk.
+    fn cut(&self, path: &Path, length: u64) -> io::Result<()>;
 }
 
 /// A file that is being written.
@@ -27,6 +30,12 @@ impl Disk for FileSystem {
         let file = File::options().create_new(true).append(true).open(path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(Box::new(file))
+    }
+
+    fn cut(&self, path: &Path, length: u64) -> io::Result<()> {
+        let file = File::options().write(true).open(path)?;
+        file.set_len(length)?;
+        file.sync_data()
     }
 }
 

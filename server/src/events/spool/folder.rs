@@ -27,6 +27,8 @@ pub(super) struct Folder {
     index: u64,
     /// Oldest first. Those of the future are not among them: they are left alone.
     segments: Vec<Kept>,
+    /// A segment with decisions that may have more than it should, and what it should have in bytes.
+    torn: Option<(PathBuf, u64)>,
 }
 
 /// A segment that is there.
@@ -76,8 +78,14 @@ impl Folder {
             fs::TryLockError::WouldBlock => io::Error::other("another process uses it"),
             fs::TryLockError::Error(error) => error,
         })?;
-        let mut folder =
-            Self { path: path.to_owned(), _lock: lock, next: 1, index: 1, segments: Vec::new() };
+        let mut folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+            next: 1,
+            index: 1,
+            segments: Vec::new(),
+            torn: None,
+        };
         folder.look()?;
         folder.number()?;
         Ok(folder)
@@ -154,13 +162,24 @@ impl Folder {
         Ok(())
     }
 
-    /// Begins a new segment.
+    /// Begins a new segment. One with decisions is not begun before the end of the last one is sure: what is
+    /// told as lost is not there as well.
     pub(super) fn begin(
         &mut self,
         disk: &dyn Disk,
         family: Family,
         origin: &Origin,
     ) -> io::Result<Open> {
+        if family == Family::Events
+            && let Some((path, length)) = &self.torn
+        {
+            match disk.cut(path, *length) {
+                // Somebody took it away, with all that it had.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                cut => cut?,
+            }
+            self.torn = None;
+        }
         let index = self.index;
         let path = segment::path(&self.path, family, index);
         self.index += 1;
@@ -190,6 +209,25 @@ impl Folder {
         identity(&path).is_ok_and(|file| file == open.file)
     }
 
+    /// The segments of a family that somebody else took away, among them the one that is written. They are not
+    /// among those that are there any more.
+    pub(super) fn taken_away(&mut self, family: Family, open: Option<&Open>) -> Vec<u64> {
+        let (mut gone, folder) = (Vec::new(), &self.path);
+        self.segments.retain(|kept| {
+            let found = identity(&segment::path(folder, family, kept.index));
+            let is_gone = match (open, found) {
+                _ if kept.family != family => false,
+                (Some(open), Ok(file)) if open.index == kept.index => file != open.file,
+                (_, found) => found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
+            };
+            if is_gone {
+                gone.push(kept.index);
+            }
+            !is_gone
+        });
+        gone
+    }
+
     /// Appends `parts` to a segment, and returns when they are on disk. After an error the segment is as
     /// it was before, as far as that is possible, and must not be used again: what a disk has of what it
     /// failed to keep is not known.
@@ -203,6 +241,10 @@ impl Folder {
         if let Err(error) = appended.and_then(|()| open.out.sync()) {
             if let Err(error) = open.out.cut(open.length).and_then(|()| open.out.sync()) {
                 tracing::warn!(%error, segment = open.index, "a segment of events keeps a torn end");
+                if open.family == Family::Events {
+                    self.torn =
+                        Some((segment::path(&self.path, open.family, open.index), open.length));
+                }
             }
             return Err(error);
         }

@@ -1,5 +1,6 @@
 //! A record in, out what is missing from it (CASES T168).
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -8,6 +9,9 @@ use super::read::{Entry, Reader, SpoolError};
 
 /// The most gaps, and files, that are listed.
 const MAX_LISTED: usize = 1_000;
+/// The most stretches of decisions without a gap, and the most decisions that were taken back, that are
+/// remembered. Of one more of either, nothing is known that was taken back of the oldest.
+const MAX_REMEMBERED: usize = 100_000;
 
 /// Numbers that no record has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,6 +81,9 @@ struct State {
     ended: bool,
     /// The number that comes next.
     next: Option<u64>,
+    /// The decisions that are there and count: the first of each stretch, and the one after its last.
+    there: VecDeque<(u64, u64)>,
+    taken_back: BTreeSet<u64>,
 }
 
 impl State {
@@ -92,12 +99,20 @@ impl State {
             Entry::Decision { seq, .. } => {
                 self.reach(seq, 1);
                 self.verdict.decisions += 1;
+                self.is_there(seq);
                 self.verdict.first.get_or_insert(seq);
                 self.verdict.last = Some(seq);
             }
             Entry::Void { seq } => self.reach(seq, 1),
-            Entry::TakenBack { seq: _ } => {
-                self.verdict.decisions = self.verdict.decisions.saturating_sub(1);
+            // What is told of twice, or is in no segment that is left, is not taken from the others.
+            Entry::TakenBack { seq } => {
+                let was_there = self.there.iter().any(|(first, end)| (*first..*end).contains(&seq));
+                if was_there && self.taken_back.insert(seq) {
+                    self.verdict.decisions = self.verdict.decisions.saturating_sub(1);
+                }
+                if self.taken_back.len() > MAX_REMEMBERED {
+                    self.taken_back.pop_first();
+                }
             }
             Entry::Lost { first, count, loss } => {
                 self.reach(first, count);
@@ -128,6 +143,16 @@ impl State {
         }
         self.verdict.restarted += u64::from(first < next);
         self.next = Some(first.saturating_add(count));
+    }
+
+    fn is_there(&mut self, seq: u64) {
+        match self.there.back_mut() {
+            Some((_, end)) if *end == seq => *end = seq.saturating_add(1),
+            _ => self.there.push_back((seq, seq.saturating_add(1))),
+        }
+        if self.there.len() > MAX_REMEMBERED {
+            self.there.pop_front();
+        }
     }
 
     fn gap(&mut self, gap: Gap) {

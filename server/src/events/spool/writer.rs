@@ -51,6 +51,8 @@ pub struct SpoolWriter {
     disk: Box<dyn Disk>,
     /// What is written beside a batch, kept for its room.
     beside: Vec<u8>,
+    /// When it was last looked whether what decisions name is still there.
+    looked: time::OffsetDateTime,
 }
 
 /// The segment that is being written, and what its names stand for.
@@ -95,6 +97,7 @@ impl SpoolWriter {
         }
         let (current, gaps, taken_back) = (None, Vec::new(), Vec::new());
         let (beside, failing, void) = (Vec::new(), folder.is_none(), HashSet::new());
+        let looked = clock.now();
         Self {
             shared,
             config,
@@ -111,6 +114,7 @@ impl SpoolWriter {
             metrics,
             disk,
             beside,
+            looked,
         }
     }
 
@@ -305,6 +309,10 @@ impl SpoolWriter {
             return;
         }
         let origin = self.origin(0);
+        let is_there = |folder: &Folder| self.attached.open().is_none_or(|open| folder.has(open));
+        if !self.folder.as_ref().is_none_or(is_there) {
+            self.look_for_attached();
+        }
         let Some(folder) = &mut self.folder else { return };
         let limit = self.config.segment_bytes;
         if let Err(error) = self.attached.go_on(folder, &*self.disk, &origin, limit) {
@@ -314,14 +322,34 @@ impl SpoolWriter {
         }
     }
 
+    /// Looks whether what decisions name is still there. What is not is as good as never named: it is written
+    /// again when it is named again.
+    fn look_for_attached(&mut self) {
+        let Some(folder) = &mut self.folder else { return };
+        self.looked = self.clock.now();
+        for index in folder.taken_away(Family::Attached, self.attached.open()) {
+            tracing::error!(
+                segment = index,
+                path = %self.path.display(),
+                "a segment with reports that events name was taken away"
+            );
+            self.metrics.spool_failed();
+            self.attached.forget(index);
+        }
+    }
+
     /// Takes away what is too much or too old, and tells how much there is.
     fn keep_house(&mut self) {
+        if (self.clock.now() - self.looked).unsigned_abs() >= IDLE {
+            self.look_for_attached();
+        }
         let Some(folder) = &mut self.folder else { return };
         let limit = (self.config.max_bytes / 2, self.config.max_age);
         let now = self.clock.now();
         let current = self.current.as_ref().map(|current| current.open.index);
         let mut gone = folder.trim(Family::Events, current, limit, now).len();
-        for index in folder.trim(Family::Attached, self.attached.current(), limit, now) {
+        let current = self.attached.open().map(|open| open.index);
+        for index in folder.trim(Family::Attached, current, limit, now) {
             self.attached.forget(index);
             gone += 1;
         }

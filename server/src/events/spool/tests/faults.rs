@@ -209,8 +209,11 @@ fn what_is_taken_back_while_the_disk_fails_is_so_at_the_end_of_the_record() {
 fn what_is_not_in_the_record_is_not_taken_back() {
     let site = Site::new();
     let (gate, forgets) = (Gate::shut(), Faults::default().forgets);
-    let run =
-        site.start_on(Faults { gate: Some(gate.clone()), forgets: forgets.clone(), quota: None });
+    let run = site.start_on(Faults {
+        gate: Some(gate.clone()),
+        forgets: forgets.clone(),
+        ..Faults::default()
+    });
     run.allow("first").unwrap();
     gate.wait_for_one();
     // One that nobody waits for any more when it is written, and one that cannot be kept.
@@ -232,6 +235,30 @@ fn what_is_not_in_the_record_is_not_taken_back() {
 }
 
 #[test]
+fn one_decision_past_those_that_may_be_taken_back_stays_in_the_record() {
+    let site = Site::new();
+    let gate = Gate::shut();
+    let run = site.start_on(Faults { gate: Some(gate.clone()), ..Faults::default() });
+    run.allow("first").unwrap();
+    gate.wait_for_one();
+    let numbers: Vec<u64> = (1_000..).take(MAX_TAKEN_BACK - 1).collect();
+    run.spool.take_back(&numbers);
+    assert_eq!(run.spool.taken_back().len(), MAX_TAKEN_BACK - 1);
+    run.spool.take_back(&[1, 2]);
+    assert_eq!(run.spool.taken_back().len(), MAX_TAKEN_BACK);
+    run.spool.take_back(&[3]);
+    assert_eq!(run.spool.taken_back().last(), Some(&1));
+    gate.open();
+    run.allow("second").unwrap();
+    run.written(2);
+    run.stop();
+    // The first was in time, and the second stays.
+    let pods: Vec<_> = site.lines(0).iter().map(|line| line["pod"].clone()).collect();
+    assert_eq!(site.verify().decisions, 1);
+    assert!(pods.contains(&"second".into()), "{pods:?}");
+}
+
+#[test]
 fn what_decisions_name_while_they_wait_has_a_bound_in_bytes() {
     let site = Site::new();
     let gate = Gate::shut();
@@ -247,4 +274,74 @@ fn what_decisions_name_while_they_wait_has_a_bound_in_bytes() {
     run.spool.record(&large[1].made()).unwrap();
     run.stop();
     assert_eq!(site.verify().told, 1);
+}
+
+#[test]
+fn t164_what_a_disk_has_that_neither_keeps_nor_cuts_is_not_told_of_as_lost_as_well() {
+    let site = Site::new();
+    let faults = Faults::default();
+    let run = site.start_on(faults.clone());
+    run.awaited("good").unwrap().blocking_recv().unwrap();
+    faults.forgets.store(true, Ordering::SeqCst);
+    faults.uncut.store(true, Ordering::SeqCst);
+    assert!(run.awaited("lost").unwrap().blocking_recv().is_err());
+    // It is there all the same.
+    assert_eq!(site.lines(0).len(), 2);
+    // A disk that keeps again, and does not cut, has nothing after it.
+    faults.forgets.store(false, Ordering::SeqCst);
+    assert!(run.awaited("lost too").unwrap().blocking_recv().is_err());
+    assert_eq!(site.segments().len(), 1);
+    faults.uncut.store(false, Ordering::SeqCst);
+    run.awaited("again").unwrap().blocking_recv().unwrap();
+    run.stop();
+    let pods: Vec<_> = site.lines(0).iter().map(|line| line["pod"].clone()).collect();
+    assert_eq!(pods, ["good", "again"]);
+    assert_accounted(&site, 4, 2);
+}
+
+#[test]
+fn t163_reports_whose_segment_is_taken_away_are_written_again() {
+    let site = Site::new();
+    let run = site.start();
+    let write = |pod: &str| run.awaited(pod).unwrap().blocking_recv().unwrap();
+    write("one");
+    eventually(|| site.attached() == 1);
+    // One that waits is written into a segment that is there.
+    fs::remove_file(&site.attachments()[0]).unwrap();
+    run.spool.record(&Fixture::large("two", 1).made()).unwrap();
+    eventually(|| site.attached() == 1);
+    // It is as good as never named, and so is what was written before.
+    write("three");
+    eventually(|| site.attached() == 2);
+    // Where nothing waits, it is seen when somebody looks.
+    fs::remove_file(&site.attachments()[0]).unwrap();
+    site.clock.forward(Duration::from_secs(60));
+    eventually(|| {
+        write("four");
+        site.attachments().len() == 1 && site.attached() == 1
+    });
+    assert_eq!(run.counted("portcullis_events_failures_total"), 2);
+    run.stop();
+    let verdict = site.verify();
+    assert!(verdict.is_whole() && verdict.told == 0, "{verdict:?}");
+}
+
+#[test]
+fn what_is_taken_back_twice_or_is_gone_is_not_taken_from_the_others() {
+    let mut site = Site::new();
+    site.config.segment_bytes = 1;
+    let run = site.start();
+    for pod in ["one", "two", "three"] {
+        run.awaited(pod).unwrap().blocking_recv().unwrap();
+    }
+    let oldest = site.segments()[0].clone();
+    run.spool.take_back(&[2]);
+    run.awaited("four").unwrap().blocking_recv().unwrap();
+    run.spool.take_back(&[1, 2]);
+    run.awaited("five").unwrap().blocking_recv().unwrap();
+    run.stop();
+    assert_eq!(site.verify().decisions, 3);
+    fs::remove_file(site.folder().join(oldest)).unwrap();
+    let verdict = site.verify();
+    assert_eq!((verdict.decisions, verdict.first), (3, Some(2)), "{verdict:?}");
 }

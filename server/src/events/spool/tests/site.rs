@@ -140,6 +140,8 @@ pub(super) struct Faults {
     pub(super) quota: Option<Arc<AtomicU64>>,
     /// Whether it fails to keep what was written.
     pub(super) forgets: Arc<AtomicBool>,
+    /// Whether nothing can be cut off.
+    pub(super) uncut: Arc<AtomicBool>,
     /// Where it hangs before it keeps what was written.
     pub(super) gate: Option<Gate>,
 }
@@ -153,6 +155,18 @@ impl Disk for Faults {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Out>> {
         let out = FileSystem.create(path)?;
         Ok(Box::new(Faulty { out, faults: self.clone() }))
+    }
+
+    fn cut(&self, path: &Path, length: u64) -> io::Result<()> {
+        self.may_cut()?;
+        FileSystem.cut(path, length)
+    }
+}
+
+impl Faults {
+    fn may_cut(&self) -> io::Result<()> {
+        let uncut = self.uncut.load(Ordering::SeqCst);
+        if uncut { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 }
 
@@ -185,6 +199,7 @@ impl Out for Faulty {
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.faults.may_cut()?;
         self.out.cut(length)
     }
 }
@@ -268,11 +283,17 @@ impl Site {
         own.map(|(.., path)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
     }
 
-    /// How many records of reports there are.
-    pub(super) fn attached(&self) -> usize {
+    /// The segments with reports, oldest first.
+    pub(super) fn attachments(&self) -> Vec<PathBuf> {
         let found = folder::list(&self.folder()).unwrap();
         let own = found.into_iter().filter(|(family, ..)| *family == Family::Attached);
-        own.map(|(.., path)| Frames::new(&fs::read(path).unwrap(), HEADER).count()).sum()
+        own.map(|(.., path)| path).collect()
+    }
+
+    /// How many records of reports there are.
+    pub(super) fn attached(&self) -> usize {
+        let records = |path| Frames::new(&fs::read(path).unwrap(), HEADER).count();
+        self.attachments().into_iter().map(records).sum()
     }
 
     /// The bytes of the newest segment with decisions, and where it is.
