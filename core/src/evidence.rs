@@ -13,13 +13,9 @@ use crate::image::{Digest, Platform};
 use crate::signature::Signer;
 
 mod told;
+mod weight;
 
 use self::told::Told;
-
-/// What a finding takes, with its words, where none of it is shared with other reports, in bytes.
-const UNSHARED: usize = 64;
-/// Of how many findings one has a name that rules have, for which decisions keep eight bytes.
-const NAMED: usize = 8;
 
 /// One verified report on one digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,18 +114,6 @@ impl Reports {
     /// What decisions keep beside the reports.
     pub(crate) const fn memo(&self) -> &Memo<Profiles> {
         &self.memo
-    }
-
-    /// With room for what decisions keep beside them.
-    fn weight(&self) -> usize {
-        let reports: usize = self.list.iter().map(|report| report.weight()).sum();
-        let vex: usize = self.vex.iter().map(|vex| vex.weight()).sum();
-        let findings: usize = self.list.iter().map(|report| report.findings.len()).sum();
-        // What is merged is packed anew, and shares nothing.
-        let merged = if self.list.len() > 1 { reports.max(findings * UNSHARED) } else { 0 };
-        // With what decisions and answers keep beside them, which most do as soon as somebody asks.
-        let beside = findings.div_ceil(NAMED) * 8 + Profiles::ROOM + self.told_room();
-        reports + vex + merged + beside
     }
 }
 

@@ -36,6 +36,8 @@ impl Profiles {
         const COUNTS: usize = 2 * size_of::<usize>();
         3 * COUNTS + size_of::<Self>() + size_of::<Profile>() + size_of::<Tallies>()
     };
+    /// What one of them keeps for each finding that does not count, in bytes.
+    pub(crate) const CLEARED: usize = size_of::<(u32, ClearedBy)>();
 }
 
 /// The findings of one manifest from the most to the least severe, ready for many rules.
@@ -344,3 +346,6 @@ impl<'v> Said<'v> {
         newest.filter(|(_, s)| s.status.clears()).map(|(document, _)| document.digest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ mod doubts;
 mod entry;
 mod plan;
 mod words;
+mod share;
 mod remember;
 
 /// The part of what is kept that the allocator takes beside: it gives out few sizes, and a little more
@@ -101,6 +102,7 @@ struct Shared<S> {
     config: MemoryConfig,
     kept: Sieve<Key, Entry>,
     flights: Flights<Key, Plan>,
+    tasks: TaskTracker,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     changes: Changes,
@@ -128,7 +130,8 @@ impl<S: EvidenceSource> Memory<S> {
             kept: Sieve::new(config.max_bytes),
             words: Words::new(config.max_bytes),
             config,
-            flights: Flights::new(tasks, background),
+            flights: Flights::new(tasks.clone(), background),
+            tasks,
             clock,
             metrics,
             changes,
@@ -233,7 +236,7 @@ impl<S: EvidenceSource> Memory<S> {
 }
 
 impl<S: EvidenceSource> Shared<S> {
-    async fn search(&self, question: &Question, asked: Asked) -> Plan {
+    async fn search(self: &Arc<Self>, question: &Question, asked: Asked) -> Plan {
         let _counted = UnderWay::new(&self.metrics);
         let limit = Instant::now() + self.config.search_timeout;
         let mut stored = None;
@@ -303,13 +306,6 @@ impl<S: EvidenceSource> Shared<S> {
     /// A search of it ended without a result: somebody else may ask.
     fn lost(&self, key: &Key) {
         self.kept.get(self.kept.hash(key), |other| other == key, Entry::lost);
-    }
-
-    /// The same, with the words that it has in common with others.
-    fn share(&self, evidence: Arc<Evidence>) -> Arc<Evidence> {
-        let shared = self.words.shared(evidence);
-        self.kept.reserve(self.words.weight() as u64);
-        shared
     }
 
     fn size(&self) -> (usize, u64) {

@@ -4,7 +4,7 @@
 //! then, less often each time, a dictionary is made of what was seen lately; reports that come from then
 //! on share it. What has the words of an older one keeps that.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -20,6 +20,8 @@ const LATEST: usize = 4_096;
 const MAX_SEEN: usize = 250_000;
 /// Which part of all room one may take. The last takes about three times as much beside.
 const PART: usize = 32;
+/// What is kept of a report that was seen and is in memory no longer, in bytes.
+const SHELL: usize = size_of::<Evidence>() + 2 * size_of::<usize>();
 /// How many parts all may take when another one is made: there may be one for each fourfold of reports.
 const PARTS: usize = 8;
 
@@ -40,8 +42,12 @@ struct Seen {
     findings: usize,
     /// What `latest` weighs, in bytes.
     weight: usize,
-    latest: Vec<Arc<Evidence>>,
+    /// As long as they are in memory: whoever is forgotten there is not kept here.
+    latest: Vec<Weak<Evidence>>,
 }
+
+/// Reports of which the next dictionary is to be made.
+pub(super) struct Lesson(Vec<Weak<Evidence>>);
 
 impl Seen {
     /// None yet, of a round of so many reports.
@@ -61,49 +67,54 @@ impl Words {
         }
     }
 
-    /// What the current dictionary takes, and what reports share of those before it, in bytes.
+    /// What the current dictionary takes, what reports share of those before it, and what is remembered for the
+    /// next one, in bytes.
     pub(super) fn weight(&self) -> usize {
         let before: usize = self.remains.lock().iter().map(Remains::weight).sum();
-        before + self.current.load().as_ref().map_or(0, |current| current.weight())
+        let seen = self.seen.lock().latest.capacity() * (size_of::<Weak<Evidence>>() + SHELL);
+        before + seen + self.current.load().as_ref().map_or(0, |current| current.weight())
     }
 
-    /// The same, sharing what it can.
-    pub(super) fn shared(&self, evidence: Arc<Evidence>) -> Arc<Evidence> {
-        let Evidence::Verified(reports) = &*evidence else { return evidence };
+    /// The same, sharing what it can; and of what the next dictionary is to be made, where it is time.
+    pub(super) fn shared(&self, evidence: Arc<Evidence>) -> (Arc<Evidence>, Option<Lesson>) {
+        let Evidence::Verified(reports) = &*evidence else { return (evidence, None) };
         let findings = reports.iter().map(|report| report.findings.len()).sum();
         let shared = match &*self.current.load() {
             Some(current) => Arc::new(Evidence::Verified(reports.sharing(current))),
             None => evidence,
         };
-        // Most is kept anyway; what has gone meanwhile takes a sixteenth of all room beside at the most.
-        self.learn(&shared, findings);
-        shared
+        let lesson = self.saw(&shared, findings);
+        (shared, lesson)
     }
 
-    /// Makes the next dictionary where it is time.
-    fn learn(&self, evidence: &Arc<Evidence>, findings: usize) {
-        let latest = {
-            let mut seen = self.seen.lock();
-            seen.left = seen.left.saturating_sub(1);
-            // They are nearest to what will come.
-            let weight = seen.weight.saturating_add(evidence.weight());
-            if seen.left < LATEST
-                && seen.findings.saturating_add(findings) <= MAX_SEEN
-                && weight <= self.max_bytes.saturating_mul(2)
-            {
-                seen.findings += findings;
-                seen.weight = weight;
-                seen.latest.push(Arc::clone(evidence));
-            }
-            if seen.left > 0 {
-                return;
-            }
-            let next = Seen::new(seen.round.saturating_mul(4));
-            std::mem::replace(&mut *seen, next).latest
-        };
+    /// Remembers what was seen.
+    fn saw(&self, evidence: &Arc<Evidence>, findings: usize) -> Option<Lesson> {
+        let mut seen = self.seen.lock();
+        seen.left = seen.left.saturating_sub(1);
+        // They are nearest to what will come.
+        let weight = seen.weight.saturating_add(evidence.weight());
+        if seen.left < LATEST
+            && seen.findings.saturating_add(findings) <= MAX_SEEN
+            && weight <= self.max_bytes.saturating_mul(2)
+        {
+            seen.findings += findings;
+            seen.weight = weight;
+            seen.latest.push(Arc::downgrade(evidence));
+        }
+        if seen.left > 0 {
+            return None;
+        }
+        let next = Seen::new(seen.round.saturating_mul(4));
+        Some(Lesson(std::mem::replace(&mut *seen, next).latest))
+    }
+
+    /// Makes the next dictionary, which takes its time.
+    pub(super) fn learn(&self, lesson: Lesson) {
         if self.weight() > self.max_bytes.saturating_mul(PARTS) {
             return;
         }
+        let Lesson(latest) = lesson;
+        let latest: Vec<_> = latest.iter().filter_map(Weak::upgrade).collect();
         let reports = latest.iter().filter_map(|evidence| match &**evidence {
             Evidence::Verified(reports) => Some(reports),
             _ => None,
@@ -162,16 +173,24 @@ mod tests {
         Arc::new(Evidence::verified(vec![Arc::new(Report { digest, signer, findings, notices })]))
     }
 
+    /// Shares, and learns at once where it is time.
+    fn share(words: &Words, evidence: Arc<Evidence>) -> Arc<Evidence> {
+        let (shared, lesson) = words.shared(evidence);
+        lesson.into_iter().for_each(|lesson| words.learn(lesson));
+        shared
+    }
+
     #[test]
     fn reports_that_say_the_same_share_their_words_after_a_while() {
         let words = Words::new(1 << 30);
         let alone = evidence(0, 100);
+        let mut kept = Vec::new();
         for seen in 1..FIRST {
-            let kept = words.shared(evidence(seen % 10, 100));
-            assert_eq!(kept.weight(), evidence(seen % 10, 100).weight());
+            kept.push(share(&words, evidence(seen % 10, 100)));
+            assert_eq!(kept[seen - 1].weight(), evidence(seen % 10, 100).weight());
         }
-        words.shared(evidence(0, 100));
-        let shared = words.shared(Arc::clone(&alone));
+        kept.push(share(&words, evidence(0, 100)));
+        let shared = share(&words, Arc::clone(&alone));
         assert_eq!(shared, alone);
         assert!(
             shared.weight() < alone.weight() * 7 / 10,
@@ -183,17 +202,46 @@ mod tests {
         assert!(first > 0 && first < 1 << 20);
         // What shares a dictionary keeps it, when there is another one.
         for seen in 0..4 * FIRST {
-            words.shared(evidence(seen % 10, 100));
+            kept.push(share(&words, evidence(seen % 10, 100)));
         }
+        drop(kept);
         let both = words.weight();
         assert!(both > first, "{both} {first}");
         drop(shared);
         assert!(words.weight() < both);
         // What nobody has said before keeps its own.
         let other = evidence(1_000, 100);
-        assert_eq!(words.shared(Arc::clone(&other)), other);
+        assert_eq!(share(&words, Arc::clone(&other)), other);
         // Absence has no words.
-        assert_eq!(words.shared(Arc::new(Evidence::Missing)), Arc::new(Evidence::Missing));
+        assert_eq!(share(&words, Arc::new(Evidence::Missing)), Arc::new(Evidence::Missing));
+    }
+
+    /// Whoever searches is not the one who has the time.
+    #[test]
+    fn who_shares_does_not_make_the_dictionary() {
+        let words = Words::new(1 << 30);
+        let kept: Vec<_> = (0..FIRST).map(|seen| words.shared(evidence(seen % 10, 100))).collect();
+        assert!(words.current.load().is_none());
+        let lessons: Vec<_> = kept.into_iter().filter_map(|(_, lesson)| lesson).collect();
+        assert_eq!(lessons.len(), 1);
+        lessons.into_iter().for_each(|lesson| words.learn(lesson));
+        assert!(words.current.load().is_some());
+    }
+
+    #[test]
+    fn what_was_seen_for_the_next_dictionary_is_not_kept_for_it_and_is_counted() {
+        let words = Words::new(1 << 30);
+        let (seen, gone) = (evidence(0, 100), evidence(100, 100));
+        let (mark, weight) = (Arc::downgrade(&gone), words.weight());
+        share(&words, Arc::clone(&seen));
+        drop(share(&words, gone));
+        assert!(mark.upgrade().is_none());
+        assert!(words.weight() >= weight + 2 * SHELL, "{} {weight}", words.weight());
+        // What has gone by then is not in it.
+        let kept: Vec<_> = (2..FIRST).map(|_| share(&words, Arc::clone(&seen))).collect();
+        assert!(share(&words, evidence(0, 100)).weight() < evidence(0, 100).weight());
+        assert_eq!(share(&words, evidence(100, 100)).weight(), evidence(100, 100).weight());
+        drop(kept);
     }
 
     #[test]
