@@ -100,14 +100,18 @@ impl<M: Remember> Refresher<M> {
                 stream::iter(looked_at).chain(looks).collect().await
             }
             Err(evidence) => {
-                // What was looked at beside it is counted.
-                if own.is_none() {
-                    self.metrics.refresh(Reason::Request.as_str(), Outcome::Failed.as_str());
-                }
+                // What was looked at beside it is counted, and what was known of it told.
+                let before = match own {
+                    Some((digest, look)) => manifest(None, digest, look).before,
+                    None => {
+                        self.metrics.refresh(Reason::Request.as_str(), Outcome::Failed.as_str());
+                        None
+                    }
+                };
                 let (digest, fetched_at) = (image.digest(), resolved.confirmed_at);
                 let source = resolved.source;
                 let after = Subject { digest, platform: None, evidence, fetched_at, source };
-                vec![RefreshedManifest { before: None, after, outcome: Outcome::Failed }]
+                vec![RefreshedManifest { before, after, outcome: Outcome::Failed }]
             }
         };
         Ok(Refreshed { image: image.clone(), manifests, refreshed_at: self.clock.now() })

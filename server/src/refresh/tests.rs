@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use portcullis_core::evidence::{Cause, CauseKind, Reports, Source as Origin};
+use portcullis_core::image::Nodes;
 use time::macros::datetime;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -196,4 +197,19 @@ async fn an_event_about_what_was_asked_lately_asks_again_and_about_other_things_
     world.refresher.told(&event(&world.image)).await;
     assert_eq!((asked(), world.counted("event", "forgotten")), (before, 2));
     assert_eq!(world.ask().await.source, Origin::Registry);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_known_is_told_where_the_registry_does_not_say_what_it_has() {
+    let world = World::new();
+    let digest = Digest::of(b"x");
+    // Where nobody listens.
+    let image: Reference = format!("localhost:1/x@{digest}").parse().unwrap();
+    let soon = Instant::now() + Duration::from_secs(60);
+    world.memory.refresh(&world.refresher.question(&image, digest), soon).await;
+    let refreshed = world.refresher.asked(&image, &Nodes::default(), soon).await.unwrap();
+    let [manifest] = refreshed.manifests.as_slice() else { panic!("{refreshed:?}") };
+    let status = |subject: &portcullis_core::evidence::Subject| subject.evidence.status();
+    assert_eq!(manifest.before.as_ref().map(status), Some("verified"));
+    assert_eq!((status(&manifest.after), manifest.outcome), ("unavailable", Outcome::Failed));
 }
