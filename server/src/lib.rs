@@ -31,6 +31,7 @@ pub mod clock;
 pub mod admin;
 pub mod metrics;
 pub mod telemetry;
+mod arrival;
 mod sieve;
 mod shares;
 mod spans;

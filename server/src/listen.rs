@@ -101,8 +101,8 @@ pub(crate) async fn grpc<M, S, B>(
     S::Future: Unpin + Send + 'static,
     B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
 {
-    let doors =
-        Doors::new("grpc", config.max_connections, config.max_connections_per_peer, metrics);
+    let (max, per_peer) = (config.max_connections, config.max_connections_per_peer);
+    let doors = Doors::new("grpc", max, per_peer, Arc::clone(&metrics));
     let lifetimes = Lifetime::about(config.connection_age);
     accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
         let Accepted { stream, peer, place } = accepted;
@@ -110,14 +110,16 @@ pub(crate) async fn grpc<M, S, B>(
         let stop = stop.clone();
         let service = make(Caller::of(peer));
         let lifetime = lifetimes.one();
+        let metrics = Arc::clone(&metrics);
         dealer.deal(&tasks, async move {
             // The stream is watched by the runtime that serves it.
             let Ok(stream) = TcpStream::from_std(stream) else { return };
             let wire = Wire::new(stream);
             let heard = wire.clone();
-            let connection = Http2::new(wire, service);
+            let connection = Http2::new(wire, service, Arc::clone(&metrics));
             let connection = Connection::with_preface(connection, lifetime, move || heard.heard());
-            place.ended(connection.serve(&stop).await.as_str());
+            let served = connection::caught(connection.serve(&stop), &metrics);
+            place.ended(served.await.as_str());
         });
     })
     .await;

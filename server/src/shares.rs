@@ -30,20 +30,38 @@ impl<K: Eq + Hash> Shares<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
+        self.add(key, 1);
+    }
+
+    /// Gives `more` to `key`.
+    pub(crate) fn add<Q>(&mut self, key: &Q, more: usize)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         match self.0.get_mut(key) {
-            Some(count) => *count += 1,
-            None => drop(self.0.insert(key.to_owned(), 1)),
+            Some(count) => *count += more,
+            None => drop(self.0.insert(key.to_owned(), more)),
         }
     }
 
-    /// Takes one back. Who has none is not remembered, so that no more is kept than was taken.
+    /// Takes one back.
     pub(crate) fn give_back<Q>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
+        self.take_back(key, 1);
+    }
+
+    /// Takes so `many` back. Who has none is not remembered, so that no more is kept than was taken.
+    pub(crate) fn take_back<Q>(&mut self, key: &Q, many: usize)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         if let Some(count) = self.0.get_mut(key) {
-            *count = count.saturating_sub(1);
+            *count = count.saturating_sub(many);
             if *count == 0 {
                 self.0.remove(key);
             }

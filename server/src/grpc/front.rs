@@ -20,6 +20,7 @@ use tracing::Span;
 use super::messages::Messages;
 use super::reply::{self, Reply};
 use super::{Answered, Decisions, deadline, span, status};
+use crate::arrival::Arrived;
 use crate::caller::Caller;
 use crate::check::Check;
 use crate::check::bulk::Bulk;
@@ -90,7 +91,7 @@ where
     C: Check + Bulk,
     R: Service<Request<B>, Response = Response<tonic::body::Body>, Error = Infallible>,
     R::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B: Body<Data = Bytes> + Arrived + Send + Unpin + 'static,
     B::Error: std::error::Error,
 {
     type Response = Response<Reply>;
@@ -110,9 +111,11 @@ where
             Err(refusal) => return Answering::Ready(Some(*refusal)),
         };
         let span = span::call(call.name(), request.headers());
-        let messages = Messages::new(request.into_body());
+        // Its caller's time runs since it came, and not since it has its turn.
+        let at = request.body().at();
+        let messages = Messages::new(request.into_body(), self.caller);
         if call == Call::CheckStream {
-            let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            let until = timeout.and_then(|timeout| at.checked_add(timeout));
             return Answering::Ready(Some(self.decisions.stream(
                 messages,
                 self.caller,
@@ -121,7 +124,7 @@ where
             )));
         }
         let timeout = timeout.unwrap_or(self.decisions.budget).min(deadline::MAX_DEADLINE);
-        let deadline = Instant::now() + timeout;
+        let deadline = at + timeout;
         let decisions = Arc::clone(&self.decisions);
         Answering::Unary(Unary {
             call,
@@ -259,3 +262,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,11 +48,19 @@ pub(super) fn too_large(length: u32) -> Status {
     ))
 }
 
-/// More has arrived in parts than there is room for.
-pub(super) fn no_room(limit: usize) -> Status {
+/// More has arrived in parts than the `limit` bytes that there are for `whom`.
+pub(super) fn no_room(limit: usize, whom: &str) -> Status {
     let message =
-        format!("requests that have not arrived whole hold the {limit} bytes allowed them");
+        format!("requests that have not arrived whole hold the {limit} bytes allowed to {whom}");
     overloaded(&message, RETRY_AFTER)
+}
+
+/// A message of a stream was begun, and its end did not come for as long as `wait`.
+pub(super) fn unfinished(wait: Duration) -> Status {
+    let seconds = wait.as_secs();
+    Status::deadline_exceeded(format!(
+        "a message of this stream was begun and not ended within {seconds} s"
+    ))
 }
 
 /// A message has a flag that says it is compressed, and nothing says how (gRPC, "Compression").

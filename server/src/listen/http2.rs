@@ -8,6 +8,7 @@ mod exchange;
 mod pulse;
 mod received;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
@@ -20,6 +21,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
 use http::{Request, Response};
 use hyper::body::Body;
@@ -34,6 +36,7 @@ use super::connection::Graceful;
 use super::seldom::Asker;
 use super::wire::Wire;
 use super::{MAX_HEADER_LIST, MAX_STREAMS};
+use crate::metrics::Metrics;
 
 /// How long a connection answers one request after the other before it gives the others of its thread a turn.
 /// Most are answered in some 10 µs, a question about a thousand manifests in milliseconds.
@@ -68,10 +71,19 @@ pub(super) struct Http2<T, S> {
     stage: Stage<T>,
     wire: Wire<T>,
     service: S,
-    is_ending: bool,
+    /// Requests that were read and wait for their turn: [`MAX_STREAMS`] at the most.
+    waiting: VecDeque<Came>,
+    metrics: Arc<Metrics>,
     bell: Arc<Bell>,
     /// Rings the bell.
     ringer: Waker,
+}
+
+/// A request.
+struct Came {
+    request: Request<h2::RecvStream>,
+    respond: SendResponse<Bytes>,
+    at: Instant,
 }
 
 enum Stage<T> {
@@ -101,13 +113,14 @@ impl Wake for Bell {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin, S> Http2<T, S> {
-    /// Serves what comes of `wire`.
-    pub(super) fn new(wire: Wire<T>, service: S) -> Self {
+    /// Serves what comes of `wire`, and counts in `metrics` what panics.
+    pub(super) fn new(wire: Wire<T>, service: S, metrics: Arc<Metrics>) -> Self {
         let greeting = bounds().handshake(wire.clone());
         let bell = Arc::new(Bell::default());
         let ringer = Waker::from(Arc::clone(&bell));
         let stage = Stage::Greeting(Box::new(greeting));
-        Self { stage, wire, service, is_ending: false, bell, ringer }
+        let waiting = VecDeque::new();
+        Self { stage, wire, service, waiting, metrics, bell, ringer }
     }
 }
 
@@ -133,31 +146,34 @@ where
     B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
 {
     fn poll_calls(&mut self) -> Poll<Result<(), Broken>> {
-        let Self { stage, wire, service, is_ending, bell, ringer } = self;
+        let Self { stage, wire, service, waiting, metrics, bell, ringer } = self;
         let mut cx = Context::from_waker(ringer);
         loop {
             match stage {
                 Stage::Greeting(greeting) => {
                     let mut connection = ready!(Pin::new(&mut **greeting).poll(&mut cx))?;
-                    if *is_ending {
-                        connection.graceful_shutdown();
-                    }
                     let pulse = Pulse::new(connection.ping_pong());
                     *stage = Stage::Serving(Box::new(connection), Box::new(pulse));
                 }
                 Stage::Serving(connection, pulse) => {
                     let begun = Instant::now();
-                    while let Poll::Ready(request) = connection.poll_accept(&mut cx) {
-                        let Some(request) = request else { return Poll::Ready(Ok(())) };
-                        let (request, respond) = request?;
+                    while let Poll::Ready(came) = next(connection, waiting, begun, &mut cx) {
+                        let Some(came) = came else { return Poll::Ready(Ok(())) };
                         bell.is_asked.store(true, Ordering::SeqCst);
-                        answer(service, request, respond, &mut cx);
+                        answer(service, metrics, came?, &mut cx);
                         bell.is_asked.store(false, Ordering::SeqCst);
-                        if begun.elapsed() >= MAX_TURN {
-                            // What else came is answered when the others of this thread had theirs.
-                            ringer.wake_by_ref();
-                            break;
+                        if begun.elapsed() < MAX_TURN {
+                            continue;
                         }
+                        // What else came is answered when the others of this thread had theirs. It waits from now on.
+                        ringer.wake_by_ref();
+                        while waiting.len() < MAX_STREAMS as usize
+                            && let Poll::Ready(came) = accept(connection, begun, &mut cx)
+                        {
+                            let Some(came) = came else { return Poll::Ready(Ok(())) };
+                            waiting.push_back(came?);
+                        }
+                        break;
                     }
                     // After all that came was read.
                     return pulse.poll(&mut cx, || wire.heard()).map(Err);
@@ -167,11 +183,37 @@ where
     }
 }
 
-/// Answers `request` if the answer is known, and has a task wait for it otherwise.
+/// The next request that was read, which is here since `now` if it did not wait for its turn.
+fn next<T: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<Wire<T>, Bytes>,
+    waiting: &mut VecDeque<Came>,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Came, h2::Error>>> {
+    while let Some(mut came) = waiting.pop_front() {
+        // Whoever reset it meanwhile waits for nothing.
+        if came.respond.poll_reset(cx).is_pending() {
+            return Poll::Ready(Some(Ok(came)));
+        }
+    }
+    accept(connection, now, cx)
+}
+
+/// The next request that is read, at `now`.
+fn accept<T: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<Wire<T>, Bytes>,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Came, h2::Error>>> {
+    let came = |(request, respond)| Came { request, respond, at: now };
+    connection.poll_accept(cx).map(|accepted| accepted.map(|accepted| accepted.map(came)))
+}
+
+/// Answers a request if the answer is known, and has a task wait for it otherwise.
 fn answer<S, B>(
     service: &S,
-    request: Request<h2::RecvStream>,
-    respond: SendResponse<Bytes>,
+    metrics: &Arc<Metrics>,
+    Came { request, respond, at }: Came,
     cx: &mut Context<'_>,
 ) where
     S: Service<Request<Received>, Response = Response<B>, Error = Infallible>,
@@ -180,14 +222,28 @@ fn answer<S, B>(
 {
     // One that panics ends alone: its stream is reset, as if it were a task.
     let waiting = catch_unwind(AssertUnwindSafe(|| {
-        let answer = service.call(request.map(Received::new));
+        let answer = service.call(request.map(|stream| Received::new(stream, at)));
         let mut exchange = Exchange::new(answer, respond);
         Pin::new(&mut exchange).poll(cx).is_pending().then_some(exchange)
     }));
-    if let Ok(Some(exchange)) = waiting {
-        // It is looked at again there, and wakes that task from then on.
-        tokio::spawn(exchange);
+    match waiting {
+        Ok(None) => {}
+        Ok(Some(exchange)) => {
+            let metrics = Arc::clone(metrics);
+            // It is looked at again there, and wakes that task from then on.
+            tokio::spawn(async move {
+                if AssertUnwindSafe(exchange).catch_unwind().await.is_err() {
+                    lost(&metrics);
+                }
+            });
+        }
+        Err(_panic) => lost(metrics),
     }
+}
+
+fn lost(metrics: &Metrics) {
+    metrics.panicked("call");
+    tracing::error!("a call was lost in a panic");
 }
 
 impl<T, S, B> Future for Http2<T, S>
@@ -222,9 +278,8 @@ where
 
     /// In two steps, as `h2` does it: that it ends, and after a round trip which request is the last.
     fn graceful_shutdown(self: Pin<&mut Self>) {
-        let this = self.get_mut();
-        this.is_ending = true;
-        if let Stage::Serving(connection, _) = &mut this.stage {
+        // Whoever has not said hello within its time is cut off before this.
+        if let Stage::Serving(connection, _) = &mut self.get_mut().stage {
             connection.graceful_shutdown();
         }
     }

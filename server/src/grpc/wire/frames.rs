@@ -30,6 +30,11 @@ impl Frames {
         self.part.extend_from_slice(&data);
     }
 
+    /// Lets go of what was read together with what is kept.
+    pub(in crate::grpc) fn settle(&mut self) {
+        self.part.extend_from_slice(&std::mem::take(&mut self.last));
+    }
+
     /// How many bytes arrived that no message was cut from.
     pub(in crate::grpc) fn len(&self) -> usize {
         self.last.len() + self.part.len()

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Pending, pending};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -28,7 +29,7 @@ fn connect(stop: &CancellationToken) -> (DuplexStream, JoinHandle<End>) {
     let never = hyper::service::service_fn(|_: Request<Received>| -> Never { pending() });
     let wire = Wire::new(ours);
     let heard = wire.clone();
-    let connection = Http2::new(wire, never);
+    let connection = Http2::new(wire, never, Arc::default());
     let connection = Connection::with_preface(connection, AGE, move || heard.heard());
     let stop = stop.clone();
     (theirs, tokio::spawn(async move { connection.serve(&stop).await }))
@@ -140,4 +141,14 @@ fn connections_do_not_all_end_together() {
     assert!(lives.iter().all(|life| (AGE * 9 / 10..=AGE * 11 / 10).contains(life)), "{lives:?}");
     let distinct = lives.iter().collect::<std::collections::BTreeSet<_>>();
     assert!(distinct.len() > 50, "{lives:?}");
+}
+
+#[tokio::test]
+async fn t141_a_connection_that_panics_ends_alone_and_is_counted() {
+    let metrics = Metrics::new();
+    let ended = caught(async { panic!("of a test") }, &metrics).await;
+    assert_eq!(ended, End::Broken);
+    assert_eq!(caught(async { End::Closed }, &metrics).await, End::Closed);
+    let text = metrics.encode().unwrap();
+    assert!(text.contains("portcullis_panics_total{what=\"connection\"} 1"), "{text}");
 }

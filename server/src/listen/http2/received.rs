@@ -6,6 +6,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use hyper::body::{Body, Frame};
+use tokio::time::Instant;
+
+use crate::arrival::Arrived;
 
 /// Room for so many bytes is given back when their stream ends, if they are all of it. Those of all streams
 /// together are a quarter of the window of a connection.
@@ -15,13 +18,21 @@ const SMALL: usize = 2 * 1024;
 #[derive(Debug)]
 pub(crate) struct Received {
     stream: RecvStream,
+    at: Instant,
     has_data: bool,
     has_ended: bool,
 }
 
 impl Received {
-    pub(super) const fn new(stream: RecvStream) -> Self {
-        Self { stream, has_data: true, has_ended: false }
+    /// What `stream` receives, of which the beginning is here since `at`.
+    pub(super) const fn new(stream: RecvStream, at: Instant) -> Self {
+        Self { stream, at, has_data: true, has_ended: false }
+    }
+}
+
+impl Arrived for Received {
+    fn at(&self) -> Instant {
+        self.at
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::exchange::SEND_TIMEOUT;
 use super::*;
+use crate::arrival::Arrived as _;
 
 /// Data as it is given, and at the end trailers.
 struct Given(Option<mpsc::Receiver<Bytes>>);
@@ -84,6 +85,7 @@ struct Scene {
     client: SendRequest<Bytes>,
     writes: Arc<AtomicUsize>,
     turns: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
 }
 
 impl Scene {
@@ -95,7 +97,8 @@ impl Scene {
         let (ours, theirs) = tokio::io::duplex(256 * 1024);
         let (writes, turns) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let wire = Wire::new(Counted(ours, Arc::clone(&writes)));
-        let mut served = Http2::new(wire, service_fn(answer));
+        let metrics = Arc::new(Metrics::new());
+        let mut served = Http2::new(wire, service_fn(answer), Arc::clone(&metrics));
         let count = Arc::clone(&turns);
         tokio::spawn(std::future::poll_fn(move |cx| {
             count.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +110,7 @@ impl Scene {
         tokio::spawn(async move { drop(connection.await) });
         let client = client.ready().await.unwrap();
         settle().await;
-        Self { client, writes, turns }
+        Self { client, writes, turns, metrics }
     }
 
     fn call(&mut self, path: &str) -> ResponseFuture {
@@ -171,6 +174,54 @@ async fn answers_that_take_long_leave_others_their_turns() {
 }
 
 #[tokio::test]
+async fn t135_what_waits_for_its_turn_is_here_since_it_was_read() {
+    const CALLS: usize = 4;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&seen);
+    let answer = move |request: Request<Received>| {
+        note.lock().push((request.body().at(), Instant::now()));
+        std::thread::sleep(MAX_TURN);
+        known([])
+    };
+    let mut scene = Scene::new(WIDE, answer).await;
+    // They are sent, and read, together.
+    let calls: Vec<_> = (0..CALLS).map(|_| scene.call("/")).collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    let seen = seen.lock();
+    let (_, first) = seen[0];
+    assert_eq!(seen.len(), CALLS);
+    for (at, answered) in &seen[1..] {
+        assert!(*at <= first && first < *answered, "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_reset_before_its_turn_is_not_answered() {
+    const CALLS: usize = 8;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let (count, turn) = (Arc::clone(&answered), Arc::new(tokio::sync::Notify::new()));
+    let begun = Arc::clone(&turn);
+    let answer = move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        begun.notify_one();
+        std::thread::sleep(MAX_TURN);
+        known([])
+    };
+    let mut scene = Scene::new(WIDE, answer).await;
+    let calls: Vec<_> = (0..CALLS).map(|_| scene.call("/")).collect();
+    // By another task, which has its turn between those of the connection.
+    let reset = tokio::spawn(async move {
+        turn.notified().await;
+        drop(calls);
+    });
+    reset.await.unwrap();
+    settle().await;
+    assert!(answered.load(Ordering::Relaxed) < CALLS);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_waited_for_holds_up_no_other() {
     let (tell, told) = oneshot::channel();
     let told = Mutex::new(Some(told));
@@ -197,7 +248,7 @@ async fn fail() -> Result<Response<Given>, Infallible> {
 }
 
 #[tokio::test]
-async fn a_call_that_panics_ends_alone() {
+async fn t141_a_call_that_panics_ends_alone_and_is_counted() {
     let mut scene = Scene::new(WIDE, |request| match request.uri().path() {
         "/at-once" => panic!("of a test"),
         "/known" => Box::pin(fail()),
@@ -213,6 +264,8 @@ async fn a_call_that_panics_ends_alone() {
         assert!(error.is_reset(), "{path}: {error}");
         scene.call("/").await.unwrap();
     }
+    let text = scene.metrics.encode().unwrap();
+    assert!(text.contains("portcullis_panics_total{what=\"call\"} 3"), "{text}");
 }
 
 #[tokio::test]
