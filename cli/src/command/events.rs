@@ -220,8 +220,7 @@ impl Show {
                     return Ok(self.rows.decision(&Row { seq, stored }, &line)?);
                 }
                 let (line, since) = (serde_json::to_vec(&line)?, Instant::now());
-                self.held.push_back(Held { seq, line, names, since });
-                if self.held.len() > MAX_HELD { self.release(Duration::ZERO) } else { Ok(()) }
+                self.hold(Held { seq, line, names, since })
             }
             Entry::TakenBack { seq } => {
                 let count = self.held.len();
@@ -244,6 +243,12 @@ impl Show {
             | Entry::Void { .. }
             | Entry::End { .. } => Ok(()),
         }
+    }
+
+    /// Holds a decision back. Where there are too many, all are shown as they are.
+    fn hold(&mut self, held: Held) -> anyhow::Result<()> {
+        self.held.push_back(held);
+        if self.held.len() > MAX_HELD { self.release(Duration::ZERO) } else { Ok(()) }
     }
 
     /// Writes the lines of what is `named`, each once. Gives what is not there yet.
@@ -306,3 +311,6 @@ fn is_gone(error: &anyhow::Error) -> bool {
     own.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         && error.downcast_ref::<SpoolError>().is_none()
 }
+
+#[cfg(test)]
+mod tests;

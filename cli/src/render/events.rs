@@ -1,7 +1,7 @@
 //! Recorded decisions in, rows for people or lines of JSON for programs out.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Stderr, Stdout, Write as _};
+use std::io::{self, BufWriter, Stderr, Write};
 use std::path::Path;
 
 use portcullis_core::decide::Action;
@@ -54,13 +54,18 @@ pub(crate) struct Rows {
     output: Output,
     colour: bool,
     headed: bool,
-    out: BufWriter<Stdout>,
+    out: BufWriter<Box<dyn Write + Send>>,
     beside: Stderr,
 }
 
 impl Rows {
     pub(crate) fn new(output: Output, colour: bool) -> Self {
-        let out = BufWriter::new(io::stdout());
+        Self::onto(Box::new(io::stdout()), output, colour)
+    }
+
+    /// The same onto something else.
+    pub(crate) fn onto(out: Box<dyn Write + Send>, output: Output, colour: bool) -> Self {
+        let out = BufWriter::new(out);
         Self { output, colour, headed: false, out, beside: io::stderr() }
     }
 

@@ -104,3 +104,6 @@ impl<S: EvidenceSource> EvidenceSource for Bulkhead<S> {
         self.inner.doubt(question);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,27 +53,50 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use portcullis_core::image::Digest;
     use portcullis_core::signature::Trust;
 
-    use super::super::MAX_CERTIFIED_AT_ONCE;
+    use portcullis_testkit::clock::TestClock;
+    use time::macros::datetime;
+    use tokio_util::task::TaskTracker;
+
+    use super::super::{Collect, MAX_CERTIFIED_AT_ONCE, MAX_VERIFIED_AT_ONCE};
     use super::*;
+    use crate::registry::{Downloads, Registry, RegistryConfig};
+    use crate::revocation::Revocation;
+
+    fn collect() -> Collect {
+        let config = RegistryConfig::default();
+        let clock = Arc::new(TestClock::new(datetime!(2026-08-01 12:00 UTC)));
+        let revocation = Revocation::new(
+            Downloads::new(&config, &BTreeSet::new()).unwrap(),
+            &Default::default(),
+            clock.clone(),
+            Arc::default(),
+            TaskTracker::new(),
+        );
+        Collect::new(Registry::new(config).unwrap(), Default::default(), revocation, clock)
+    }
 
     #[tokio::test(start_paused = true)]
-    async fn there_are_as_many_turns_as_there_are() {
-        let turns = Turns::new(MAX_CERTIFIED_AT_ONCE);
-        let soon = || Instant::now() + Duration::from_secs(1);
-        let mut taken = Vec::new();
-        for _ in 0..MAX_CERTIFIED_AT_ONCE {
-            taken.extend(turns.take(soon()).await.ok());
+    async fn one_document_past_those_that_are_verified_at_a_time_waits_for_its_turn() {
+        let Collect { certified, verified, .. } = collect();
+        for (turns, count) in [(certified, MAX_CERTIFIED_AT_ONCE), (verified, MAX_VERIFIED_AT_ONCE)]
+        {
+            let soon = || Instant::now() + Duration::from_secs(1);
+            let mut taken = Vec::new();
+            for _ in 0..count {
+                taken.extend(turns.take(soon()).await.ok());
+            }
+            assert_eq!(taken.len(), count);
+            let refused = turns.take(soon()).await.err();
+            assert!(matches!(refused, Some(Fault::Unavailable(RegistryError::Deadline))));
+            taken.pop();
+            assert!(turns.take(soon()).await.is_ok());
         }
-        assert_eq!(taken.len(), MAX_CERTIFIED_AT_ONCE);
-        let refused = turns.take(soon()).await.err();
-        assert!(matches!(refused, Some(Fault::Unavailable(RegistryError::Deadline))));
-        taken.pop();
-        assert!(turns.take(soon()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

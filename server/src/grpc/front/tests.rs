@@ -62,7 +62,7 @@ impl Check for Quick {
 }
 
 impl Bulk for Quick {
-    async fn bulk(&self, _: BulkQuestion) -> BulkAnswer {
+    async fn bulk(&self, _: BulkQuestion) -> Result<BulkAnswer, CheckError> {
         panic!("nobody asks so")
     }
 }

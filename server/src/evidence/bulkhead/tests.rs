@@ -1,0 +1,67 @@
+//! Searches through what is stored, so many at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::poll;
+use portcullis_core::image::Digest;
+use portcullis_core::signature::Trust;
+use portcullis_testkit::clock::TestClock;
+use time::macros::datetime;
+
+use super::*;
+
+/// Finds something when it is let.
+struct Slow {
+    under_way: AtomicUsize,
+    gate: Arc<Semaphore>,
+}
+
+impl EvidenceSource for Slow {
+    async fn evidence(&self, _: &Question, _: Instant) -> Known {
+        panic!("no registry is asked")
+    }
+
+    async fn stored(&self, _: &Question, _: Instant) -> Option<Known> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        let now = datetime!(2026-08-01 12:00 UTC);
+        let evidence = Arc::new(Evidence::Missing);
+        Some(Known { evidence, fetched_at: now, fresh_until: now, source: Source::Store })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_search_past_those_through_what_is_stored_waits_and_then_asks_its_registry() {
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = Slow { under_way: AtomicUsize::new(0), gate: Arc::clone(&gate) };
+    let clock = Arc::new(TestClock::new(datetime!(2026-08-01 12:00 UTC)));
+    let bulkhead = Bulkhead::new(slow, &LimitConfig::default(), clock, Arc::default());
+    let question = Question {
+        image: "reg.io/app:v1".parse().unwrap(),
+        digest: Digest::of(b"image"),
+        trust: Arc::new(Trust::nobody()),
+        access: Arc::from(""),
+    };
+    let begun = Instant::now();
+    let late = begun + 100 * PATIENCE;
+    let under_way = || bulkhead.inner.under_way.load(Ordering::SeqCst);
+    let mut all: Vec<_> =
+        (0..MAX_STORED).map(|_| Box::pin(bulkhead.stored(&question, late))).collect();
+    for one in &mut all {
+        assert!(poll!(one).is_pending());
+    }
+    // One more has no turn in time, and one that has less time waits no longer than that.
+    assert!(bulkhead.stored(&question, late).await.is_none());
+    assert_eq!((begun.elapsed(), under_way()), (PATIENCE, MAX_STORED));
+    let soon = Instant::now() + PATIENCE / 4;
+    assert!(bulkhead.stored(&question, soon).await.is_none());
+    assert_eq!((Instant::now(), under_way()), (soon, MAX_STORED));
+    // Where one ends, the next begins.
+    let mut next = Box::pin(bulkhead.stored(&question, late));
+    assert!(poll!(&mut next).is_pending());
+    gate.add_permits(1);
+    let first = all.remove(0);
+    assert!(first.await.is_some());
+    assert!(poll!(&mut next).is_pending());
+    assert_eq!(under_way(), MAX_STORED + 1);
+}
