@@ -20,6 +20,7 @@ mod login;
 pub(crate) mod refresh;
 pub(crate) mod rules;
 pub(crate) mod serve;
+pub(crate) mod server;
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {

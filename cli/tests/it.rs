@@ -25,6 +25,9 @@ mod refresh;
 #[path = "it/serve.rs"]
 mod serve;
 #[cfg(test)]
+#[path = "it/tls.rs"]
+mod tls;
+#[cfg(test)]
 #[path = "it/frames.rs"]
 mod frames;
 #[cfg(test)]

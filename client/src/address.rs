@@ -11,13 +11,14 @@ use tonic::codegen::http::Uri;
 
 use crate::error::{ClientError, ReplicaError};
 use crate::network::Network;
+use crate::secure::Secure;
 
 /// The most targets of one client.
 pub const MAX_TARGETS: usize = 16;
 /// How long the look-up of one name may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `http://host:port`.
+/// `http://host:port`, or `https://host:port`.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) url: Uri,
@@ -27,23 +28,44 @@ pub(crate) struct Target {
 
 impl Target {
     /// Reads the targets of a configuration.
-    pub(crate) fn read(targets: &[String]) -> Result<Vec<Self>, ClientError> {
+    pub(crate) fn read(
+        targets: &[String],
+        secure: Option<&Secure>,
+    ) -> Result<Vec<Self>, ClientError> {
         if targets.is_empty() || targets.len() > MAX_TARGETS {
             return Err(ClientError::Targets(targets.len()));
         }
         targets
             .iter()
-            .map(|target| Self::parse(target).ok_or_else(|| ClientError::Address(target.clone())))
+            .map(|text| {
+                let target = Self::parse(text).ok_or_else(|| ClientError::Address(text.clone()))?;
+                match (target.is_secure(), secure) {
+                    (true, None) => Err(ClientError::NoAuthorities(text.clone())),
+                    (false, Some(_)) => Err(ClientError::Plain(text.clone())),
+                    (true, Some(secure)) if secure.name(&target.url).is_none() => {
+                        Err(ClientError::ServerName(target.host))
+                    }
+                    _ => Ok(target),
+                }
+            })
             .collect()
+    }
+
+    fn is_secure(&self) -> bool {
+        self.url.scheme_str() == Some("https")
     }
 
     fn parse(target: &str) -> Option<Self> {
         let url: Uri = target.parse().ok()?;
-        // There is no TLS yet, and what is no URL at all reads as a host.
-        let host =
-            url.host().filter(|host| !host.is_empty() && url.scheme_str() == Some("http"))?;
+        // What is no URL at all reads as a host.
+        let usual = match url.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return None,
+        };
+        let host = url.host().filter(|host| !host.is_empty())?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let (host, port) = (bare.to_owned(), url.port_u16().unwrap_or(80));
+        let (host, port) = (bare.to_owned(), url.port_u16().unwrap_or(usual));
         Some(Self { url, host, port })
     }
 
@@ -120,12 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_urls_of_plain_http() {
+    fn targets_are_urls_of_http() {
         check("http://127.0.0.1:7443", Some(("127.0.0.1", 7443)));
         check("http://portcullis.ns.svc:7443/", Some(("portcullis.ns.svc", 7443)));
         check("http://[::1]:7443", Some(("::1", 7443)));
         check("http://portcullis", Some(("portcullis", 80)));
-        check("https://portcullis:7443", None);
+        check("https://portcullis:7443", Some(("portcullis", 7443)));
+        check("https://portcullis", Some(("portcullis", 443)));
+        check("ftp://portcullis", None);
         check("portcullis:7443", None);
         check("portcullis", None);
         check("http://", None);
@@ -133,11 +157,17 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_not_asked_for_without_authorities() {
+        let refused = Target::read(&["https://a".to_owned()], None).unwrap_err();
+        assert!(matches!(&refused, ClientError::NoAuthorities(target) if target == "https://a"));
+    }
+
+    #[test]
     fn targets_are_refused_one_past_their_bound() {
         let targets = |count| vec!["http://a".to_owned(); count];
-        assert_eq!(Target::read(&targets(MAX_TARGETS)).unwrap().len(), MAX_TARGETS);
+        assert_eq!(Target::read(&targets(MAX_TARGETS), None).unwrap().len(), MAX_TARGETS);
         for count in [0, MAX_TARGETS + 1] {
-            let refused = Target::read(&targets(count)).unwrap_err();
+            let refused = Target::read(&targets(count), None).unwrap_err();
             assert!(matches!(refused, ClientError::Targets(n) if n == count), "{refused}");
         }
     }
@@ -165,7 +195,7 @@ mod tests {
             Ok(Vec::new()),
             Ok(vec![address(3)]),
         ]));
-        let targets = Target::read(&["http://name:1".to_owned()]).unwrap();
+        let targets = Target::read(&["http://name:1".to_owned()], None).unwrap();
         let mut known = Known::default();
         let expected = [vec![1, 2], vec![1, 2], vec![1, 2], vec![3]];
         for (turn, expected) in expected.into_iter().enumerate() {
@@ -198,7 +228,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_of_which_nothing_is_heard_takes_no_other_with_it() {
         let names = ["http://silent:1", "http://told:1", "http://10.0.0.2:1"];
-        let targets = Target::read(&names.map(str::to_owned)).unwrap();
+        let targets = Target::read(&names.map(str::to_owned), None).unwrap();
         let (found, failure) = Known::default().look(&targets, &Silent).await;
         let expected = [1, 2].map(|n| SocketAddr::from(([10, 0, 0, n], 1)));
         assert_eq!(found.into_keys().collect::<Vec<_>>(), expected);

@@ -29,6 +29,7 @@ mod config;
 mod error;
 mod network;
 mod address;
+mod secure;
 mod near;
 mod call;
 mod pool;
@@ -44,7 +45,9 @@ use portcullis_proto::v1::evidence_service_client::EvidenceServiceClient;
 use tokio::time::Instant;
 
 pub use self::address::MAX_TARGETS;
-pub use self::config::{Config, NearCacheConfig};
+pub use portcullis_tls::{PairFiles, TlsError};
+
+pub use self::config::{Config, NearCacheConfig, TlsConfig};
 pub use self::error::ClientError;
 pub use self::near::MAX_AGE;
 pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
@@ -82,13 +85,21 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Connects to the service at `url` (`http://host:port`), without a near cache. Each question may
+    /// Connects to the service at `url` (`http://host:port`), without TLS and a near cache. Each question may
     /// take `timeout`. Every address of the host's name is a replica.
     ///
     /// # Errors
     /// When the address is malformed or no replica can be reached.
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let client = Self::start(&Config { timeout, ..Config::new([url]) })?;
+        Self::reach(&Config { timeout, ..Config::new([url]) }).await
+    }
+
+    /// As [`Client::start`], and waits for a replica.
+    ///
+    /// # Errors
+    /// As [`Client::start`], and when no replica can be reached.
+    pub async fn reach(config: &Config) -> Result<Self, ClientError> {
+        let client = Self::start(config)?;
         client.calls.pool().reached(Instant::now() + CONNECT).await?;
         Ok(client)
     }
@@ -97,7 +108,7 @@ impl Client {
     /// reached waits for it. It belongs to the tokio runtime that it is called in.
     ///
     /// # Errors
-    /// When a target is malformed, or there is none or too many.
+    /// When a target is malformed, or there is none or too many, or the files of TLS cannot be used.
     pub fn start(config: &Config) -> Result<Self, ClientError> {
         Ok(Self { calls: Arc::new(Calls::start(config)?), timeout: config.timeout })
     }

@@ -19,6 +19,7 @@ use crate::error::{ClientError, ReplicaError};
 use crate::near::NearCache;
 use crate::network::Network;
 use crate::replica::{Observer, Replica};
+use crate::secure::Secure;
 use crate::stats::{ReplicaStats, Standing};
 
 /// The most replicas that one client connects to. Of more, each client takes others.
@@ -30,12 +31,17 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
+    /// Looks at the files of TLS.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         // It owns the tasks of the replicas, which end with it.
         self.keeper.abort();
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
     }
 }
 
@@ -65,7 +71,8 @@ impl Observer for Shared {
 impl Pool {
     /// Begins to connect.
     pub(crate) fn start(config: &Config) -> Result<Self, ClientError> {
-        let targets = Target::read(&config.targets)?;
+        let secure = config.tls.as_ref().map(Secure::load).transpose()?.map(Arc::new);
+        let targets = Target::read(&config.targets, secure.as_deref())?;
         let shared = Arc::new(Shared {
             replicas: ArcSwap::default(),
             near: config.near_cache.map(|near| Arc::new(NearCache::new(near.max_bytes))),
@@ -79,12 +86,14 @@ impl Pool {
             shared: Arc::clone(&shared),
             targets,
             network: Arc::clone(&config.network),
+            secure: secure.clone(),
             every: config.resolve_every,
             kept: HashMap::new(),
             tasks: JoinSet::new(),
             next: 0,
         };
-        Ok(Self { shared, keeper: tokio::spawn(keeper.run()) })
+        let reader = secure.map(|secure| tokio::spawn(secure.follow()));
+        Ok(Self { shared, keeper: tokio::spawn(keeper.run()), reader })
     }
 
     pub(crate) fn near(&self) -> Option<&NearCache> {
@@ -170,6 +179,7 @@ struct Keeper {
     shared: Arc<Shared>,
     targets: Vec<Target>,
     network: Arc<dyn Network>,
+    secure: Option<Arc<Secure>>,
     every: Duration,
     kept: HashMap<SocketAddr, (Arc<Replica>, AbortHandle)>,
     tasks: JoinSet<()>,
@@ -220,8 +230,8 @@ impl Keeper {
                 continue;
             }
             self.next += 1;
-            let replica =
-                Arc::new(Replica::new(self.next, address, url, Arc::clone(&self.network)));
+            let (network, secure) = (Arc::clone(&self.network), self.secure.clone());
+            let replica = Arc::new(Replica::new(self.next, address, url, network, secure));
             let keep =
                 Arc::clone(&replica).keep(Arc::clone(&self.shared), self.shared.near.clone());
             let task = self.tasks.spawn(keep);

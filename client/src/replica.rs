@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -21,6 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::error::ReplicaError;
 use crate::near::{NearCache, STALL};
 use crate::network::Network;
+use crate::secure::{Secure, Told};
 use crate::stats::{ReplicaStats, Standing};
 use crate::{CONNECT, MAX_ANSWER};
 
@@ -46,6 +47,7 @@ pub(crate) struct Replica {
     address: SocketAddr,
     url: Uri,
     network: Arc<dyn Network>,
+    secure: Option<Arc<Secure>>,
     began: Instant,
     channel: Mutex<Option<Channel>>,
     up: AtomicBool,
@@ -83,12 +85,19 @@ pub(crate) trait Observer: Send + Sync + 'static {
 }
 
 impl Replica {
-    pub(crate) fn new(id: u64, address: SocketAddr, url: Uri, network: Arc<dyn Network>) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        address: SocketAddr,
+        url: Uri,
+        network: Arc<dyn Network>,
+        secure: Option<Arc<Secure>>,
+    ) -> Self {
         Self {
             id,
             address,
             url,
             network,
+            secure,
             began: Instant::now(),
             channel: Mutex::new(None),
             up: AtomicBool::new(false),
@@ -224,7 +233,19 @@ impl Replica {
         observer: &impl Observer,
         near: Option<&Arc<NearCache>>,
     ) -> ReplicaError {
-        let channel = match self.connect().await {
+        let told = Arc::new(OnceLock::new());
+        let why = self.connected(observer, near, Arc::clone(&told)).await;
+        // What TLS says of it says more than what became of the connection.
+        told.get().map_or(why, |told| ReplicaError::Tls(*told))
+    }
+
+    async fn connected(
+        &self,
+        observer: &impl Observer,
+        near: Option<&Arc<NearCache>>,
+        told: Arc<OnceLock<Told>>,
+    ) -> ReplicaError {
+        let channel = match self.connect(told).await {
             Ok(channel) => channel,
             Err(error) => return ReplicaError::Connect(error),
         };
@@ -240,10 +261,19 @@ impl Replica {
         }
     }
 
-    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+    async fn connect(&self, told: Arc<OnceLock<Told>>) -> Result<Channel, tonic::transport::Error> {
         let (network, address) = (Arc::clone(&self.network), self.address);
+        let (secure, url) = (self.secure.clone(), self.url.clone());
         let connector = tower::service_fn(move |_: Uri| {
             let connecting = network.connect(address);
+            let (secure, url, told) = (secure.clone(), url.clone(), Arc::clone(&told));
+            let connecting = async move {
+                let stream = connecting.await?;
+                match secure {
+                    None => Ok(stream),
+                    Some(secure) => secure.connect(&url, stream, told).await,
+                }
+            };
             async move {
                 match timeout(CONNECT, connecting).await {
                     Ok(connected) => connected.map(TokioIo::new),
@@ -328,54 +358,4 @@ impl Drop for Lost<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replica() -> Arc<Replica> {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let replica =
-            Replica::new(0, address, Uri::from_static("http://a:1"), Arc::new(crate::Tcp));
-        replica.up.store(true, Ordering::Release);
-        Arc::new(replica)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_replica_that_fails_in_a_row_is_left_alone_for_longer_each_time() {
-        let replica = replica();
-        for doublings in 0..=MAX_DOUBLINGS + 1 {
-            for _ in 0..EJECT_AFTER {
-                assert_eq!(replica.standing(Instant::now()), Standing::Ready);
-                replica.failed(Instant::now());
-            }
-            let span = EJECT_FOR * 2_u32.pow(doublings.min(MAX_DOUBLINGS));
-            tokio::time::advance(span - Duration::from_millis(1)).await;
-            assert_eq!(replica.standing(Instant::now()), Standing::Avoided);
-            tokio::time::advance(Duration::from_millis(1)).await;
-        }
-        // One answer, and it begins anew.
-        replica.answered();
-        (0..EJECT_AFTER).for_each(|_| replica.failed(Instant::now()));
-        tokio::time::advance(EJECT_FOR).await;
-        assert_eq!(replica.standing(Instant::now()), Standing::Ready);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_that_are_not_in_a_row_are_borne() {
-        let replica = replica();
-        for _ in 0..10 {
-            (1..EJECT_AFTER).for_each(|_| replica.failed(Instant::now()));
-            replica.answered();
-        }
-        assert_eq!(replica.standing(Instant::now()), Standing::Ready);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_busy_replica_is_believed_up_to_a_bound() {
-        let replica = replica();
-        replica.busy(Instant::now(), Duration::from_secs(3600));
-        tokio::time::advance(MAX_BUSY - Duration::from_millis(1)).await;
-        assert_eq!(replica.standing(Instant::now()), Standing::Avoided);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(replica.standing(Instant::now()), Standing::Ready);
-    }
-}
+mod tests;

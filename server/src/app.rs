@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::ports::Clock;
+use portcullis_tls::TlsError;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +25,12 @@ use crate::config::Config;
 use crate::evidence::marks::Kept;
 use crate::evidence::store::Store;
 use crate::listen;
+use crate::listen::Listening;
 use crate::listen::workers::Workers;
 use crate::metrics::Metrics;
 use crate::registry::RegistryConfigError;
 use crate::rules::{Rules, RulesError};
+use crate::tls::{Tls, TlsConfig};
 
 mod stack;
 mod sinks;
@@ -58,6 +61,9 @@ pub enum AppError {
     /// The registry client cannot be made.
     #[error("failed to set up the registry client")]
     Registry(#[from] RegistryConfigError),
+    /// Certificates cannot be used.
+    #[error("failed to set up TLS")]
+    Tls(#[from] TlsError),
     /// The threads that serve cannot be started.
     #[error("failed to start the threads that serve gRPC")]
     Workers(#[source] io::Error),
@@ -124,7 +130,8 @@ impl App {
     ///
     /// # Errors
     /// When an address, a file or the rules cannot be used.
-    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+    pub async fn start(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let tls = secured(config.tls.take(), &clock)?;
         let shared = Shared::new(clock);
         let rules = Arc::new(Rules::load(&config.rules)?);
         shared.changes.policy(rules.policy().revision());
@@ -142,15 +149,18 @@ impl App {
         let hooks_address = refreshing::start(refresher, told, &shared).await?;
         let Shared { clock, metrics, changes, stop, tasks, searches, .. } = shared;
         let workers = Workers::start(serving.workers).map_err(AppError::Workers)?;
+        let listening = Listening { listener, config: serving, tls: tls.clone() };
         tasks.spawn(listen::grpc(
-            listener,
-            move |caller| services.map(|front| front.for_caller(caller)),
-            serving,
+            listening,
+            move |who| services.map(|front| front.for_whom(who)),
             workers.dealer(),
             Arc::clone(&metrics),
             stop.clone(),
             tasks.clone(),
         ));
+        if let Some(tls) = tls {
+            tasks.spawn(tls.follow(Arc::clone(&metrics), stop.clone()));
+        }
         let readiness = Arc::new(Readiness::default());
         let admin = Admin { metrics: Arc::clone(&metrics), readiness: Arc::clone(&readiness) };
         tasks.spawn(listen::admin(admin_listener, Arc::new(admin), stop.clone(), tasks.clone()));
@@ -241,6 +251,15 @@ impl App {
             tracing::error!("the last events may not have been written");
         }
     }
+}
+
+/// What connections are made secure by, if they are.
+fn secured(
+    config: Option<TlsConfig>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<Tls>>, TlsError> {
+    let tls = config.map(|config| Tls::load(config, Arc::clone(clock))).transpose()?;
+    Ok(tls.map(Arc::new))
 }
 
 fn announce(address: SocketAddr, admin: SocketAddr, forgetful: bool) {

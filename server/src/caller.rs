@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// One caller. Places are shared out between callers.
 ///
-/// Without TLS a caller is the network address it asks from. On this machine it is one connection,
-/// because a proxy here speaks for many.
+/// Who shows a certificate is who that says. Otherwise a caller is the network address it asks from, and on this
+/// machine one connection, because a proxy here speaks for many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Caller(Kind);
 
@@ -16,9 +16,16 @@ enum Kind {
     Inside,
     Connection(SocketAddr),
     Network(IpAddr),
+    /// By its place in the configuration.
+    Identity(u32),
 }
 
 impl Caller {
+    /// Whoever is known by a certificate under this number.
+    pub(crate) const fn identity(number: u32) -> Self {
+        Self(Kind::Identity(number))
+    }
+
     /// Whoever asks from `peer`.
     #[must_use]
     pub fn of(peer: SocketAddr) -> Self {

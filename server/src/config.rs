@@ -37,6 +37,7 @@ use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
 use crate::telemetry::TelemetryConfig;
+use crate::tls::TlsConfig;
 
 mod events;
 mod evidence;
@@ -44,8 +45,10 @@ mod file;
 mod limits;
 mod hooks;
 mod span;
+mod tls;
 
 pub use hooks::HooksConfigError;
+pub use tls::TlsConfigError;
 
 use events::SpoolFile;
 use evidence::{CacheFile, MarksFile};
@@ -53,6 +56,7 @@ use file::read;
 use hooks::{HooksFile, RefreshFile};
 use limits::{LimitsFile, at_least_one};
 use span::Span;
+use tls::{OperatorFile, TlsFile};
 
 /// The largest configuration, password or certificate file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
@@ -62,8 +66,10 @@ pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 /// All about one decision service.
 #[derive(Clone)]
 pub struct Config {
-    /// Where gRPC is served. Only a loopback address, because there is no TLS yet.
+    /// Where gRPC is served: a loopback address, or any with TLS that demands certificates.
     pub listen: SocketAddr,
+    /// How it is served in TLS, if it is.
+    pub tls: Option<TlsConfig>,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub admin: SocketAddr,
     /// Rules and trust.
@@ -108,6 +114,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            tls: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 7080)),
             rules: RulesConfig { interval: Duration::from_secs(2), ..RulesConfig::default() },
             revocation: RevocationConfig::default(),
@@ -203,12 +210,9 @@ pub enum ConfigError {
     /// A cluster is listed twice.
     #[error("`clusters` names `{0}` twice; keep one entry")]
     ClusterTwice(String),
-    /// A listening address is not on loopback.
-    #[error(
-        "`listen` is {0}, which others can reach: without TLS the service listens on loopback only; \
-         use 127.0.0.1 and put a TLS proxy before it"
-    )]
-    NotLoopback(SocketAddr),
+    /// The sections on TLS and who asks cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
     /// Trust is read from files that do not go together.
     #[error("`trust` has {0}")]
     Trust(&'static str),
@@ -255,6 +259,7 @@ impl Config {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
     listen: Option<SocketAddr>,
+    tls: Option<TlsFile>,
     admin: Option<SocketAddr>,
     #[serde(default)]
     rules: Vec<PathBuf>,
@@ -270,6 +275,8 @@ struct File {
     platforms: Vec<PlatformText>,
     #[serde(default)]
     clusters: Vec<ClusterFile>,
+    #[serde(default)]
+    operators: Vec<OperatorFile>,
     data_dir: Option<PathBuf>,
     #[serde(default)]
     marks: MarksFile,
@@ -297,6 +304,7 @@ impl File {
         let folder = place.folder;
         let Self {
             listen,
+            tls,
             admin,
             rules,
             trust,
@@ -307,6 +315,7 @@ impl File {
             profiles,
             platforms,
             clusters,
+            operators,
             data_dir,
             marks,
             cache,
@@ -323,9 +332,8 @@ impl File {
         let defaults = Config::default();
         let data_dir = data_dir.map(|path| folder.join(path));
         let listen = listen.unwrap_or(defaults.listen);
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(listen));
-        }
+        let (clusters, speakers) = self::clusters::clusters(platforms, clusters)?;
+        let tls = tls::tls(listen, tls, speakers, operators, folder)?;
         let revocation = trust.revocation();
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let Listed { hosts, patterns } = listed(registries, place)?;
@@ -339,6 +347,7 @@ impl File {
             hooks: registry_events.into_config(folder)?,
             refresh: refresh.into_config(memory.search_timeout),
             listen,
+            tls,
             admin: admin.unwrap_or(defaults.admin),
             rules: RulesConfig {
                 rules: rules.iter().map(|path| folder.join(path)).collect(),
@@ -357,7 +366,7 @@ impl File {
                 ..defaults.registry
             },
             profiles: profiles.unwrap_or(defaults.profiles),
-            clusters: self::clusters::clusters(platforms, clusters)?,
+            clusters,
             spool: spool.into_config(data_dir.as_deref())?,
             marks: marks.into_config(data_dir)?,
             memory,

@@ -17,9 +17,9 @@ use self::convert::Detail;
 use self::messages::Messages;
 use self::reply::Reply;
 use self::stream::AnswerStream;
-use crate::caller::Caller;
 use crate::check::bulk::{Bulk, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
+use crate::identity::Who;
 
 pub mod deadline;
 pub mod evidence;
@@ -73,11 +73,14 @@ impl<C> Decisions<C> {
 
 impl<C: Check> Decisions<C> {
     /// Answers `Check`.
-    fn check(&self, message: &[u8], caller: Caller, deadline: Instant) -> Answered {
-        let (question, detail) = match convert::question(message) {
-            Ok((question, detail)) => (Question { caller, ..question }, detail),
+    fn check(&self, message: &[u8], who: &Who, deadline: Instant) -> Answered {
+        let (mut question, detail) = match convert::question(message) {
+            Ok((question, detail)) => (Question { caller: who.caller(), ..question }, detail),
             Err(status) => return Answered::Now(Err(status)),
         };
+        if let Err(refusal) = who.bind(&mut question.context) {
+            return Answered::Now(Err(status::refused(&refusal)));
+        }
         match (self.checker.check_now(&question), detail) {
             (Some(answer), Detail::Plain) => {
                 let answer = answer
@@ -104,7 +107,7 @@ impl<C: Check> Decisions<C> {
     fn stream<B>(
         &self,
         questions: Messages<B>,
-        caller: Caller,
+        who: Who,
         span: Option<Span>,
         until: Option<Instant>,
     ) -> Response<Reply>
@@ -115,7 +118,7 @@ impl<C: Check> Decisions<C> {
         let checker = Arc::clone(&self.checker);
         let (stream, answers) =
             AnswerStream::new(checker, self.budget, self.stop.clone(), questions);
-        let run = stream.of(caller).run(until);
+        let run = stream.of(who).run(until);
         match span {
             Some(span) => self.tasks.spawn(run.instrument(span)),
             None => self.tasks.spawn(run),
@@ -126,11 +129,14 @@ impl<C: Check> Decisions<C> {
 
 impl<C: Bulk> Decisions<C> {
     /// Answers `BulkCheck`.
-    fn bulk_check(&self, message: &[u8], caller: Caller, deadline: Instant) -> Answered {
-        let question = match convert::bulk_question(message) {
-            Ok(question) => BulkQuestion { caller, ..question },
+    fn bulk_check(&self, message: &[u8], who: &Who, deadline: Instant) -> Answered {
+        let mut question = match convert::bulk_question(message) {
+            Ok(question) => BulkQuestion { caller: who.caller(), ..question },
             Err(status) => return Answered::Now(Err(status)),
         };
+        if let Err(refusal) = who.bind(&mut question.context) {
+            return Answered::Now(Err(status::refused(&refusal)));
+        }
         let checker = Arc::clone(&self.checker);
         Answered::Later(Box::pin(async move {
             let answer = timeout_at(deadline, checker.bulk(question))

@@ -13,6 +13,8 @@ pub mod listen;
 pub mod grpc;
 pub mod events;
 pub mod limit;
+pub mod tls;
+pub mod identity;
 pub mod caller;
 pub mod caught;
 pub mod check;

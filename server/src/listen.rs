@@ -8,11 +8,13 @@ mod accept;
 mod wire;
 mod http2;
 mod connection;
+mod secure;
 mod seldom;
 pub mod workers;
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +28,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::accept::{Accepted, Doors};
+use self::accept::{Accepted, Doors, Place};
 use self::connection::{Connection, Http1, Lifetime};
 use self::http2::{Http2, Received};
+use self::secure::{Gate, Secured};
 use self::wire::Wire;
 use self::workers::Dealer;
 use crate::admin::Admin;
 use crate::caller::Caller;
 use crate::hooks::endpoint::Endpoint;
+use crate::identity::Who;
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 /// The most connections at a time on one listener, where nothing else is configured.
 pub const MAX_CONNECTIONS: usize = 10_000;
@@ -84,23 +89,32 @@ impl Default for ListenConfig {
     }
 }
 
-/// Serves gRPC until `stop` on the threads of `dealer`, each connection with the service that `make`
-/// gives for its caller. Connections are tasks of `tasks` and end when their answers are given.
+/// Where and how gRPC is served.
+pub(crate) struct Listening {
+    pub(crate) listener: TcpListener,
+    pub(crate) config: ListenConfig,
+    /// What connections are made secure by, if they are.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// Serves gRPC until `stop` on the threads of `dealer`, in TLS where there is, each connection with the service
+/// that `make` gives for who asks on it. Connections are tasks of `tasks` and end when their answers are given.
 pub(crate) async fn grpc<M, S, B>(
-    listener: TcpListener,
+    listening: Listening,
     make: M,
-    config: ListenConfig,
     dealer: Dealer,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) where
-    M: Fn(Caller) -> S,
+    M: Fn(Who) -> S + Clone + Send + 'static,
     S: Service<Request<Received>, Response = Response<B>, Error = Infallible>,
     S: Unpin + Send + 'static,
     S::Future: Unpin + Send + 'static,
     B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
 {
+    let Listening { listener, config, tls } = listening;
+    let gate = tls.map(|tls| Gate::new(tls, Arc::clone(&metrics)));
     let (max, per_peer) = (config.max_connections, config.max_connections_per_peer);
     let doors = Doors::new("grpc", max, per_peer, Arc::clone(&metrics));
     let lifetimes = Lifetime::about(config.connection_age);
@@ -108,9 +122,14 @@ pub(crate) async fn grpc<M, S, B>(
         let Accepted { stream, peer, place } = accepted;
         let Ok(stream) = stream.into_std() else { return };
         let stop = stop.clone();
-        let service = make(Caller::of(peer));
         let lifetime = lifetimes.one();
         let metrics = Arc::clone(&metrics);
+        if let Some(gate) = gate.clone() {
+            let make = make.clone();
+            dealer.deal(&tasks, Box::pin(secured(gate, stream, peer, place, make, lifetime, stop)));
+            return;
+        }
+        let service = make(Who::open(Caller::of(peer)));
         dealer.deal(&tasks, async move {
             // The stream is watched by the runtime that serves it.
             let Ok(stream) = TcpStream::from_std(stream) else { return };
@@ -123,6 +142,40 @@ pub(crate) async fn grpc<M, S, B>(
         });
     })
     .await;
+}
+
+/// Serves one connection of gRPC in TLS. It is used no longer than the certificate of its client is valid.
+async fn secured<M, S, B>(
+    gate: Gate,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    make: M,
+    lifetime: Duration,
+    stop: CancellationToken,
+) where
+    M: Fn(Who) -> S,
+    S: Service<Request<Received>, Response = Response<B>, Error = Infallible>,
+    S: Unpin + Send + 'static,
+    S::Future: Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
+{
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let passed = tokio::select! {
+        passed = gate.pass(stream, peer) => passed,
+        () = stop.cancelled() => return,
+    };
+    let Some(Secured { stream, who, valid }) = passed else {
+        place.ended("insecure");
+        return;
+    };
+    let wire = Wire::new(stream);
+    let heard = wire.clone();
+    let connection = Http2::new(wire, make(who), Arc::clone(&gate.metrics));
+    let lifetime = lifetime.min(valid);
+    let connection = Connection::with_preface(connection, lifetime, move || heard.heard());
+    let served = connection::caught(connection.serve(&stop), &gate.metrics);
+    place.ended(served.await.as_str());
 }
 
 /// Serves the admin endpoint until `stop`.

@@ -29,6 +29,7 @@ mod refresh;
 mod registries;
 mod spool;
 mod store;
+mod tls;
 mod watch;
 
 use std::fmt;
@@ -61,6 +62,7 @@ pub struct Metrics {
     registries: registries::RegistryMetrics,
     spool: spool::SpoolMetrics,
     store: store::StoreMetrics,
+    tls: tls::TlsMetrics,
     watch: watch::WatchMetrics,
 }
 
@@ -91,6 +93,7 @@ impl Metrics {
             registries: registries::RegistryMetrics::register(r),
             spool: spool::SpoolMetrics::register(r),
             store: store::StoreMetrics::register(r),
+            tls: tls::TlsMetrics::register(r),
             watch: watch::WatchMetrics::register(r),
             process: own,
             registry,

@@ -15,6 +15,9 @@ mod gate;
 #[path = "it/verdicts.rs"]
 mod verdicts;
 #[cfg(test)]
+#[path = "it/tls.rs"]
+mod tls;
+#[cfg(test)]
 #[path = "it/faults.rs"]
 mod faults;
 #[cfg(test)]

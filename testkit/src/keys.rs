@@ -4,6 +4,8 @@
 //! the root has a critical `basicConstraints` and `keyCertSign`, the leaf a critical
 //! `digitalSignature` and the extended usage `codeSigning`.
 
+mod tls;
+
 use std::fmt::Write as _;
 
 use rcgen::string::PrintableString;

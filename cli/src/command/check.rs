@@ -7,6 +7,7 @@ use portcullis_client::Client;
 use portcullis_proto::v1;
 use tokio::time::Instant;
 
+use super::server;
 use crate::args::{self, Output};
 use crate::render::{self, Checked};
 
@@ -26,14 +27,8 @@ pub(crate) enum Detail {
 pub(crate) struct Args {
     /// The image as a pod would name it.
     image: String,
-    /// The decision service.
-    #[arg(
-        long,
-        env = "PORTCULLIS_SERVER",
-        default_value = "http://127.0.0.1:7443",
-        value_name = "URL"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: server::Args,
     /// The cluster that it would run in.
     #[arg(long, default_value = "", hide_default_value = true)]
     cluster: String,
@@ -123,7 +118,7 @@ pub(crate) async fn asked(args: Args, detail: Detail) -> anyhow::Result<Checked>
         platforms,
         ..v1::Context::default()
     };
-    let client = Client::connect(&server, Duration::from_millis(timeout)).await?;
+    let client = server.connect(Duration::from_millis(timeout)).await?;
     ask_for(&client, &image, context, detail).await
 }
 

@@ -13,6 +13,7 @@ use portcullis_server::config::Config;
 use portcullis_server::events::spool::SpoolConfig;
 use portcullis_server::hooks::config::HooksConfig;
 
+use super::server;
 use crate::args::{self, Output};
 use crate::render;
 
@@ -23,14 +24,8 @@ const NOT_VERIFIED: u8 = 2;
 pub(crate) struct Args {
     /// The image as a pod would name it.
     image: String,
-    /// The decision service, which looks with its own credentials and trust.
-    #[arg(
-        long,
-        env = "PORTCULLIS_SERVER",
-        default_value = "http://127.0.0.1:7443",
-        value_name = "URL"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: server::Args,
     /// Look from here instead, with the credentials and the trust of this configuration of a service.
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     config: Option<PathBuf>,
@@ -54,7 +49,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let request = v1::GetEvidenceRequest { image, platforms };
     let answer = match config {
         Some(path) => from_here(Config::from_file(&path)?, timeout, request).await?,
-        None => Client::connect(&server, timeout).await?.evidence(request).await?,
+        None => server.connect(timeout).await?.evidence(request).await?,
     };
     render::evidence::evidence(&answer, output)?;
     let verified = |manifest: &v1::InspectedManifest| {
@@ -89,6 +84,8 @@ async fn from_here(
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config {
         listen: loopback,
+        // Nobody else asks it.
+        tls: None,
         admin: loopback,
         events: None,
         spool: SpoolConfig::default(),

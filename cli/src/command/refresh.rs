@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use portcullis_client::Client;
 use portcullis_proto::v1;
 
+use super::server;
 use crate::args::{self, Output};
 use crate::render;
 
@@ -17,14 +17,8 @@ pub(crate) struct Args {
     /// The images as a pod would name them.
     #[arg(required = true)]
     images: Vec<String>,
-    /// The decision service.
-    #[arg(
-        long,
-        env = "PORTCULLIS_SERVER",
-        default_value = "http://127.0.0.1:7443",
-        value_name = "URL"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: server::Args,
     /// A platform of an index to look at, as `os/architecture[/variant]`; may be repeated. All Linux ones
     /// unless it is given.
     #[arg(long = "platform", value_name = "PLATFORM")]
@@ -43,7 +37,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for image in &images {
         args::image(image)?;
     }
-    let client = Client::connect(&server, Duration::from_millis(timeout)).await?;
+    let client = server.connect(Duration::from_millis(timeout)).await?;
     let (mut answers, mut failed) = (Vec::with_capacity(images.len()), None);
     for image in images {
         let request = v1::RefreshRequest { image: image.clone(), platforms: platforms.clone() };

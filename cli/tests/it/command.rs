@@ -18,6 +18,9 @@ pub(crate) struct Ran {
 pub(crate) fn portcullis<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.env_remove("PORTCULLIS_SERVER").env_remove("PORTCULLIS_CONFIG");
+    for file in ["CA", "CERT", "KEY", "SERVER_NAME"] {
+        command.env_remove(format!("PORTCULLIS_TLS_{file}"));
+    }
     // Where nobody keeps a password.
     command.env("DOCKER_CONFIG", "/nonexistent");
     command.args(arguments).stdin(Stdio::null());

@@ -97,7 +97,7 @@ fn a_bad_configuration_is_named_with_its_line() {
 
 #[test]
 fn an_address_that_others_reach_is_refused_with_the_cure() {
-    let words = ["`listen` is 0.0.0.0:7443", "without TLS", "use 127.0.0.1"];
+    let words = ["`listen` is 0.0.0.0:7443", "without TLS", "or use 127.0.0.1"];
     Bad::new().complains_of("listen: 0.0.0.0:7443\n", &words);
 }
 

@@ -6,7 +6,7 @@ fn replicas(count: u8) -> Vec<Arc<Replica>> {
     let url = tonic::codegen::http::Uri::from_static("http://a:1");
     let new = |n: u8| {
         let address = SocketAddr::from(([127, 0, 0, n], 1));
-        Arc::new(Replica::new(u64::from(n), address, url.clone(), Arc::new(crate::Tcp)))
+        Arc::new(Replica::new(u64::from(n), address, url.clone(), Arc::new(crate::Tcp), None))
     };
     (0..count).map(new).collect()
 }

@@ -144,10 +144,12 @@ async fn a_service_that_is_not_there_is_named_at_once() {
     let text = error.to_string();
     assert_eq!(text, "failed to reach the decision service at `http://127.0.0.1:1`");
     assert!(std::error::Error::source(&error).is_some());
-    for malformed in ["127.0.0.1:1", "https://127.0.0.1:1", "http://"] {
+    for malformed in ["127.0.0.1:1", "ftp://127.0.0.1:1", "http://"] {
         let error = Client::connect(malformed, SECOND).await.unwrap_err();
         assert!(matches!(error, ClientError::Address(_)), "{error:?}");
     }
+    let error = Client::connect("https://127.0.0.1:1", SECOND).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoAuthorities(_)), "{error:?}");
     let none = Client::start(&Config::new::<&str>([])).unwrap_err();
     assert!(matches!(none, ClientError::Targets(0)));
 }

@@ -1,4 +1,4 @@
-//! The sections on clusters of a configuration in, the platforms of their nodes out.
+//! The sections on clusters of a configuration in, the platforms of their nodes and who speaks for them out.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,31 @@ use portcullis_core::image::{MAX_NODES, Nodes, Platform};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::tls::names;
 use crate::clusters::{Clusters, MAX_CLUSTERS};
+use crate::identity::{Name, Place, Role};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ClusterFile {
     name: String,
-    platforms: Vec<PlatformText>,
+    platforms: Option<Vec<PlatformText>>,
+    #[serde(default)]
+    identities: Vec<String>,
+    #[serde(default)]
+    cloud: CloudFile,
+}
+
+/// Where a cluster is.
+#[derive(Deserialize, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CloudFile {
+    #[serde(default)]
+    provider: String,
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    region: String,
 }
 
 /// A platform as `os/architecture[/variant]`.
@@ -25,25 +43,46 @@ impl<'de> Deserialize<'de> for PlatformText {
     }
 }
 
+/// Who speaks for what.
+pub(super) type Speakers = Vec<(Vec<Name>, Role)>;
+
+/// What is configured of clusters, and who speaks for which.
 pub(super) fn clusters(
     default: Vec<PlatformText>,
     files: Vec<ClusterFile>,
-) -> Result<Clusters, ConfigError> {
+) -> Result<(Clusters, Speakers), ConfigError> {
     if files.len() > MAX_CLUSTERS {
         return Err(ConfigError::Range { field: "clusters", expected: "at most 1000" });
     }
-    let mut named = BTreeMap::new();
-    for ClusterFile { name, platforms } in files {
-        // A cluster of which nothing is known is one that is not named.
-        if platforms.is_empty() {
-            let expected = "at least one platform for each cluster";
-            return Err(ConfigError::Range { field: "clusters.platforms", expected });
+    let (mut all, mut named, mut speakers) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for ClusterFile { name, platforms, identities, cloud } in files {
+        if name.is_empty() {
+            let expected = "a name for each cluster";
+            return Err(ConfigError::Range { field: "clusters.name", expected });
         }
-        if named.insert(name.clone(), nodes("clusters.platforms", platforms)?).is_some() {
+        if all.insert(name.clone(), ()).is_some() {
             return Err(ConfigError::ClusterTwice(name));
         }
+        // A cluster of which nothing is known is one that is not named.
+        if platforms.as_ref().map_or(identities.is_empty(), Vec::is_empty) {
+            let expected = "at least one platform for each cluster, or `identities`";
+            return Err(ConfigError::Range { field: "clusters.platforms", expected });
+        }
+        if let Some(platforms) = platforms {
+            named.insert(name.clone(), nodes("clusters.platforms", platforms)?);
+        }
+        if identities.is_empty() {
+            if cloud != CloudFile::default() {
+                let expected = "`identities` beside it, which it holds for";
+                return Err(ConfigError::Range { field: "clusters.cloud", expected });
+            }
+            continue;
+        }
+        let CloudFile { provider, account, region } = cloud;
+        let place = Place { cluster: name, provider, account, region };
+        speakers.push((names("clusters.identities", &identities)?, Role::Cluster(place)));
     }
-    Ok(Clusters { default: nodes("platforms", default)?, named })
+    Ok((Clusters { default: nodes("platforms", default)?, named }, speakers))
 }
 
 fn nodes(field: &'static str, platforms: Vec<PlatformText>) -> Result<Nodes, ConfigError> {

@@ -3,6 +3,7 @@
 mod clouds;
 mod hooks;
 mod limits;
+mod tls;
 
 use std::fs;
 

@@ -21,9 +21,9 @@ use super::messages::Messages;
 use super::reply::{self, Reply};
 use super::{Answered, Decisions, deadline, span, status};
 use crate::arrival::Arrived;
-use crate::caller::Caller;
 use crate::check::Check;
 use crate::check::bulk::Bulk;
+use crate::identity::Who;
 
 /// Looked for in each request: parsed once.
 static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -60,19 +60,19 @@ impl Call {
 pub(crate) struct Front<C, R> {
     decisions: Arc<Decisions<C>>,
     others: R,
-    caller: Caller,
+    who: Who,
 }
 
 impl<C, R: Clone> Front<C, R> {
-    /// The same for what `caller` asks.
-    pub(crate) fn for_caller(&self, caller: Caller) -> Self {
-        Self { caller, ..self.clone() }
+    /// The same for what `who` asks.
+    pub(crate) fn for_whom(&self, who: Who) -> Self {
+        Self { who, ..self.clone() }
     }
 }
 
 impl<C, R> Front<C, R> {
     pub(crate) fn new(decisions: Decisions<C>, others: R) -> Self {
-        Self { decisions: Arc::new(decisions), others, caller: Caller::default() }
+        Self { decisions: Arc::new(decisions), others, who: Who::default() }
     }
 }
 
@@ -81,7 +81,7 @@ impl<C, R: Clone> Clone for Front<C, R> {
         Self {
             decisions: Arc::clone(&self.decisions),
             others: self.others.clone(),
-            caller: self.caller,
+            who: self.who.clone(),
         }
     }
 }
@@ -99,8 +99,11 @@ where
     type Future = Answering<C, B>;
 
     fn call(&self, mut request: Request<B>) -> Answering<C, B> {
+        if let Err(refusal) = self.who.may(request.uri().path()) {
+            return Answering::Ready(Some(status::refused(&refusal).into_http()));
+        }
         let Some(call) = Call::of(request.uri().path()) else {
-            request.extensions_mut().insert(self.caller);
+            request.extensions_mut().insert(self.who.caller());
             let answer = self.others.call(request);
             return Answering::Other(Box::pin(async move {
                 answer.await.map(|answer| answer.map(Reply::Other))
@@ -113,22 +116,18 @@ where
         let span = span::call(call.name(), request.headers());
         // Its caller's time runs since it came, and not since it has its turn.
         let at = request.body().at();
-        let messages = Messages::new(request.into_body(), self.caller);
+        let messages = Messages::new(request.into_body(), self.who.caller());
         if call == Call::CheckStream {
             let until = timeout.and_then(|timeout| at.checked_add(timeout));
-            return Answering::Ready(Some(self.decisions.stream(
-                messages,
-                self.caller,
-                span,
-                until,
-            )));
+            let who = self.who.clone();
+            return Answering::Ready(Some(self.decisions.stream(messages, who, span, until)));
         }
         let timeout = timeout.unwrap_or(self.decisions.budget).min(deadline::MAX_DEADLINE);
         let deadline = at + timeout;
         let decisions = Arc::clone(&self.decisions);
         Answering::Unary(Unary {
             call,
-            caller: self.caller,
+            who: self.who.clone(),
             decisions,
             messages,
             deadline,
@@ -195,7 +194,7 @@ where
 /// One question, from its first byte to its answer.
 pub(crate) struct Unary<C, B> {
     call: Call,
-    caller: Caller,
+    who: Who,
     decisions: Arc<Decisions<C>>,
     messages: Messages<B>,
     deadline: Instant,
@@ -255,9 +254,9 @@ where
             return Answered::Now(Err(status::deadline_exceeded()));
         }
         match self.call {
-            Call::BulkCheck => self.decisions.bulk_check(message, self.caller, self.deadline),
+            Call::BulkCheck => self.decisions.bulk_check(message, &self.who, self.deadline),
             Call::Check | Call::CheckStream => {
-                self.decisions.check(message, self.caller, self.deadline)
+                self.decisions.check(message, &self.who, self.deadline)
             }
         }
     }

@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::MAX_REQUEST;
 use super::wire::Malformed;
 use crate::check::CheckError;
+use crate::identity::Refusal;
 use crate::inspect::InspectError;
 use crate::refresh::asked::RefreshError;
 
@@ -132,6 +133,17 @@ pub(crate) fn from_refresh(error: &RefreshError) -> Status {
     match error {
         RefreshError::Busy { retry_after } => overloaded(&error.to_string(), *retry_after),
     }
+}
+
+/// Who asks may not.
+pub(crate) fn refused(refusal: &Refusal) -> Status {
+    let (code, reason) = match refusal {
+        Refusal::Stranger(_) => (Code::Unauthenticated, "UNKNOWN_IDENTITY"),
+        Refusal::Role(_) => (Code::PermissionDenied, "ROLE_MISSING"),
+        Refusal::Elsewhere { .. } => (Code::PermissionDenied, "ANOTHER_CLUSTER"),
+    };
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    Status::with_error_details(code, refusal.to_string(), details)
 }
 
 /// There is no room; `retry_after` says when to come back.

@@ -20,8 +20,8 @@ use tracing::Instrument as _;
 use super::convert::{Detail, StreamRequest};
 use super::wire::Writer;
 use super::{MAX_STREAM_IN_FLIGHT, convert, deadline, status, wait, wire, written};
-use crate::caller::Caller;
 use crate::check::{Answer, Check, CheckError, Question};
+use crate::identity::Who;
 
 /// Writes of answers that wait for a slow reader before its questions are no longer read.
 pub(super) const STREAM_BUFFER: usize = 8;
@@ -35,7 +35,7 @@ const MAX_TURN: usize = 128;
 /// One stream.
 pub(super) struct AnswerStream<C, Q> {
     checker: Arc<C>,
-    caller: Caller,
+    who: Who,
     budget: Duration,
     stop: CancellationToken,
     questions: Q,
@@ -72,15 +72,14 @@ where
         // One more, for the last word to a caller who does not read.
         let (answers, receiver) = mpsc::channel(STREAM_BUFFER + 1);
         let (batch, working) = (Vec::new(), JoinSet::new());
-        let (caller, usual) = (Caller::default(), 0);
-        let stream =
-            Self { checker, caller, budget, stop, questions, answers, batch, usual, working };
+        let (who, usual) = (Who::default(), 0);
+        let stream = Self { checker, who, budget, stop, questions, answers, batch, usual, working };
         (stream, receiver)
     }
 
-    /// The same for questions that `caller` asks.
-    pub(super) fn of(self, caller: Caller) -> Self {
-        Self { caller, ..self }
+    /// The same for questions that `who` asks.
+    pub(super) fn of(self, who: Who) -> Self {
+        Self { who, ..self }
     }
 
     /// Answers until the stream ends, `until` at the latest.
@@ -192,7 +191,8 @@ where
             }
         };
         let (question, detail) = check?;
-        let question = Question { caller: self.caller, ..question };
+        let mut question = Question { caller: self.who.caller(), ..question };
+        self.who.bind(&mut question.context).map_err(|refusal| status::refused(&refusal))?;
         Ok((question, detail, wait.min(deadline::MAX_DEADLINE)))
     }
 

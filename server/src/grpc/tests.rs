@@ -88,7 +88,7 @@ async fn ask(checker: &Arc<impl Check>) -> Result<Bytes, Status> {
         Decisions::new(Arc::clone(checker), BUDGET, CancellationToken::new(), TaskTracker::new());
     match decisions.check(
         &check_of(QUICK).encode_to_vec(),
-        Caller::default(),
+        &Who::default(),
         Instant::now() + BUDGET,
     ) {
         Answered::Now(answer) => answer,

@@ -56,7 +56,7 @@ impl PolicyMetrics {
         r.register("exemptions", "Exemptions of the policy by state", metrics.exemptions.clone());
         r.register(
             "reloads",
-            "Times that rules or trust were read again, by outcome",
+            "Times that rules, trust or certificates were read again, by outcome",
             metrics.reloads.clone(),
         );
         r.register_with_unit(
@@ -73,7 +73,7 @@ impl PolicyMetrics {
         );
         // There from the start, so that the first failure is an increase.
         for outcome in ["ok", "failed"] {
-            for what in ["rules", "trust"] {
+            for what in ["rules", "trust", "certificate", "authorities"] {
                 drop(metrics.reloads.get_or_create(&OutcomeLabels { what, outcome }));
             }
         }

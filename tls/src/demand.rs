@@ -1,0 +1,83 @@
+//! Authorities in files in, who verifies the certificates of others out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+
+use crate::part::Source;
+use crate::{TlsError, files, provider};
+
+/// The most authorities.
+pub const MAX_AUTHORITIES: usize = 100;
+/// The most lists of revoked certificates.
+pub const MAX_LISTS: usize = 100;
+
+/// What is demanded of clients: a certificate of one of these authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// The authorities, in PEM.
+    pub authorities: PathBuf,
+    /// Lists of certificates that were revoked, in PEM, one each. With one, there must be one for each authority,
+    /// or its certificates are refused.
+    pub revoked: Vec<PathBuf>,
+}
+
+impl Source for Demand {
+    type Value = Arc<dyn ClientCertVerifier>;
+    const NAME: &'static str = "authorities";
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+        if self.revoked.len() > MAX_LISTS {
+            return Err(TlsError::ManyLists(self.revoked.len()));
+        }
+        let paths = std::iter::once(&self.authorities).chain(&self.revoked);
+        paths.map(|path| files::read(path)).collect()
+    }
+
+    fn parse(&self, read: &[Vec<u8>]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let (authorities, lists) = read.split_at_checked(1).unwrap_or_default();
+        let roots = roots(&self.authorities, authorities)?;
+        let lists = self.revoked.iter().zip(lists).map(|(path, bytes)| files::list(path, bytes));
+        let lists = lists.collect::<Result<Vec<_>, _>>()?;
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .with_crls(lists)
+            .build()
+            .map_err(|source| TlsError::Lists { authorities: self.authorities.clone(), source })
+    }
+}
+
+/// The authorities of who asks.
+pub(crate) struct Authorities(pub(crate) PathBuf);
+
+impl Source for Authorities {
+    type Value = Arc<RootCertStore>;
+    const NAME: &'static str = "authorities";
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+        Ok(vec![files::read(&self.0)?])
+    }
+
+    fn parse(&self, read: &[Vec<u8>]) -> Result<Arc<RootCertStore>, TlsError> {
+        roots(&self.0, read).map(Arc::new)
+    }
+}
+
+fn roots(path: &Path, read: &[Vec<u8>]) -> Result<RootCertStore, TlsError> {
+    let bytes = read.first().map(Vec::as_slice).unwrap_or_default();
+    let certificates = files::certificates(path, bytes)?;
+    if certificates.len() > MAX_AUTHORITIES {
+        let (path, count) = (path.to_owned(), certificates.len());
+        return Err(TlsError::ManyAuthorities { path, count });
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        // One that cannot be used is not passed over: whoever put it there counts on it.
+        roots
+            .add(certificate)
+            .map_err(|source| TlsError::Authority { path: path.to_owned(), source })?;
+    }
+    Ok(roots)
+}
