@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What others write and we parse (CASES T142), and the target that parses it.
-const PARSED: [(&str, &str); 23] = [
+const PARSED: [(&str, &str); 24] = [
     ("an image reference or a digest", "reference"),
     ("a manifest or an index", "manifest"),
     ("a signature of Notary", "envelope"),
@@ -31,6 +31,7 @@ const PARSED: [(&str, &str); 23] = [
     ("a label selector", "selector"),
     ("an event of a registry", "event"),
     ("a question, as it comes over the wire", "message"),
+    ("a review of an API server", "admission_review"),
 ];
 
 #[test]

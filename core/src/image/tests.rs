@@ -15,7 +15,7 @@ fn check(input: &str, expected: Option<&str>) {
 
 /// CASES T053.
 #[test]
-fn names_are_normalised_as_containerd_does() {
+fn t053_names_are_normalised_as_containerd_does() {
     check("nginx", Some("docker.io/library/nginx:latest"));
     check("library/nginx", Some("docker.io/library/nginx:latest"));
     check("docker.io/nginx", Some("docker.io/library/nginx:latest"));
@@ -37,7 +37,7 @@ fn names_are_normalised_as_containerd_does() {
 
 /// CASES T056.
 #[test]
-fn a_digest_needs_no_tag_and_keeps_one() {
+fn t056_a_digest_needs_no_tag_and_keeps_one() {
     check(&format!("nginx@sha256:{HEX}"), Some(&format!("docker.io/library/nginx@sha256:{HEX}")));
     check(&format!("reg.io/a:v1@sha256:{HEX}"), Some(&format!("reg.io/a:v1@sha256:{HEX}")));
 }
@@ -91,7 +91,7 @@ fn references_are_in_the_order_of_their_parts() {
 
 /// CASES T055.
 #[test]
-fn malformed_references_are_refused() {
+fn t055_malformed_references_are_refused() {
     for input in [
         "",
         " ",
@@ -171,7 +171,7 @@ fn each_digit_of_a_digest_is_looked_at() {
 
 /// CASES T055.
 #[test]
-fn malformed_digests_are_refused() {
+fn t055_malformed_digests_are_refused() {
     for digest in [
         format!("sha256:{}", HEX.split_at(1).1),
         format!("sha256:{HEX}0"),

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_ends_at_a_boundary() {
+    fn t054_a_beginning_ends_at_a_boundary() {
         check("reg.io/team", "reg.io/team/x", true);
         check("reg.io/team", "reg.io/team:v1", true);
         check("reg.io/team", "reg.io/team-evil/x", false);

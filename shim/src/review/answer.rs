@@ -1,0 +1,236 @@
+//! What was found out in, what the API server is to do out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::ReviewError;
+use super::outcome::{Action, Cause, Decision, FailPolicy, Known, Outcome, Source};
+use super::question::{Asked, Image, Level, Place, Review};
+use super::response::{Annotation, Response};
+use super::settings::{Enforcement, Settings};
+use super::text::{fold, printable};
+use super::{MAX_ANNOTATION, MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS, pin};
+
+/// The longest name of a container in a line, in bytes.
+const MAX_NAME: usize = 32;
+
+/// What the API server is to do with an object whose images were asked about.
+#[must_use]
+pub fn validated(review: &Review, outcome: &Outcome, settings: &Settings) -> Response {
+    let question = match &review.asked {
+        Asked::Nothing(why) => return skipped(review, why.word()),
+        Asked::Images(question) => question,
+    };
+    let mut found = Found::default();
+    for (at, image) in question.images.iter().enumerate() {
+        let missing = Known::Unknown(Cause::Failed);
+        found.image(image, outcome.images.get(at).unwrap_or(&missing), outcome.fail_policy);
+    }
+    if review.object.level == Level::Pod {
+        let blank = question.blank.iter();
+        found.denials.extend(blank.map(|image| format!("{}there is no image", name_of(image))));
+    }
+    let mut response = allowed(review);
+    found.annotate(&mut response.annotations, outcome);
+    let enforcement = match review.object.level {
+        Level::Pod => settings.pods,
+        Level::Controller => settings.controllers,
+    };
+    let denials = std::mem::take(&mut found.denials);
+    match enforcement {
+        _ if denials.is_empty() => {}
+        Enforcement::Deny => {
+            response.allowed = false;
+            response.message = fold(&denials, MAX_MESSAGE);
+        }
+        Enforcement::Warn => {
+            response.annotations.insert(Annotation::Enforcement, "warn".to_owned());
+            let what = match review.object.level {
+                Level::Pod => "not enforced",
+                Level::Controller => "pods will be denied",
+            };
+            let denied = denials.iter().map(|text| format!("{what}: {}", first_line(text)));
+            found.warnings.splice(..0, denied);
+        }
+    }
+    response.warnings = bounded(&found.warnings);
+    response
+}
+
+/// What the API server is to change in a pod, so that what was decided about is what runs. It denies
+/// nothing: others may change the object yet, and what comes of it is validated.
+#[must_use]
+pub fn mutated(review: &Review, outcome: &Outcome) -> Response {
+    let question = match &review.asked {
+        Asked::Nothing(why) => return skipped(review, why.word()),
+        Asked::Images(question) => question,
+    };
+    let patch = pin::patch(review, question, outcome);
+    let decision = if patch.is_empty() { "not_pinned" } else { "pinned" };
+    let mut response = Response { patch, ..allowed(review) };
+    response.annotations.insert(Annotation::Decision, decision.to_owned());
+    response
+}
+
+/// What the API server is to do with an object that nobody asks about: it is taken. `cause` says why in one
+/// word.
+#[must_use]
+pub fn skipped(review: &Review, cause: &str) -> Response {
+    let mut response = allowed(review);
+    response.annotations.insert(Annotation::Decision, "skipped".to_owned());
+    response.annotations.insert(Annotation::Cause, printable(cause, MAX_ANNOTATION));
+    response
+}
+
+/// What the API server is to do with an object whose review cannot be read. None where not even its uid is
+/// known: then there is nothing that it would take for an answer.
+#[must_use]
+pub fn unreadable(error: &ReviewError, settings: &Settings) -> Option<Response> {
+    let uid = error.uid.clone()?;
+    let text = printable(&error.to_string(), MAX_MESSAGE);
+    let annotations = BTreeMap::from([
+        (Annotation::Decision, "unknown".to_owned()),
+        (Annotation::Cause, error.fault.word().to_owned()),
+    ]);
+    let response = Response { uid, annotations, ..Response::default() };
+    Some(match settings.unreadable {
+        FailPolicy::Deny => {
+            let message = fold(&[format!("{}: {text}", error.fault.word())], MAX_MESSAGE);
+            Response { message, ..response }
+        }
+        FailPolicy::Allow => {
+            let warning = format!("allowed though nobody looked at it: {text}");
+            Response { allowed: true, warnings: bounded(&[warning]), ..response }
+        }
+    })
+}
+
+fn allowed(review: &Review) -> Response {
+    let mut annotations = BTreeMap::new();
+    if review.dry_run {
+        annotations.insert(Annotation::DryRun, "true".to_owned());
+    }
+    Response { uid: review.uid.clone(), allowed: true, annotations, ..Response::default() }
+}
+
+/// What is to be told of all images.
+#[derive(Default)]
+struct Found {
+    denials: Vec<String>,
+    warnings: Vec<String>,
+    causes: BTreeSet<&'static str>,
+    rules: BTreeSet<String>,
+    sources: BTreeSet<&'static str>,
+    images: Vec<String>,
+    worst: Option<Action>,
+}
+
+impl Found {
+    fn image(&mut self, image: &Image, known: &Known, fail_policy: FailPolicy) {
+        if image.place == Place::Unknown {
+            let field = printable(&image.pointer, MAX_WARNING);
+            self.warnings.push(format!("`{field}` is not known and was taken for an image"));
+        }
+        match known {
+            Known::Decided(decision) => self.decided(image, decision),
+            Known::Unknown(cause) => self.unknown(image, cause, fail_policy),
+        }
+    }
+
+    fn decided(&mut self, image: &Image, decision: &Decision) {
+        let name = name_of(image);
+        self.worst = self.worst.max(Some(decision.action));
+        self.sources.insert(decision.source.word());
+        self.images.push(match &*decision.digest {
+            "" => decision.image.clone(),
+            digest => format!("{}={digest}", decision.image),
+        });
+        if !decision.rule.is_empty() {
+            self.rules.insert(decision.rule.clone());
+        }
+        if decision.source == Source::LastKnown {
+            self.warnings.push(format!("{name}no answer: what was known before decides"));
+        }
+        let told = match &*decision.message {
+            "" => format!("{} by rule: {}", image.image, decision.rule),
+            message => message.to_owned(),
+        };
+        match decision.action {
+            Action::Deny => self.denials.push(told),
+            Action::Audit => self.warnings.push(format!("{name}{}", first_line(&told))),
+            Action::Allow => {}
+        }
+        self.warnings.extend(decision.notices.iter().map(|notice| format!("{name}{notice}")));
+    }
+
+    fn unknown(&mut self, image: &Image, cause: &Cause, fail_policy: FailPolicy) {
+        self.causes.insert(cause.word());
+        let name = name_of(image);
+        let why = cause.sentence();
+        match (cause, fail_policy) {
+            (Cause::Refused(message), _) => {
+                let message = printable(message, MAX_MESSAGE);
+                self.denials.push(format!("{}: {name}{why}: {message}", image.image));
+            }
+            (_, FailPolicy::Deny) => {
+                self.denials.push(format!("{}: {name}{why}, and nothing runs unseen", image.image));
+            }
+            (_, FailPolicy::Allow) => {
+                self.warnings.push(format!("{name}allowed though nobody looked at it: {why}"));
+            }
+        }
+    }
+
+    fn annotate(&self, annotations: &mut BTreeMap<Annotation, String>, outcome: &Outcome) {
+        let decision = match self.worst {
+            Some(Action::Deny) => "deny",
+            _ if !self.causes.is_empty() => "unknown",
+            _ if !self.denials.is_empty() => "deny",
+            Some(Action::Audit) => "audit",
+            Some(Action::Allow) => "allow",
+            None => "skipped",
+        };
+        let joined = |words: Vec<&str>| words.join(" ");
+        let all = [
+            (Annotation::Decision, decision.to_owned()),
+            (Annotation::Cause, joined(self.causes.iter().copied().collect())),
+            (Annotation::Rules, joined(self.rules.iter().map(String::as_str).collect())),
+            (Annotation::Images, joined(self.images.iter().map(String::as_str).collect())),
+            (Annotation::Source, joined(self.sources.iter().copied().collect())),
+            (Annotation::PolicyRevision, outcome.policy_revision.clone()),
+        ];
+        let said = all.into_iter().filter(|(_, value)| !value.is_empty());
+        annotations.extend(said.map(|(name, value)| (name, printable(&value, MAX_ANNOTATION))));
+    }
+}
+
+/// `container web: `, for the beginning of a line.
+fn name_of(image: &Image) -> String {
+    let noun = match image.place {
+        Place::Container | Place::Init | Place::Ephemeral => "container",
+        Place::Volume => "volume",
+        Place::Configured | Place::Unknown => "field",
+    };
+    match printable(&image.container, MAX_NAME) {
+        name if name.is_empty() => String::new(),
+        name => format!("{noun} {name}: "),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Warnings, each short and in one line; those that are too many are counted.
+fn bounded(warnings: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let all: Vec<_> = warnings.iter().map(|text| printable(text, MAX_WARNING)).collect();
+    let all: Vec<_> = all.into_iter().filter(|text| seen.insert(text.clone())).collect();
+    if all.len() <= MAX_WARNINGS {
+        return all;
+    }
+    let more = format!("and {} more warnings", all.len() - (MAX_WARNINGS - 1));
+    all.into_iter().take(MAX_WARNINGS - 1).chain([more]).collect()
+}
+
+#[cfg(test)]
+mod tests;
