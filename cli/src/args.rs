@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_core::image::Reference;
 
-use crate::command::{attach, check, demo, events, evidence, explain, refresh, rules, serve};
+use crate::command::{attach, check, demo, events, evidence, explain, refresh, rules, serve, shim};
 
 /// Decides, from signed vulnerability findings, whether container images may run.
 #[derive(Parser)]
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// Run the decision service.
     Serve(serve::Args),
+    /// Run the admission webhook of a cluster, which asks the decision service.
+    Shim(shim::Args),
     /// Ask a service whether an image may run. Exit status: 0 allow or audit, 2 deny, 1 no answer.
     Check(check::Args),
     /// Ask as `check` does, and why the answer is what it is, and what would change it.

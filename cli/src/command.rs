@@ -21,11 +21,13 @@ pub(crate) mod refresh;
 pub(crate) mod rules;
 pub(crate) mod serve;
 pub(crate) mod server;
+pub(crate) mod shim;
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Shim(args) => shim::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::Evidence(args) => evidence::run(args).await,

@@ -28,6 +28,9 @@ mod serve;
 #[path = "it/tls.rs"]
 mod tls;
 #[cfg(test)]
+#[path = "it/shim.rs"]
+mod shim;
+#[cfg(test)]
 #[path = "it/frames.rs"]
 mod frames;
 #[cfg(test)]

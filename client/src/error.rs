@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use portcullis_tls::TlsError;
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::MAX_TARGETS;
 use crate::secure::Told;
@@ -48,6 +50,47 @@ pub enum ClientError {
     NoAnswer(#[source] Box<tonic::Status>),
 }
 
+/// What a failure means to whoever must decide without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Nobody is there to answer.
+    Unreachable,
+    /// No answer came in time.
+    Late,
+    /// The service is at its limit.
+    Overloaded,
+    /// The question is malformed, and asking again is of no use; what the service says of it.
+    Refused(String),
+    /// Anything else: the service or the client is at fault.
+    Failed,
+}
+
+impl ClientError {
+    /// What it means.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        let status = match self {
+            Self::Unreachable { .. } => return ErrorKind::Unreachable,
+            Self::NoAnswer(status) => status,
+            _ => return ErrorKind::Failed,
+        };
+        match status.code() {
+            Code::DeadlineExceeded => ErrorKind::Late,
+            Code::Unavailable => ErrorKind::Unreachable,
+            // What has a source happened on the way.
+            _ if status.source().is_some() => ErrorKind::Unreachable,
+            // Who has no room says when to come again; else the question is too large, and stays so.
+            Code::ResourceExhausted if status.get_details_retry_info().is_some() => {
+                ErrorKind::Overloaded
+            }
+            Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted => {
+                ErrorKind::Refused(status.message().to_owned())
+            }
+            _ => ErrorKind::Failed,
+        }
+    }
+}
+
 /// Why a replica is not called.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplicaError {
@@ -74,4 +117,31 @@ pub(crate) enum ReplicaError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tonic::Status;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn a_failure_says_whether_it_is_of_the_question_or_of_the_service() {
+        let kind = |status| ClientError::NoAnswer(Box::new(status)).kind();
+        assert_eq!(kind(Status::deadline_exceeded("late")), ErrorKind::Late);
+        assert_eq!(kind(Status::unavailable("draining")), ErrorKind::Unreachable);
+        let retry = ErrorDetails::with_retry_info(Some(Duration::from_millis(250)));
+        let full = Status::with_error_details(Code::ResourceExhausted, "full", retry);
+        assert_eq!(kind(full), ErrorKind::Overloaded);
+        let large = ErrorKind::Refused("too large".to_owned());
+        assert_eq!(kind(Status::resource_exhausted("too large")), large);
+        let refused = ErrorKind::Refused("`image` is malformed".to_owned());
+        assert_eq!(kind(Status::invalid_argument("`image` is malformed")), refused);
+        assert_eq!(kind(Status::internal("bug")), ErrorKind::Failed);
+        assert_eq!(kind(Status::unauthenticated("who")), ErrorKind::Failed);
+        let broken = Status::from_error(Box::new(std::io::Error::other("reset")));
+        assert_eq!(kind(broken), ErrorKind::Unreachable);
+        assert_eq!(ClientError::Targets(0).kind(), ErrorKind::Failed);
+    }
 }

@@ -48,8 +48,8 @@ pub use self::address::MAX_TARGETS;
 pub use portcullis_tls::{PairFiles, TlsError};
 
 pub use self::config::{Config, NearCacheConfig, TlsConfig};
-pub use self::error::ClientError;
-pub use self::near::MAX_AGE;
+pub use self::error::{ClientError, ErrorKind};
+pub use self::near::{MAX_AGE, answer_key};
 pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
 pub use self::pool::MAX_REPLICAS;
 pub use self::stats::{NearStats, ReplicaStats, Standing, Stats};
@@ -148,6 +148,12 @@ impl Client {
             near.keep(&ticket, &request, &response, Instant::now());
         }
         Ok(Answer { response, near: false })
+    }
+
+    /// The answer that the near cache has, if it has one. Nobody is asked.
+    #[must_use]
+    pub fn kept(&self, request: &v1::CheckRequest) -> Option<Arc<v1::CheckResponse>> {
+        self.calls.pool().near().and_then(|near| near.find(request, Instant::now()))
     }
 
     /// Has a replica ask the registry of an image now, whatever it remembers.

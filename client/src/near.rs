@@ -121,6 +121,13 @@ impl NearCache {
     }
 }
 
+/// What an answer to `request` depends on that says `vary`, as bytes: two questions with the same key
+/// have the same answer. None where `vary` has a word that is not known.
+#[must_use]
+pub fn answer_key(request: &v1::CheckRequest, vary: &[String]) -> Option<Box<[u8]>> {
+    Some(key::of(request, Mask::read(vary)?))
+}
+
 /// Whether a question may be answered from what is kept. White space is no justification.
 fn is_plain(request: &v1::CheckRequest) -> bool {
     let justified = request.context.as_ref().is_some_and(|c| !c.break_glass.trim().is_empty());

@@ -21,6 +21,7 @@ pub(crate) fn portcullis<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
     for file in ["CA", "CERT", "KEY", "SERVER_NAME"] {
         command.env_remove(format!("PORTCULLIS_TLS_{file}"));
     }
+    command.env_remove("PORTCULLIS_SHIM_CONFIG");
     // Where nobody keeps a password.
     command.env("DOCKER_CONFIG", "/nonexistent");
     command.args(arguments).stdin(Stdio::null());

@@ -137,6 +137,11 @@ impl Service {
         Self::run(&mut portcullis(&["serve", "--config", config.to_str().unwrap()]))
     }
 
+    /// Starts a shim, and waits until it listens.
+    pub(crate) fn shim(config: &Path) -> Self {
+        Self::run(&mut portcullis(&["shim", "--config", config.to_str().unwrap()])).unwrap()
+    }
+
     fn run(command: &mut Command) -> Result<Self, Ran> {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());

@@ -1,0 +1,240 @@
+//! A configuration in, a running shim out: the one place where its parts meet.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_client::{Client, ClientError, Config as ClientConfig, NearCacheConfig};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ask::{Asker, Clock};
+use crate::breaker::Breaker;
+use crate::config::{Config, KnownConfig};
+use crate::known::LastKnown;
+use crate::listen::Serving;
+use crate::metrics::Metrics;
+use crate::places::Places;
+use crate::reviewer::Reviewer;
+use crate::tls::{Certificates, TlsError};
+use crate::webhook::{Patience, Webhook};
+
+/// How long a shim that begins waits for the service before it takes reviews without it.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// How often it looks whether the service is there.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often what was last known is written, if it changed.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
+/// How long connections may take to end at last.
+const END: Duration = Duration::from_secs(15);
+
+/// Why the shim cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address cannot be listened on.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("failed to load the certificate")]
+    Tls(#[from] TlsError),
+    /// The service's addresses cannot be used.
+    #[error("`service.servers` cannot be used")]
+    Client(#[from] ClientError),
+}
+
+/// A running shim.
+pub struct App {
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    webhook: Arc<Webhook>,
+    drain: Duration,
+    /// Ends connections, and what lives as long as the shim.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    keeper: Keeper,
+}
+
+/// Writes what was last known.
+#[derive(Clone)]
+struct Keeper {
+    asker: Arc<Asker>,
+    config: KnownConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl App {
+    /// Starts the shim; it answers when this returns.
+    ///
+    /// # Errors
+    /// When an address or a file cannot be used.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, AppError> {
+        let certificates = Arc::new(Certificates::load(&config.tls)?);
+        let client = Client::start(&client(&config))?;
+        let known = LastKnown::new(config.known.limit, config.known.tags, config.known.max_bytes);
+        let asker = Arc::new(Asker {
+            client,
+            known,
+            breaker: Breaker::default(),
+            fail: config.fail,
+            place: config.place,
+            clock,
+        });
+        let metrics = Arc::new(Metrics::with(asker.clone()));
+        metrics.certificate(certificates.current().expires);
+        let keeper = Keeper {
+            asker: Arc::clone(&asker),
+            config: config.known,
+            metrics: Arc::clone(&metrics),
+        };
+        keeper.read();
+        let reviewer = Reviewer {
+            asker: Arc::clone(&asker),
+            settings: config.reviews,
+            exempt: config.exempt,
+            metrics: Arc::clone(&metrics),
+        };
+        let bounds = config.bounds;
+        let patience =
+            Patience { timeout: config.timeout, margin: config.margin, body: bounds.body_timeout };
+        let places = Places::new(bounds.reviews, bounds.reviews_per_peer);
+        let webhook = Arc::new(Webhook::new(reviewer, Arc::clone(&metrics), patience, places));
+        let (listener, address) = bind(config.listen).await?;
+        let (admin_listener, admin_address) = bind(config.admin).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let serving = Serving {
+            webhook: Arc::clone(&webhook),
+            certificates: Arc::clone(&certificates),
+            metrics: Arc::clone(&metrics),
+            places: Places::new(bounds.connections, bounds.connections_per_peer),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(serving.clone().webhook(listener));
+        tasks.spawn(serving.admin(admin_listener));
+        tasks.spawn(certificates.follow(metrics, stop.clone()));
+        tasks.spawn(keeper.clone().run(stop.clone()));
+        tasks.spawn(ready(Arc::clone(&webhook), asker, stop.clone()));
+        tracing::info!(%address, admin = %admin_address, "listening");
+        Ok(Self { address, admin_address, webhook, drain: config.drain, stop, tasks, keeper })
+    }
+
+    /// Where reviews are taken.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Says that it is not ready, and answers on for the configured time, on connections old and new: API
+    /// servers hear late of it, and use what is open.
+    pub async fn drain(&self) {
+        self.webhook.drain();
+        sleep(self.drain).await;
+    }
+
+    /// Stops: no new connections, then waits for the answers under way, and writes what was last known.
+    pub async fn stop(self) {
+        self.webhook.drain();
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(END, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "some connections did not end in time");
+        }
+        self.keeper.write().await;
+    }
+}
+
+/// Takes reviews as soon as the service is there, and without it after [`FIRST_CONTACT`]: who takes none sends
+/// the API server back to its own fail policy, which says nothing to anybody.
+async fn ready(webhook: Arc<Webhook>, asker: Arc<Asker>, stop: CancellationToken) {
+    let until = Instant::now() + FIRST_CONTACT;
+    while !asker.is_reached() {
+        if Instant::now() >= until {
+            tracing::warn!("the decision service is not there: the fail policy holds until it is");
+            break;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+    }
+    webhook.ready();
+    tracing::info!("ready");
+}
+
+impl Keeper {
+    /// Takes what was written before.
+    fn read(&self) {
+        let Some(path) = &self.config.file else { return };
+        let now = (self.asker.clock)();
+        match self.asker.known.read(path, &self.asker.place.cluster, now) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "answers of before the restart count on"),
+            Err(error) => {
+                let error = crate::chain(&error);
+                tracing::warn!(error, "what was last known before the restart is forgotten");
+            }
+        }
+    }
+
+    /// Writes from time to time, until `stop`.
+    async fn run(self, stop: CancellationToken) {
+        let mut written = self.asker.known.changes();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(WRITE_EVERY) => {}
+            }
+            let changes = self.asker.known.changes();
+            if changes != written {
+                written = changes;
+                self.write().await;
+            }
+        }
+    }
+
+    async fn write(&self) {
+        let Some(path) = self.config.file.clone() else { return };
+        let asker = Arc::clone(&self.asker);
+        let now = (asker.clock)();
+        let write = move || asker.known.write(&path, &asker.place.cluster, now);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.metrics.known_failed();
+                let error = crate::chain(&error);
+                tracing::error!(error, "what was last known is not kept over a restart");
+            }
+            Err(error) => tracing::error!(%error, "the writing of what was last known ended early"),
+        }
+    }
+}
+
+/// The client library's part of the configuration.
+fn client(config: &Config) -> ClientConfig {
+    let mut client = ClientConfig::new(config.service.servers.iter().cloned());
+    client.timeout = config.timeout;
+    let max_bytes = config.service.near_bytes;
+    client.near_cache = (max_bytes > 0).then_some(NearCacheConfig { max_bytes });
+    client
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |source| AppError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}

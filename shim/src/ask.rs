@@ -1,0 +1,230 @@
+//! A question in, what is known of its images out: by the service, or by what it said before.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use portcullis_client::{Client, ClientError, Standing};
+use portcullis_proto::v1;
+use tokio::time::Instant;
+
+use crate::breaker::Breaker;
+use crate::config::{FailPolicies, Place};
+use crate::known::LastKnown;
+use crate::metrics::{Sample, Sampled};
+use crate::review::{Action, Cause, Decision, FailPolicy, Known, Outcome, Question, Source};
+
+/// A time that is shorter than this says nothing about a service that did not answer in it.
+const TELLING: Duration = Duration::from_millis(500);
+
+/// The most that a line of the log says of images, in bytes.
+const MAX_LOGGED: usize = 1024;
+
+/// What time it is.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// Asks the decision service.
+pub(crate) struct Asker {
+    pub(crate) client: Client,
+    pub(crate) known: LastKnown,
+    pub(crate) breaker: Breaker,
+    pub(crate) fail: FailPolicies,
+    pub(crate) place: Place,
+    pub(crate) clock: Clock,
+}
+
+/// What was found out, and where that is from.
+pub(crate) struct Found {
+    pub(crate) outcome: Outcome,
+    /// Why the service did not say it, if it did not.
+    pub(crate) cause: Option<&'static str>,
+    /// In one word, where it is from.
+    pub(crate) source: &'static str,
+}
+
+impl Asker {
+    /// Finds out, until `deadline`, whether the images may run.
+    pub(crate) async fn ask(&self, question: &Question, deadline: Instant) -> Found {
+        let fail_policy = self.fail.of(&question.context.namespace);
+        if question.images.is_empty() {
+            let images = Vec::new();
+            let outcome = Outcome { images, fail_policy, policy_revision: String::new() };
+            return Found { outcome, cause: None, source: "nothing" };
+        }
+        let request = self.request(question);
+        match self.answer(&request, deadline).await {
+            Ok((response, source)) => Found {
+                outcome: outcome(&response, fail_policy, source),
+                cause: None,
+                source: source.word(),
+            },
+            Err(cause) => self.otherwise(question, &request, fail_policy, &cause),
+        }
+    }
+
+    /// The service's answer, or the near cache's, and what is to be said of a failure.
+    async fn answer(
+        &self,
+        request: &v1::CheckRequest,
+        deadline: Instant,
+    ) -> Result<(Arc<v1::CheckResponse>, Source), Cause> {
+        if !self.breaker.lets_through(Instant::now()) {
+            let kept = self.client.kept(request).ok_or(Cause::Unreachable)?;
+            return Ok((kept, Source::NearCache));
+        }
+        let patience = deadline.saturating_duration_since(Instant::now());
+        match self.client.check_by(request.clone(), deadline).await {
+            Ok(answer) if answer.near => Ok((answer.response, Source::NearCache)),
+            Ok(answer) => {
+                self.breaker.answered();
+                if answer.response.decisions.len() != request.containers.len() {
+                    tracing::error!("the service's answer has not one decision for each image");
+                    return Err(Cause::Failed);
+                }
+                self.known.keep(request, &answer.response, (self.clock)());
+                Ok((answer.response, Source::Service))
+            }
+            Err(error) => {
+                let cause = cause(&error);
+                match cause {
+                    Cause::Unreachable => self.breaker.failed(Instant::now()),
+                    // Whoever asks may say how long it waits, and must not take the service from others.
+                    Cause::Deadline if patience >= TELLING => self.breaker.failed(Instant::now()),
+                    Cause::Deadline => {}
+                    // It is there.
+                    Cause::Overloaded | Cause::Refused(_) | Cause::Failed => {
+                        self.breaker.answered()
+                    }
+                }
+                let error = crate::chain(&error);
+                tracing::warn!(error, "the decision service has no answer");
+                Err(cause)
+            }
+        }
+    }
+
+    /// What holds where the service did not say anything.
+    fn otherwise(
+        &self,
+        question: &Question,
+        request: &v1::CheckRequest,
+        fail_policy: FailPolicy,
+        cause: &Cause,
+    ) -> Found {
+        let word = cause.word();
+        // What it was asked is malformed, now as before.
+        let is_refused = matches!(cause, Cause::Refused(_));
+        let known = if is_refused { None } else { self.known.find(request, (self.clock)()) };
+        let (namespace, pod) = (&question.context.namespace, &question.context.pod);
+        let images = images(question);
+        if let Some((response, age)) = known {
+            let age = age.as_secs();
+            let said = "answered by what was last known";
+            tracing::warn!(namespace, pod, images, age, cause = word, "{said}");
+            let outcome = outcome(&response, fail_policy, Source::LastKnown);
+            return Found { outcome, cause: Some(word), source: "last_known" };
+        }
+        let allows = fail_policy == FailPolicy::Allow && !is_refused;
+        tracing::warn!(namespace, pod, images, allows, cause = word, "answered by the fail policy");
+        let images = question.images.iter().map(|_| Known::Unknown(cause.clone())).collect();
+        let outcome = Outcome { images, fail_policy, policy_revision: String::new() };
+        Found { outcome, cause: Some(word), source: "fail_policy" }
+    }
+
+    fn request(&self, question: &Question) -> v1::CheckRequest {
+        let Place { cluster, provider, account, region, platforms } = self.place.clone();
+        let context = &question.context;
+        let labels = |labels: &std::collections::BTreeMap<String, String>| {
+            labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let workload = v1::Workload {
+            kind: context.workload.kind.clone(),
+            name: context.workload.name.clone(),
+        };
+        let containers = question.images.iter().map(|image| v1::Container {
+            name: image.container.clone(),
+            image: image.image.clone(),
+        });
+        v1::CheckRequest {
+            context: Some(v1::Context {
+                cluster,
+                cloud: Some(v1::Cloud { provider, account, region }),
+                namespace: context.namespace.clone(),
+                namespace_labels: labels(&context.namespace_labels),
+                workload: Some(workload),
+                pod: context.pod.clone(),
+                pod_labels: labels(&context.pod_labels),
+                service_account: context.service_account.clone(),
+                break_glass: context.break_glass.clone(),
+                platforms,
+            }),
+            containers: containers.collect(),
+            explain: false,
+        }
+    }
+
+    /// Whether a replica of the service is there to be asked.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.client.stats().replicas.iter().any(|replica| replica.standing != Standing::Down)
+    }
+}
+
+impl Sampled for Asker {
+    fn sample(&self) -> Sample {
+        let stats = self.client.stats();
+        let near = stats.near.unwrap_or_default();
+        let (known_entries, known_bytes) = self.known.size();
+        let ready = stats.replicas.iter().filter(|replica| replica.standing == Standing::Ready);
+        Sample {
+            replicas_ready: ready.count(),
+            retries: stats.retries,
+            near_hits: near.hits,
+            near_misses: near.misses,
+            near_bytes: near.bytes,
+            known_entries,
+            known_bytes,
+            is_open: self.breaker.is_open(),
+        }
+    }
+}
+
+/// The images of a question for the log, in one line that is not too long.
+fn images(question: &Question) -> String {
+    let images: Vec<_> = question.images.iter().map(|image| image.image.as_str()).collect();
+    let text = images.join(" ").replace(char::is_control, "?");
+    text.get(..text.floor_char_boundary(MAX_LOGGED)).unwrap_or_default().to_owned()
+}
+
+fn outcome(response: &v1::CheckResponse, fail_policy: FailPolicy, source: Source) -> Outcome {
+    let images = response.decisions.iter().map(|decision| known(decision, source)).collect();
+    Outcome { images, fail_policy, policy_revision: response.policy_revision.clone() }
+}
+
+fn known(decision: &v1::Decision, source: Source) -> Known {
+    let action = match decision.action() {
+        v1::Action::Allow => Action::Allow,
+        v1::Action::Audit => Action::Audit,
+        v1::Action::Deny => Action::Deny,
+        // A word that we do not know is no allow.
+        v1::Action::Unspecified => return Known::Unknown(Cause::Failed),
+    };
+    Known::Decided(Decision {
+        action,
+        image: decision.image.clone(),
+        digest: decision.digest.clone(),
+        rule: decision.rule.clone(),
+        message: decision.message.clone(),
+        notices: decision.notices.clone(),
+        source,
+    })
+}
+
+/// What a failure of the client means.
+fn cause(error: &ClientError) -> Cause {
+    match error.kind() {
+        portcullis_client::ErrorKind::Unreachable => Cause::Unreachable,
+        portcullis_client::ErrorKind::Late => Cause::Deadline,
+        portcullis_client::ErrorKind::Overloaded => Cause::Overloaded,
+        portcullis_client::ErrorKind::Refused(message) => Cause::Refused(message),
+        portcullis_client::ErrorKind::Failed => Cause::Failed,
+    }
+}

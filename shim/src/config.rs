@@ -1,0 +1,242 @@
+//! A configuration file in, checked values out. Unknown fields are errors, with line and column.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use self::file::File;
+use crate::review::{FailPolicy, Settings};
+
+mod file;
+mod span;
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_CONFIG: usize = 1024 * 1024;
+/// The most namespaces that may be named in one list.
+pub const MAX_NAMESPACES: usize = 1_000;
+/// The longest that a review may be configured to take: the API server waits for 30 s at the most.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// All about one shim.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the API server sends reviews to, over TLS.
+    pub listen: SocketAddr,
+    /// Where `/metrics`, `/livez` and `/readyz` are served, in plain HTTP.
+    pub admin: SocketAddr,
+    /// Who we are to the API server, and whether it must say who it is.
+    pub tls: TlsConfig,
+    /// Where the decision service is.
+    pub service: ServiceConfig,
+    /// What is said of the cluster in every question.
+    pub place: Place,
+    /// Namespaces that nothing is asked about.
+    pub exempt: BTreeSet<String>,
+    /// What happens where nobody can say.
+    pub fail: FailPolicies,
+    /// What is known when the service is away.
+    pub known: KnownConfig,
+    /// Which objects a denial stops, and where they have images.
+    pub reviews: Settings,
+    /// The longest that a review may take.
+    pub timeout: Duration,
+    /// How much earlier than the API server gives up we answer.
+    pub margin: Duration,
+    /// For how long a shim that is told to stop answers on.
+    pub drain: Duration,
+    /// How connections are bounded.
+    pub bounds: Bounds,
+    /// How log lines are written.
+    pub log: LogConfig,
+}
+
+/// Who we are to the API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate with what it was signed by, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+    /// Who signs the certificate that the API server must show. None: it need not show one.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// Where the decision service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Its addresses, `http://host:port`.
+    pub servers: Vec<String>,
+    /// How much is kept of its answers, in bytes; 0 for nothing.
+    pub near_bytes: usize,
+}
+
+/// What is said of the cluster in every question. Where the service knows its callers by their
+/// certificates, those decide about the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Place {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cloud: `azure`, `aws` or `gcp`.
+    pub provider: String,
+    /// The subscription, account or project.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// The platforms of the nodes, as `os/architecture`.
+    pub platforms: Vec<String>,
+}
+
+/// The fail policy of each namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailPolicies {
+    default: FailPolicy,
+    by_namespace: BTreeMap<String, FailPolicy>,
+}
+
+impl FailPolicies {
+    /// `default`, but for those namespaces that have one of their own.
+    #[must_use]
+    pub const fn new(default: FailPolicy, by_namespace: BTreeMap<String, FailPolicy>) -> Self {
+        Self { default, by_namespace }
+    }
+
+    /// The policy of a namespace.
+    #[must_use]
+    pub fn of(&self, namespace: &str) -> FailPolicy {
+        self.by_namespace.get(namespace).copied().unwrap_or(self.default)
+    }
+}
+
+/// What is known when the service is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownConfig {
+    /// Where it is kept over a restart. None: in memory alone.
+    pub file: Option<PathBuf>,
+    /// For how long after the service gave it an answer counts.
+    pub limit: Duration,
+    /// Whether an allow counts that was given to a tag, which may mean another image by now.
+    pub tags: bool,
+    /// How much is kept, in bytes.
+    pub max_bytes: usize,
+}
+
+/// How connections are bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most connections at a time.
+    pub connections: usize,
+    /// The most connections at a time from one address.
+    pub connections_per_peer: usize,
+    /// The most reviews at a time.
+    pub reviews: usize,
+    /// The most reviews at a time from one address.
+    pub reviews_per_peer: usize,
+    /// How long the body of a review may take to come.
+    pub body_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 1_000,
+            connections_per_peer: 250,
+            reviews: 1_024,
+            reviews_per_peer: 512,
+            body_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Whether as JSON, and not for people.
+    pub json: bool,
+    /// Which: a level, or `target=level` pairs with commas.
+    pub filter: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is larger than [`MAX_CONFIG`].
+    #[error("`{}` is longer than the {MAX_CONFIG} bytes allowed", .0.display())]
+    TooLarge(PathBuf),
+    /// The file is not YAML of the right shape. The source says where and what.
+    #[error("`{}` is not a configuration", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A namespace cannot be one.
+    #[error(
+        "`{field}` names `{name}`, which no namespace can be called: expected its exact name, of at \
+         most 63 lower case letters, digits and `-`; there are no patterns"
+    )]
+    Namespace {
+        /// Which list.
+        field: &'static str,
+        /// As configured.
+        name: String,
+    },
+    /// A list is too long.
+    #[error("`{field}` has more than the {MAX_NAMESPACES} entries allowed")]
+    TooMany {
+        /// Which.
+        field: &'static str,
+    },
+    /// A value is out of its range.
+    #[error("`{field}` is out of range: expected {expected}")]
+    Range {
+        /// Which field.
+        field: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// What is last known is kept in a file that belongs to no cluster.
+    #[error(
+        "`lastKnown.file` needs `context.cluster`, so that no other cluster's answers are used"
+    )]
+    NoCluster,
+}
+
+impl Config {
+    /// Reads the YAML file `path`. Relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something in it cannot be used; the error names it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path).map_err(failed)?;
+        file.take(MAX_CONFIG as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() > MAX_CONFIG {
+            return Err(ConfigError::TooLarge(path.to_owned()));
+        }
+        let options = serde_saphyr::options! { with_snippet: false };
+        let file: File =
+            serde_saphyr::from_slice_with_options(&bytes, options).map_err(|source| {
+                ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
+            })?;
+        file.into_config(path.parent().unwrap_or(Path::new("")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

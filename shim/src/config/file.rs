@@ -1,0 +1,231 @@
+//! The fields of the file in, checked values out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::span::Span;
+use super::{
+    Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES, MAX_TIMEOUT,
+    Place, ServiceConfig, TlsConfig,
+};
+use crate::review::{FailPolicy, Settings};
+
+/// What is never asked about, whatever is configured: without it no cluster can start.
+const KUBE_SYSTEM: &str = "kube-system";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct File {
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    tls: TlsFile,
+    service: ServiceFile,
+    #[serde(default)]
+    context: Place,
+    /// The shim's own namespace.
+    namespace: Option<String>,
+    #[serde(default)]
+    exempt_namespaces: Vec<String>,
+    #[serde(default)]
+    fail_policy: FailFile,
+    #[serde(default)]
+    last_known: KnownFile,
+    #[serde(default)]
+    reviews: Settings,
+    timeout: Option<Span>,
+    margin: Option<Span>,
+    drain: Option<Span>,
+    #[serde(default)]
+    limits: LimitsFile,
+    #[serde(default)]
+    log: LogFile,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TlsFile {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+    client_ca_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceFile {
+    servers: Vec<String>,
+    near_cache_bytes: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct FailFile {
+    default: Option<FailPolicy>,
+    namespaces: BTreeMap<String, FailPolicy>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct KnownFile {
+    file: Option<PathBuf>,
+    max_age: Option<Span>,
+    tags: bool,
+    max_bytes: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct LimitsFile {
+    connections: Option<usize>,
+    connections_per_peer: Option<usize>,
+    reviews: Option<usize>,
+    reviews_per_peer: Option<usize>,
+    body_timeout: Option<Span>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct LogFile {
+    format: Format,
+    filter: Option<String>,
+}
+
+impl File {
+    pub(super) fn into_config(self, folder: &Path) -> Result<Config, ConfigError> {
+        let Self {
+            listen,
+            admin,
+            tls,
+            service,
+            context,
+            namespace,
+            exempt_namespaces,
+            fail_policy,
+            last_known,
+            reviews,
+            timeout,
+            margin,
+            drain,
+            limits,
+            log,
+        } = self;
+        let timeout = timeout.map_or(Duration::from_millis(2_500), |span| span.0);
+        if timeout > MAX_TIMEOUT {
+            return Err(ConfigError::Range { field: "timeout", expected: "at most 30s" });
+        }
+        let known = last_known.into_config(folder)?;
+        if known.file.is_some() && context.cluster.is_empty() {
+            return Err(ConfigError::NoCluster);
+        }
+        let mut exempt = checked("exemptNamespaces", exempt_namespaces)?;
+        exempt.extend(checked("namespace", namespace)?);
+        exempt.insert(KUBE_SYSTEM.to_owned());
+        checked("failPolicy.namespaces", fail_policy.namespaces.keys().cloned())?;
+        Ok(Config {
+            listen: listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8443))),
+            admin: admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            tls: TlsConfig {
+                certificate: folder.join(tls.cert_file),
+                key: folder.join(tls.key_file),
+                client_authorities: tls.client_ca_file.map(|path| folder.join(path)),
+            },
+            service: ServiceConfig {
+                servers: service.servers,
+                near_bytes: service.near_cache_bytes.unwrap_or(16 * 1024 * 1024),
+            },
+            place: context,
+            exempt,
+            fail: FailPolicies::new(
+                fail_policy.default.unwrap_or(FailPolicy::Allow),
+                fail_policy.namespaces,
+            ),
+            known,
+            reviews,
+            timeout,
+            margin: margin.map_or(Duration::from_millis(250), |span| span.0),
+            drain: drain.map_or(Duration::from_secs(30), |span| span.0),
+            bounds: limits.into_bounds()?,
+            log: LogConfig {
+                json: matches!(log.format, Format::Json),
+                filter: log.filter.unwrap_or_else(|| "info".to_owned()),
+            },
+        })
+    }
+}
+
+impl KnownFile {
+    fn into_config(self, folder: &Path) -> Result<KnownConfig, ConfigError> {
+        let Self { file, max_age, tags, max_bytes } = self;
+        let max_bytes = max_bytes.unwrap_or(8 * 1024 * 1024);
+        if max_bytes > crate::known::MAX_BYTES {
+            let expected = "at most 67108864";
+            return Err(ConfigError::Range { field: "lastKnown.maxBytes", expected });
+        }
+        let limit = max_age.map_or(Duration::from_secs(3_600), |span| span.0);
+        Ok(KnownConfig { file: file.map(|path| folder.join(path)), limit, tags, max_bytes })
+    }
+}
+
+impl LimitsFile {
+    fn into_bounds(self) -> Result<Bounds, ConfigError> {
+        let Self { connections, connections_per_peer, reviews, reviews_per_peer, body_timeout } =
+            self;
+        let defaults = Bounds::default();
+        let one = |field, given: Option<usize>, default| match given {
+            Some(0) => Err(ConfigError::Range { field, expected: "at least 1" }),
+            given => Ok(given.unwrap_or(default)),
+        };
+        Ok(Bounds {
+            connections: one("limits.connections", connections, defaults.connections)?,
+            connections_per_peer: one(
+                "limits.connectionsPerPeer",
+                connections_per_peer,
+                defaults.connections_per_peer,
+            )?,
+            reviews: one("limits.reviews", reviews, defaults.reviews)?,
+            reviews_per_peer: one(
+                "limits.reviewsPerPeer",
+                reviews_per_peer,
+                defaults.reviews_per_peer,
+            )?,
+            body_timeout: body_timeout.map_or(defaults.body_timeout, |span| span.0),
+        })
+    }
+}
+
+/// Exact names of namespaces.
+fn checked(
+    field: &'static str,
+    names: impl IntoIterator<Item = String>,
+) -> Result<BTreeSet<String>, ConfigError> {
+    let is_namespace = |name: &str| {
+        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        let ends = |c: u8| c != b'-';
+        (1..=63).contains(&name.len())
+            && name.bytes().all(inner)
+            && name.bytes().next().is_some_and(ends)
+            && name.bytes().last().is_some_and(ends)
+    };
+    let mut checked = BTreeSet::new();
+    for name in names {
+        if !is_namespace(&name) {
+            return Err(ConfigError::Namespace { field, name });
+        }
+        checked.insert(name);
+        if checked.len() > MAX_NAMESPACES {
+            return Err(ConfigError::TooMany { field });
+        }
+    }
+    Ok(checked)
+}

@@ -1,0 +1,90 @@
+use super::*;
+use std::error::Error as _;
+
+const LEAST: &str = "\
+tls: {certFile: tls.crt, keyFile: tls.key}
+service: {servers: [\"http://portcullis:7443\"]}
+";
+
+fn read(more: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shim.yaml");
+    fs::write(&path, format!("{LEAST}{more}")).unwrap();
+    Config::read(&path)
+}
+
+#[track_caller]
+fn refused(more: &str, words: &[&str]) {
+    let error = read(more).unwrap_err();
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    let text = format!("{error}: {cause}");
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+}
+
+#[test]
+fn the_least_configuration_is_complete() {
+    let config = read("").unwrap();
+    assert_eq!(config.listen, "0.0.0.0:8443".parse().unwrap());
+    assert!(config.admin.ip().is_loopback());
+    assert!(config.tls.certificate.ends_with("tls.crt") && config.tls.certificate.is_absolute());
+    assert_eq!(config.exempt, BTreeSet::from(["kube-system".to_owned()]));
+    assert_eq!(config.fail.of("any"), FailPolicy::Allow);
+    assert_eq!(config.timeout, Duration::from_millis(2_500));
+    assert!(!config.known.tags && config.known.file.is_none());
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_place() {
+    refused("exemptLabels: {a: b}\n", &["unknown field", "exemptLabels", "line 3"]);
+    refused("failPolicy: {default: maybe}\n", &["maybe", "line 3"]);
+    refused("timeout: 3\n", &["`3` is not a duration"]);
+    refused("timeout: 31s\n", &["`timeout`", "at most 30s"]);
+    refused("limits: {reviews: 0}\n", &["`limits.reviews`", "at least 1"]);
+}
+
+#[test]
+fn t063_t064_namespaces_are_exempt_by_their_exact_names_alone() {
+    let config = read("namespace: portcullis\nexemptNamespaces: [calico-system]\n").unwrap();
+    let names: Vec<_> = config.exempt.iter().map(String::as_str).collect();
+    assert_eq!(names, ["calico-system", "kube-system", "portcullis"]);
+    for name in ["kube-*", "", "Kube", "-a", "a-", "a/b", &"a".repeat(64)] {
+        refused(
+            &format!("exemptNamespaces: [\"{name}\"]\n"),
+            &["`exemptNamespaces`", "exact name"],
+        );
+    }
+    assert!(read(&format!("exemptNamespaces: [\"{}\"]\n", "a".repeat(63))).is_ok());
+}
+
+#[test]
+fn namespaces_are_refused_one_past_their_bound() {
+    let names = |count: usize| {
+        let names: Vec<_> = (0..count).map(|n| format!("n{n}")).collect();
+        format!("exemptNamespaces: [{}]\n", names.join(", "))
+    };
+    assert!(read(&names(MAX_NAMESPACES)).is_ok());
+    refused(&names(MAX_NAMESPACES + 1), &["`exemptNamespaces`", "more than"]);
+}
+
+#[test]
+fn a_namespace_has_the_fail_policy_that_names_it() {
+    let config = read("failPolicy: {default: allow, namespaces: {payments: deny}}\n").unwrap();
+    assert_eq!(config.fail.of("payments"), FailPolicy::Deny);
+    assert_eq!(config.fail.of("payments-evil"), FailPolicy::Allow);
+    refused("failPolicy: {namespaces: {\"pay*\": deny}}\n", &["`failPolicy.namespaces`", "pay*"]);
+}
+
+#[test]
+fn what_is_last_known_belongs_to_a_cluster() {
+    refused("lastKnown: {file: known}\n", &["`lastKnown.file` needs `context.cluster`"]);
+    assert!(read("lastKnown: {file: known}\ncontext: {cluster: east}\n").is_ok());
+    refused("lastKnown: {maxBytes: 67108865}\n", &["`lastKnown.maxBytes`"]);
+    assert!(read("lastKnown: {maxBytes: 67108864}\n").is_ok());
+}
+
+#[test]
+fn a_configuration_is_refused_one_byte_past_its_bound() {
+    let fill = |length: usize| format!("#{}\n", "x".repeat(length - LEAST.len() - 2));
+    assert!(read(&fill(MAX_CONFIG)).is_ok());
+    refused(&fill(MAX_CONFIG + 1), &["longer than"]);
+}

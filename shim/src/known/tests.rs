@@ -1,0 +1,155 @@
+use super::*;
+use portcullis_proto::v1::Action;
+
+const DIGEST: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+const LIMIT: Duration = Duration::from_secs(3_600);
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+}
+
+fn request(image: &str, namespace: &str) -> v1::CheckRequest {
+    let context = v1::Context { namespace: namespace.to_owned(), ..v1::Context::default() };
+    let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
+    v1::CheckRequest { context: Some(context), containers: vec![container], explain: false }
+}
+
+fn response(action: Action) -> v1::CheckResponse {
+    let decision = v1::Decision {
+        container: "main".to_owned(),
+        digest: DIGEST.to_owned(),
+        action: action.into(),
+        message: "why".to_owned(),
+        ..v1::Decision::default()
+    };
+    v1::CheckResponse {
+        action: action.into(),
+        decisions: vec![decision],
+        policy_revision: "r1".to_owned(),
+        max_age: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+        vary: vec!["namespace".to_owned(), "image".to_owned()],
+        ..v1::CheckResponse::default()
+    }
+}
+
+fn pinned() -> String {
+    format!("registry.example/app@{DIGEST}")
+}
+
+fn known() -> LastKnown {
+    LastKnown::new(LIMIT, false, 1024 * 1024)
+}
+
+#[test]
+fn what_was_known_counts_until_its_limit_and_where_it_was_said() {
+    let known = known();
+    let asked = request(&pinned(), "a");
+    known.keep(&asked, &response(Action::Allow), at(0));
+    let (found, age) = known.find(&asked, at(3_600)).unwrap();
+    assert_eq!((found.action(), age), (Action::Allow, LIMIT));
+    assert!(known.find(&asked, at(3_601)).is_none());
+    assert!(known.find(&request(&pinned(), "b"), at(1)).is_none(), "of another namespace");
+    assert!(known.find(&request("other", "a"), at(1)).is_none(), "of another image");
+    // A clock that was set back.
+    let early = UNIX_EPOCH + Duration::from_secs(1_000_000 - SKEW.as_secs() - 1);
+    assert!(known.find(&asked, early).is_none());
+}
+
+#[test]
+fn an_allow_of_a_tag_counts_only_where_that_is_configured_and_a_denial_everywhere() {
+    for (tags, action, expected) in [
+        (false, Action::Allow, false),
+        (false, Action::Audit, false),
+        (false, Action::Deny, true),
+        (true, Action::Allow, true),
+    ] {
+        let known = LastKnown::new(LIMIT, tags, 1024 * 1024);
+        let asked = request("registry.example/app:v1", "a");
+        known.keep(&asked, &response(action), at(0));
+        assert_eq!(known.find(&asked, at(1)).is_some(), expected, "{tags} {action:?}");
+    }
+}
+
+#[test]
+fn what_may_not_be_reused_is_not_kept() {
+    let known = known();
+    let asked = request(&pinned(), "a");
+    known.keep(&asked, &v1::CheckResponse { max_age: None, ..response(Action::Allow) }, at(0));
+    let mut justified = asked.clone();
+    justified.context.as_mut().unwrap().break_glass = "fire".to_owned();
+    known.keep(&justified, &response(Action::Allow), at(0));
+    let vary = vec!["moon".to_owned()];
+    known.keep(&asked, &v1::CheckResponse { vary, ..response(Action::Allow) }, at(0));
+    assert_eq!(known.size(), (0, 0));
+}
+
+#[test]
+fn an_answer_that_stands_on_an_exemption_ends_with_it() {
+    let known = known();
+    let mut answer = response(Action::Allow);
+    let until = prost_types::Timestamp { seconds: 1_000_060, nanos: 0 };
+    answer.decisions[0].exemptions =
+        vec![v1::AppliedExemption { until: Some(until), ..v1::AppliedExemption::default() }];
+    let asked = request(&pinned(), "a");
+    known.keep(&asked, &answer, at(0));
+    assert!(known.find(&asked, at(59)).is_some());
+    assert!(known.find(&asked, at(60)).is_none());
+}
+
+#[test]
+fn the_oldest_is_dropped_one_past_the_bound() {
+    let known = known();
+    let asked = |n: usize| request(&pinned(), &format!("n{n}"));
+    known.keep(&asked(0), &response(Action::Allow), at(0));
+    let (_, one) = known.size();
+    let bounded = LastKnown::new(LIMIT, false, 3 * one);
+    for n in 0..3 {
+        bounded.keep(&asked(n), &response(Action::Allow), at(0));
+    }
+    // Asked again, it is the newest.
+    bounded.keep(&asked(0), &response(Action::Allow), at(1));
+    assert_eq!(bounded.size(), (3, 3 * one));
+    bounded.keep(&asked(3), &response(Action::Allow), at(1));
+    assert_eq!(bounded.size(), (3, 3 * one));
+    let found: Vec<_> = (0..4).map(|n| bounded.find(&asked(n), at(2)).is_some()).collect();
+    assert_eq!(found, [true, false, true, true]);
+}
+
+#[test]
+fn t149_a_file_that_is_tampered_with_or_of_another_cluster_or_too_old_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("known");
+    let asked = request(&pinned(), "a");
+    let before = known();
+    assert_eq!(before.read(&path, "east", at(0)).unwrap(), 0, "there is none yet");
+    before.keep(&asked, &response(Action::Deny), at(0));
+    before.write(&path, "east", at(0)).unwrap();
+
+    let after = known();
+    assert_eq!(after.read(&path, "east", at(10)).unwrap(), 1);
+    assert_eq!(after.find(&asked, at(10)).unwrap().0.decisions[0].message, "why");
+
+    let other = known();
+    assert!(matches!(other.read(&path, "west", at(10)), Err(KnownError::Cluster(_))));
+    assert_eq!(other.read(&path, "east", at(3_601)).unwrap(), 0, "older than the limit");
+    assert!(other.find(&asked, at(10)).is_none());
+
+    let good = std::fs::read(&path).unwrap();
+    for position in 0..good.len() {
+        let mut bad = good.clone();
+        bad[position] ^= 1;
+        std::fs::write(&path, &bad).unwrap();
+        assert!(
+            matches!(other.read(&path, "east", at(0)), Err(KnownError::Damaged(_))),
+            "{position}"
+        );
+    }
+    for length in 0..good.len() {
+        std::fs::write(&path, &good[..length]).unwrap();
+        assert!(
+            matches!(other.read(&path, "east", at(0)), Err(KnownError::Damaged(_))),
+            "{length}"
+        );
+    }
+    assert_eq!(other.size().0, 0);
+}

@@ -1,0 +1,144 @@
+//! The body of a review in, the body of its answer out: read, exempt or asked about, answered.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::ask::Asker;
+use crate::metrics::Metrics;
+use crate::review::{self, Asked, Fault, Response, Review, ReviewError, Settings};
+
+/// What the API server asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Whether an object may be.
+    Validate,
+    /// What to change in it.
+    Mutate,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Mutate => "mutate",
+        }
+    }
+}
+
+/// Why a review has no answer that the API server could read.
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) said: &'static str,
+}
+
+/// Answers reviews.
+pub(crate) struct Reviewer {
+    pub(crate) asker: Arc<Asker>,
+    pub(crate) settings: Settings,
+    pub(crate) exempt: BTreeSet<String>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What came of a review, in words for metrics.
+struct Told {
+    response: Response,
+    source: &'static str,
+}
+
+impl Reviewer {
+    /// Answers a review by `deadline`.
+    pub(crate) async fn review(
+        &self,
+        kind: Kind,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
+        let begin = Instant::now();
+        let told = match review::read(body, &self.settings) {
+            Ok(review) => self.answer(kind, &review, deadline).await,
+            Err(error) => self.unreadable(kind, &error)?,
+        };
+        self.write(kind, &told, begin)
+    }
+
+    /// Answers a review that begins so and is longer than is read. It is never taken for one without
+    /// images.
+    pub(crate) fn too_large(&self, kind: Kind, beginning: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let begin = Instant::now();
+        let told = self.unreadable(kind, &ReviewError::too_large(beginning))?;
+        self.write(kind, &told, begin)
+    }
+
+    async fn answer(&self, kind: Kind, review: &Review, deadline: Instant) -> Told {
+        if self.exempt.contains(&review.object.namespace) {
+            return Told {
+                response: review::skipped(review, "exempt_namespace"),
+                source: "exempt",
+            };
+        }
+        let question = match &review.asked {
+            Asked::Images(question) => question,
+            Asked::Nothing(why) => {
+                return Told { response: review::skipped(review, why.word()), source: "nothing" };
+            }
+        };
+        let found = self.asker.ask(question, deadline).await;
+        let response = match kind {
+            Kind::Validate => review::validated(review, &found.outcome, &self.settings),
+            Kind::Mutate => review::mutated(review, &found.outcome),
+        };
+        if let Some(cause) = found.cause {
+            let instead = match (kind, found.source, response.allowed) {
+                (_, "last_known", _) => "last_known",
+                // It denies nothing, and what it leaves as it is is validated.
+                (Kind::Mutate, _, _) => "no_pin",
+                (Kind::Validate, _, true) => "allow",
+                (Kind::Validate, _, false) => "deny",
+            };
+            self.metrics.unanswered(cause, instead);
+        }
+        Told { response, source: found.source }
+    }
+
+    fn unreadable(&self, kind: Kind, error: &ReviewError) -> Result<Told, Refusal> {
+        let webhook = kind.word();
+        let said = crate::chain(error);
+        tracing::warn!(
+            webhook,
+            fault = error.fault.word(),
+            error = said,
+            "a review cannot be read"
+        );
+        match review::unreadable(error, &self.settings) {
+            Some(response) => Ok(Told { response, source: error.fault.word() }),
+            // Without its uid there is no answer that the API server takes.
+            None => {
+                self.metrics.refused("unreadable");
+                let is_long = matches!(error.fault, Fault::TooLarge { .. });
+                let status =
+                    if is_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+                Err(Refusal { status, said: "this is no AdmissionReview that can be answered\n" })
+            }
+        }
+    }
+
+    fn write(&self, kind: Kind, told: &Told, begin: Instant) -> Result<Vec<u8>, Refusal> {
+        let Told { response, source } = told;
+        let outcome = match (response.allowed, response.warnings.is_empty()) {
+            (false, _) => "deny",
+            (true, true) => "allow",
+            (true, false) => "warn",
+        };
+        let webhook = kind.word();
+        self.metrics.review(webhook, outcome, source, begin.elapsed());
+        tracing::debug!(webhook, outcome, source, uid = response.uid, "a review is answered");
+        response.to_json().map_err(|error| {
+            tracing::error!(%error, "an answer cannot be written");
+            let said = "the answer cannot be written\n";
+            Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, said }
+        })
+    }
+}

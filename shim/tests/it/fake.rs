@@ -1,0 +1,158 @@
+//! A decision service that does what it is told, on a port of its own.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use portcullis_proto::v1;
+use portcullis_proto::v1::decision_service_server::{DecisionService, DecisionServiceServer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What every image has for a digest.
+pub(crate) const DIGEST: &str =
+    "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+/// What it does with a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Denies images that are called `bad`, and says for a minute so.
+    Answer,
+    Hang,
+    Refuse,
+}
+
+pub(crate) struct State {
+    pub(crate) act: Mutex<Act>,
+    pub(crate) asked: Mutex<Vec<v1::CheckRequest>>,
+}
+
+/// It ends when it is dropped.
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: Arc<State>,
+    task: JoinHandle<()>,
+}
+
+impl Fake {
+    pub(crate) async fn start() -> Self {
+        let state = Arc::new(State { act: Mutex::new(Act::Answer), asked: Mutex::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = DecisionServiceServer::new(Told(Arc::clone(&state)));
+        let incoming = TcpListenerStream::new(listener);
+        let server = Server::builder().add_service(service).serve_with_incoming(incoming);
+        let task = tokio::spawn(async move { server.await.unwrap() });
+        Self { address, state, task }
+    }
+
+    pub(crate) fn act(&self, act: Act) {
+        *self.state.act.lock() = act;
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.state.asked.lock().len()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Told(Arc<State>);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl DecisionService for Told {
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
+        let request = request.into_inner();
+        self.0.asked.lock().push(request.clone());
+        let act = *self.0.act.lock();
+        match act {
+            Act::Answer => Ok(Response::new(answer(&request))),
+            Act::Hang => std::future::pending().await,
+            Act::Refuse => Err(Status::invalid_argument("`image` is no reference")),
+        }
+    }
+
+    type CheckStreamStream = Answers<v1::CheckStreamResponse>;
+
+    async fn check_stream(
+        &self,
+        _: Request<Streaming<v1::CheckStreamRequest>>,
+    ) -> Result<Response<Self::CheckStreamStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn bulk_check(
+        &self,
+        _: Request<v1::BulkCheckRequest>,
+    ) -> Result<Response<v1::BulkCheckResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let message = |resync| v1::WatchResponse {
+                position: vec![7; 16],
+                policy_revision: "r1".to_owned(),
+                resync,
+                ..v1::WatchResponse::default()
+            };
+            let mut resync = true;
+            while sender.send(Ok(message(resync))).await.is_ok() {
+                resync = false;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn answer(request: &v1::CheckRequest) -> v1::CheckResponse {
+    let decisions: Vec<_> = request
+        .containers
+        .iter()
+        .map(|container| {
+            let is_bad = container.image.contains("bad");
+            let action = if is_bad { v1::Action::Deny } else { v1::Action::Allow };
+            v1::Decision {
+                container: container.name.clone(),
+                image: container.image.clone(),
+                digest: DIGEST.to_owned(),
+                action: action.into(),
+                rule: if is_bad { "good-only".to_owned() } else { String::new() },
+                message: if is_bad { "it is bad".to_owned() } else { String::new() },
+                ..v1::Decision::default()
+            }
+        })
+        .collect();
+    let worst = decisions.iter().map(v1::Decision::action).max().unwrap();
+    v1::CheckResponse {
+        action: worst.into(),
+        decisions,
+        policy_revision: "r1".to_owned(),
+        evaluated_at: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+        max_age: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        vary: vec!["namespace".to_owned(), "image".to_owned()],
+    }
+}
