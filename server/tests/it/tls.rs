@@ -154,7 +154,7 @@ async fn a_cluster_speaks_for_itself_and_its_events_name_it() {
         context: in_cluster(&image, "test").context,
         images: vec![v1::BulkImages {
             repository: image.split_once(":v1").unwrap().0.to_owned(),
-            digests: vec![7; 32].into(),
+            digests: vec![7; 32],
         }],
         ..v1::BulkCheckRequest::default()
     };

@@ -105,12 +105,12 @@ fn t151_a_file_that_is_written_in_place_is_taken_when_it_is_whole() {
     fs::write(folder.join("tls.key"), &new.key_pem).unwrap();
     // It is never at rest.
     for length in [0, 10, 300, new.chain_pem.len() - 2] {
-        fs::write(folder.join("tls.crt"), &new.chain_pem[..length]).unwrap();
+        fs::write(folder.join("tls.crt"), new.chain_pem.get(..length).unwrap()).unwrap();
         assert!(part.look().is_none());
         holds(&part, &old);
     }
     // Whoever wrote it stopped in the middle.
-    fs::write(folder.join("tls.crt"), &new.chain_pem[..400]).unwrap();
+    fs::write(folder.join("tls.crt"), new.chain_pem.get(..400).unwrap()).unwrap();
     kept(&mut part, &old, "only a part of it is there");
     fs::write(folder.join("tls.crt"), &new.chain_pem).unwrap();
     taken(&mut part, &new);
