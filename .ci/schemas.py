@@ -86,8 +86,11 @@ def main():
     for name in ("certificates", "issuers"):
         extension(folder, cert_manager / f"deploy/crds/cert-manager.io_{name}.yaml")
     # What the API server serves, for tests of what webhooks are asked about.
-    for name, path in (("swagger", "api/openapi-spec/swagger.json"), ("discovery", "api/discovery/aggregated_v2.json")):
-        (folder / f"_{name}.json").write_bytes((kubernetes_module / path).read_bytes())
+    (folder / "_swagger.json").write_bytes((kubernetes_module / "api/openapi-spec/swagger.json").read_bytes())
+    discovery = folder / "discovery"
+    discovery.mkdir(exist_ok=True)
+    for path in (kubernetes_module / "api/discovery").glob("*.json"):
+        (discovery / path.name).write_bytes(path.read_bytes())
     print(f"{len(list(folder.glob('*.json')))} schemas")
 
 

@@ -24,7 +24,7 @@ const RANGES: [(u32, u32); 14] = [
     (177, 177),
 ];
 /// Where tests are.
-const FOLDERS: [&str; 8] = ["core", "tls", "server", "client", "shim", "cli", "testkit", ".ci"];
+const FOLDERS: [&str; 8] = ["core", "tls", "server", "client", "shim", "cli", "testkit", "helm"];
 /// How tests begin, by the ending of the file that they are in.
 const BEGINNINGS: [(&str, &str); 2] = [("rs", "fn "), ("py", "def ")];
 /// Cases that were put between others.

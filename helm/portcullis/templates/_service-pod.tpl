@@ -56,6 +56,7 @@ spec:
       resources: {{- toYaml .Values.service.resources | nindent 8 }}
       volumeMounts:
         - {name: config, mountPath: /etc/portcullis/portcullis.yaml, subPath: portcullis.yaml, readOnly: true}
+        - {name: tls, mountPath: {{ $paths.tls }}, readOnly: true}
         - {name: data, mountPath: {{ $paths.data }}}
         {{- if or $rules.files $rules.existingConfigMap }}
         - {name: rules, mountPath: {{ $paths.rules }}, readOnly: true}
@@ -72,6 +73,8 @@ spec:
   volumes:
     - name: config
       configMap: {name: {{ $name }}-config}
+    - name: tls
+      secret: {secretName: {{ (include "portcullis.certificates" . | fromYaml).service.secret }}, defaultMode: 0440}
     {{- if not .Values.service.persistence.enabled }}
     - name: data
       emptyDir: {sizeLimit: {{ .Values.service.persistence.size }}}

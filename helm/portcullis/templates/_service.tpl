@@ -3,7 +3,6 @@
 rules: /etc/portcullis/rules
 trust: /etc/portcullis/trust
 tls: /etc/portcullis/tls
-clientCa: /etc/portcullis/client-ca
 secrets: /etc/portcullis/secrets
 tokens: /var/run/portcullis/tokens
 data: /var/lib/portcullis
@@ -20,12 +19,32 @@ data: /var/lib/portcullis
 {{- end -}}
 {{- end -}}
 
+{{/* All clusters, of which this one is known by the certificate of this release. */}}
+{{- define "portcullis.service.clusters" -}}
+{{- $identity := include "portcullis.identity" . -}}
+{{- $mine := dict "name" .Values.cluster.name -}}
+{{- $all := list -}}
+{{- range .Values.service.config.clusters | default list -}}
+{{- if eq .name $.Values.cluster.name -}}{{- $mine = deepCopy . -}}{{- else -}}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- $_ := set $mine "identities" (append ($mine.identities | default list) $identity | uniq) -}}
+{{- $cloud := dict -}}
+{{- range $key, $value := .Values.cluster.cloud -}}{{- if $value -}}{{- $_ := set $cloud $key $value -}}{{- end -}}{{- end -}}
+{{- if and $cloud (not $mine.cloud) -}}{{- $_ := set $mine "cloud" $cloud -}}{{- end -}}
+{{- if and .Values.cluster.platforms (not $mine.platforms) -}}{{- $_ := set $mine "platforms" .Values.cluster.platforms -}}{{- end -}}
+{{- toYaml (append $all $mine) -}}
+{{- end -}}
+
 {{/* portcullis.yaml: what the chart must know is set here, all else is as in `service.config`. */}}
 {{- define "portcullis.service.config" -}}
 {{- $paths := include "portcullis.service.paths" . | fromYaml -}}
 {{- $config := deepCopy .Values.service.config -}}
 {{- $_ := set $config "admin" (include "portcullis.address" (dict "root" . "port" 7080)) -}}
 {{- $_ := set $config "dataDir" $paths.data -}}
+{{- $_ := set $config "listen" (include "portcullis.address" (dict "root" . "port" 7443)) -}}
+{{- $files := dict "certificateFile" (printf "%s/tls.crt" $paths.tls) "keyFile" (printf "%s/tls.key" $paths.tls) "clientCaFile" (printf "%s/ca.crt" $paths.tls) -}}
+{{- $_ := set $config "tls" (merge $files ($config.tls | default dict)) -}}
+{{- $_ := set $config "clusters" (include "portcullis.service.clusters" . | fromYamlArray) -}}
 {{- with .Values.service.rules -}}
 {{- if or .files .existingConfigMap -}}
 {{- $_ := set $config "rules" (list $paths.rules) -}}

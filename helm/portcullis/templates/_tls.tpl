@@ -1,0 +1,90 @@
+{{/* The name by which whoever asks for the cluster of this release is known to the service: that of its certificate. */}}
+{{- define "portcullis.identity" -}}
+{{- if .Values.cluster.identity -}}
+{{ .Values.cluster.identity }}
+{{- else -}}
+shim.{{ regexReplaceAll "[^a-z0-9]+" (lower .Values.cluster.name) "-" | trunc 60 | trimAll "-" }}.portcullis
+{{- end -}}
+{{- end -}}
+
+{{/* What the certificates of this release are for, by part: the names in them and the Secret that has them. A Secret
+     that is named in values is not made here. */}}
+{{- define "portcullis.certificates" -}}
+{{- $name := include "portcullis.fullname" . -}}
+{{- $ns := .Release.Namespace -}}
+{{- $isProvided := eq .Values.tls.mode "provided" -}}
+service:
+  secret: {{ ternary .Values.tls.provided.serviceSecret (printf "%s-service-tls" $name) $isProvided }}
+  isMade: {{ not $isProvided }}
+  names: {{ concat (list $name (printf "%s.%s" $name $ns) (printf "%s.%s.svc" $name $ns) (printf "%s.%s.svc.cluster.local" $name $ns)) .Values.tls.extraNames | toJson }}
+  usage: server auth
+client:
+  secret: {{ ternary .Values.tls.provided.clientSecret (printf "%s-client-tls" $name) $isProvided }}
+  isMade: {{ not $isProvided }}
+  names: {{ list (include "portcullis.identity" .) | toJson }}
+  usage: client auth
+{{- end -}}
+
+{{/* Whether a Secret that is there may stay: it has what it must, for the same names, and is not due. */}}
+{{- define "portcullis.isKept" -}}
+{{- $secret := .secret -}}
+{{- if and $secret (index ($secret.data | default dict) "tls.crt") (index ($secret.data | default dict) "tls.key") -}}
+{{- $annotations := $secret.metadata.annotations | default dict -}}
+{{- $due := index $annotations "portcullis.dev/renew-after" | default "0" | int64 -}}
+{{- $names := index $annotations "portcullis.dev/names" | default "" -}}
+{{- if and (gt $due (now | unixEpoch | int64)) (eq $names .names) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Makes the authority and the certificates of a release once, or takes those that are there, and leaves them in
+     .Values.made: ca (bundle), and by part secret, data, annotations. Only with tls.mode `generated`. */}}
+{{- define "portcullis.made" -}}
+{{- if not (hasKey .Values "made") -}}
+{{- $days := int .Values.tls.generated.days -}}
+{{- $due := add (now | unixEpoch | int64) (mul 86400 (sub $days (int .Values.tls.generated.renewBefore))) -}}
+{{- $caName := printf "%s-ca" (include "portcullis.fullname" .) -}}
+{{- $there := lookup "v1" "Secret" .Release.Namespace $caName -}}
+{{- $ca := dict -}}
+{{- $data := dict -}}
+{{- $annotations := dict -}}
+{{- if include "portcullis.isKept" (dict "secret" $there "names" "ca") -}}
+{{- $ca = buildCustomCert (index $there.data "tls.crt") (index $there.data "tls.key") -}}
+{{- $data = $there.data -}}
+{{- $annotations = pick $there.metadata.annotations "portcullis.dev/renew-after" "portcullis.dev/names" -}}
+{{- else -}}
+{{- $ca = genCA $caName $days -}}
+{{- $old := dig "data" "tls.crt" "" ($there | default dict) | b64dec -}}
+{{- $data = dict "tls.crt" ($ca.Cert | b64enc) "tls.key" ($ca.Key | b64enc) "previous.crt" ($old | b64enc) -}}
+{{- $annotations = dict "portcullis.dev/renew-after" (toString $due) "portcullis.dev/names" "ca" -}}
+{{- end -}}
+{{- $bundle := printf "%s%s" $ca.Cert (index $data "previous.crt" | default "" | b64dec) -}}
+{{- $made := dict "ca" (dict "secret" $caName "data" $data "annotations" $annotations "bundle" $bundle) -}}
+{{- range $part, $certificate := include "portcullis.certificates" . | fromYaml -}}
+{{- if $certificate.isMade -}}
+{{- $names := $certificate.names | join "," | sha256sum -}}
+{{- $mine := lookup "v1" "Secret" $.Release.Namespace $certificate.secret -}}
+{{- $data := dict -}}
+{{- $annotations := dict "portcullis.dev/renew-after" (toString $due) "portcullis.dev/names" $names -}}
+{{- if include "portcullis.isKept" (dict "secret" $mine "names" $names) -}}
+{{- $data = pick $mine.data "tls.crt" "tls.key" -}}
+{{- $annotations = pick $mine.metadata.annotations "portcullis.dev/renew-after" "portcullis.dev/names" -}}
+{{- else -}}
+{{- $pair := genSignedCert (first $certificate.names | trunc 64) nil $certificate.names $days $ca -}}
+{{- $data = dict "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) -}}
+{{- end -}}
+{{- $_ := set $data "ca.crt" ($bundle | b64enc) -}}
+{{- $_ := set $made $part (dict "secret" $certificate.secret "data" $data "annotations" $annotations) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set .Values "made" $made -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What cannot work is an error here, and not in a cluster. */}}
+{{- define "portcullis.checked" -}}
+{{- range $part, $certificate := include "portcullis.certificates" . | fromYaml -}}
+{{- if not $certificate.secret -}}
+{{- fail (printf "tls.mode provided needs the Secret of the %s: set tls.provided.%sSecret" $part $part) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,114 @@
+"""How shim, service and API server know each other."""
+
+import base64
+import subprocess
+import tempfile
+
+import yaml
+
+from cluster import cluster
+from rendered import NAMESPACE, SCHEMAS, everything, of_kind, one, pods, render
+
+
+def decoded(secret):
+    return {key: base64.b64decode(text).decode() for key, text in secret["data"].items()}
+
+
+def openssl(*arguments, text=""):
+    done = subprocess.run(["openssl", *arguments], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def mounted_by(documents):
+    """The names of the Secrets that any pod has."""
+    specs = [template["spec"] for _, template in pods(documents)] + [each["spec"] for each in of_kind(documents, "Pod")]
+    return {volume["secret"]["secretName"] for spec in specs for volume in spec["volumes"] if "secret" in volume}
+
+
+def test_generated_certificates_are_of_one_authority_that_no_pod_has():
+    documents = everything()["full"]
+    secrets = {each["metadata"]["name"]: decoded(each) for each in of_kind(documents, "Secret")}
+    authority = secrets.pop("gate-portcullis-ca")["tls.crt"]
+    assert set(secrets) == {"gate-portcullis-service-tls", "gate-portcullis-client-tls"}
+    names = {}
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(authority)
+        file.flush()
+        for name, secret in secrets.items():
+            assert secret["ca.crt"] == authority, name
+            openssl("verify", "-CAfile", file.name, text=secret["tls.crt"])
+            public = openssl("x509", "-noout", "-pubkey", text=secret["tls.crt"])
+            assert public == openssl("pkey", "-pubout", text=secret["tls.key"]), name
+            names[name] = openssl("x509", "-noout", "-ext", "subjectAltName", text=secret["tls.crt"])
+    assert "DNS:gate-portcullis.portcullis.svc" in names["gate-portcullis-service-tls"]
+    assert "DNS:shim.local.portcullis" in names["gate-portcullis-client-tls"]
+    mounted = mounted_by(documents)
+    assert "gate-portcullis-ca" not in mounted and "gate-portcullis-client-tls" in mounted, mounted
+
+
+def test_generated_certificates_stay_until_they_are_due():
+    """Upgrades see the Secrets that are there; each is made again for its own reason alone."""
+    objects = {}
+    place = f"/api/v1/namespaces/{NAMESPACE}/secrets/"
+    names = ["gate-portcullis-" + end for end in ("ca", "service-tls", "client-tls")]
+    authority, service, client = names
+
+    def upgrade(values=None):
+        """Renders, keeps what came out as the cluster would, and says which key pairs are new."""
+        with cluster(SCHEMAS / "discovery", objects) as config:
+            arguments = ["--dry-run=server", "--disable-openapi-validation", "--kubeconfig", str(config)]
+            documents = render(*arguments, values=values)
+        secrets = {place + each["metadata"]["name"]: each for each in of_kind(documents, "Secret")}
+        assert set(secrets) == {place + name for name in names}
+        new = {name for name in names if place + name not in objects
+               or objects[place + name]["data"]["tls.key"] != secrets[place + name]["data"]["tls.key"]}
+        for path, secret in secrets.items():
+            # As helm marks what is a release's.
+            owner = {"meta.helm.sh/release-name": "gate", "meta.helm.sh/release-namespace": NAMESPACE}
+            secret["metadata"]["annotations"] |= owner
+            objects[path] = secret
+        bundles = {secrets[place + name]["data"]["ca.crt"] for name in (service, client)}
+        assert len(bundles) == 1, "who is asked and who asks know other authorities"
+        return new, base64.b64decode(bundles.pop()).decode()
+
+    new, first = upgrade()
+    assert new == set(names)
+    assert upgrade() == (set(), first)
+    # A pair that is due, one that is for other names, and one that somebody has broken.
+    objects[place + client]["metadata"]["annotations"]["portcullis.dev/renew-after"] = "1"
+    assert upgrade() == ({client}, first)
+    assert upgrade({"tls": {"extraNames": ["portcullis.example"]}}) == ({service}, first)
+    del objects[place + client]["data"]["tls.crt"]
+    extra = {"tls": {"extraNames": ["portcullis.example"]}}
+    assert upgrade(extra) == ({client}, first)
+    # A new authority: whoever was signed by the one before is still known.
+    objects[place + authority]["metadata"]["annotations"]["portcullis.dev/renew-after"] = "1"
+    new, second = upgrade(extra)
+    assert new == {authority} and second.endswith(first) and second != first
+    assert upgrade(extra) == (set(), second)
+
+
+def test_cert_manager_makes_what_pods_mount():
+    documents = everything()["cert-manager"]
+    made = {each["spec"]["secretName"] for each in of_kind(documents, "Certificate")}
+    mounted = mounted_by(documents)
+    assert mounted == made - {"gate-portcullis-ca"}, (made, mounted)
+
+
+def test_provided_secrets_are_mounted_and_none_is_made():
+    documents = everything()["provided"]
+    assert not of_kind(documents, "Secret", "Certificate", "Issuer")
+    mounted = mounted_by(documents)
+    assert mounted == {"service", "client"}, mounted
+
+
+def test_the_cluster_of_a_release_is_known_by_its_certificate():
+    clusters = [{"name": "other", "identities": ["shim.other.portcullis"]}, {"name": "Prod.EU", "platforms": ["linux/arm64"]}]
+    values = {
+        "cluster": {"name": "Prod.EU", "cloud": {"provider": "aws"}},
+        "service": {"config": {"clusters": clusters}},
+    }
+    config = yaml.safe_load(one(render(values=values), "ConfigMap", "portcullis-config")["data"]["portcullis.yaml"])
+    mine = {"name": "Prod.EU", "platforms": ["linux/arm64"], "cloud": {"provider": "aws"}}
+    assert config["clusters"] == [clusters[0], mine | {"identities": ["shim.prod-eu.portcullis"]}], config["clusters"]

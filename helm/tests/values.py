@@ -1,0 +1,92 @@
+"""Values in, what is refused and what stays out."""
+
+import functools
+import json
+import re
+
+import yaml
+
+from rendered import CHART, PROVIDED, ROOT, everything, of_kind, one, refused, render
+
+
+def test_what_is_misspelt_or_out_of_range_is_refused():
+    refused({"service": {"replica": 3}}, "/service", "replica")
+    refused({"service": {"replicas": 0}}, "/service/replicas")
+    refused({"service": {"config": {"listen": "0.0.0.0:1"}}}, "/service/config", "listen")
+    refused({"service": {"rules": {"files": {"rules.json": "{}"}}}}, "/service/rules/files")
+    refused({"service": {"trust": {"files": {"../trustpolicy.json": "{}"}}}}, "../trustpolicy.json")
+    refused({"image": {"digest": "sha256:12"}}, "/image/digest")
+
+
+def test_what_cannot_work_is_refused_with_its_cure():
+    for path in ("tls.provided.serviceSecret", "tls.provided.clientSecret"):
+        values = json.loads(json.dumps(PROVIDED))
+        *parents, last = path.split(".")
+        del functools.reduce(dict.get, parents, values)[last]
+        refused(values, path)
+
+
+def test_every_value_has_a_line_that_says_what_it_is_for():
+    """Whoever reads values.yaml sees all that the schema takes."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def walk(schema, values, path):
+        schema = schema.get("$ref") and functools.reduce(dict.get, schema["$ref"][2:].split("/"), whole) or schema
+        missing = [f"{path}{name}" for name in schema.get("properties", {}) if name not in values]
+        for name, child in schema.get("properties", {}).items():
+            if isinstance(values.get(name), dict) and values[name]:
+                missing += walk(child, values[name], f"{path}{name}.")
+        return missing
+
+    whole = schema
+    assert walk(schema, values, "") == ["global"], walk(schema, values, "")
+
+
+def fields_of(source):
+    """The fields of the configuration file that a source file reads."""
+    struct = re.search(r"\n(?:pub\(super\) )?struct File \{(.*?)\n\}", (ROOT / source).read_text(), re.DOTALL)
+    names = re.findall(r"^    (?:pub(?:\(\w+\))? )?(\w+):", struct[1], re.MULTILINE)
+    assert len(names) > 5, names
+    return {re.sub(r"_(\w)", lambda match: match[1].upper(), name) for name in names}
+
+
+def test_every_setting_can_be_given_or_is_the_charts_own():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    for part, source, own in (
+        ("service", "server/src/config.rs", {"listen", "admin", "dataDir", "rules"}),
+    ):
+        given = set(schema["properties"][part]["properties"]["config"]["properties"])
+        assert given | own == fields_of(source), f"{part}: {(given | own) ^ fields_of(source)}"
+        assert not given & own, part
+
+
+def test_rendering_again_changes_nothing():
+    """But for certificates, which a cluster keeps and a rendering without one cannot."""
+
+    def stable(documents):
+        return [document for document in documents if document["kind"] != "Secret"]
+
+    assert stable(render()) == stable(render())
+
+
+def test_what_selects_pods_never_changes():
+    """A selector is immutable: an upgrade that changes one fails."""
+    for part, name in (("service", "gate-portcullis"),):
+        labels = {
+            "app.kubernetes.io/name": "portcullis",
+            "app.kubernetes.io/instance": "gate",
+            "app.kubernetes.io/component": part,
+        }
+        documents = everything()["full"]
+        assert one(documents, "Deployment", name)["spec"]["selector"]["matchLabels"] == labels
+        service = one(documents, "Service", name)["spec"]
+        assert service["selector"] == labels, name
+
+
+def test_dashboard_and_alerts_are_those_of_the_tree():
+    documents = everything()["full"]
+    dashboard = one(documents, "ConfigMap", "-dashboard")["data"]["portcullis.json"]
+    assert json.loads(dashboard) == json.loads((ROOT / "observability/dashboard.json").read_text())
+    alerts = one(documents, "PrometheusRule")["spec"]
+    assert alerts == yaml.safe_load((ROOT / "observability/alerts.yaml").read_text())
