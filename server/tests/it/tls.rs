@@ -221,12 +221,12 @@ async fn who_has_no_good_certificate_is_told_what_helps() {
             eventually(&metric, look).await;
         }
     };
-    refused(secure.asking(own, None), "failed to reach", "no_certificate").await;
+    refused(secure.asking(own, None), "`--tls-cert`", "no_certificate").await;
     let foreign = put(&secure.site, "foreign", &tls(&other, PROD));
-    refused(secure.asking(own, Some(foreign)), "failed to reach", "untrusted").await;
+    refused(secure.asking(own, Some(foreign)), "`tls.clientCaFile` there", "untrusted").await;
     let past = own.tls_valid(&[PROD], (LONG.0, NOW - time::Duration::SECOND)).unwrap();
     let past = put(&secure.site, "past", &past);
-    refused(secure.asking(own, Some(past)), "failed to reach", "expired").await;
+    refused(secure.asking(own, Some(past)), "our certificate has expired", "expired").await;
     let good = || put(&secure.site, "good", &tls(own, PROD));
     refused(secure.asking(&other, Some(good())), "(`--tls-ca`)", "").await;
     let mut named = secure.asking(own, Some(good()));
