@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_client::{Client, ClientError, Config as ClientConfig, NearCacheConfig};
+use portcullis_client::{
+    Client, ClientError, Config as ClientConfig, NearCacheConfig, PairFiles, TlsConfig as ClientTls,
+};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::ask::{Asker, Clock};
 use crate::breaker::Breaker;
-use crate::config::{Config, KnownConfig};
+use crate::config::{Config, KnownConfig, ServiceTls};
 use crate::known::LastKnown;
 use crate::listen::Serving;
 use crate::metrics::Metrics;
@@ -45,8 +47,8 @@ pub enum AppError {
     /// The certificate cannot be used.
     #[error("failed to load the certificate")]
     Tls(#[from] TlsError),
-    /// The service's addresses cannot be used.
-    #[error("`service.servers` cannot be used")]
+    /// The service's addresses or the files to ask it with cannot be used.
+    #[error("`service` cannot be used")]
     Client(#[from] ClientError),
 }
 
@@ -227,6 +229,11 @@ impl Keeper {
 fn client(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new(config.service.servers.iter().cloned());
     client.timeout = config.timeout;
+    client.tls = config.service.tls.clone().map(|tls| {
+        let ServiceTls { authorities, pair, server_name } = tls;
+        let pair = pair.map(|(certificate, key)| PairFiles { certificate, key });
+        ClientTls { authorities, pair, server_name }
+    });
     let max_bytes = config.service.near_bytes;
     client.near_cache = (max_bytes > 0).then_some(NearCacheConfig { max_bytes });
     client

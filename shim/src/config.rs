@@ -69,10 +69,23 @@ pub struct TlsConfig {
 /// Where the decision service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// Its addresses, `http://host:port`.
+    /// Its addresses, `http://host:port`, or `https://host:port` with [`ServiceConfig::tls`].
     pub servers: Vec<String>,
+    /// By whom it is known, and who we are to it. None: it is asked in plain text.
+    pub tls: Option<ServiceTls>,
     /// How much is kept of its answers, in bytes; 0 for nothing.
     pub near_bytes: usize,
+}
+
+/// How the decision service is asked over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceTls {
+    /// Who signs its certificate, in PEM.
+    pub authorities: PathBuf,
+    /// Our certificate and its key, in PEM, which say for which cluster we ask.
+    pub pair: Option<(PathBuf, PathBuf)>,
+    /// The name in its certificate, where that is not the name in its address.
+    pub server_name: Option<String>,
 }
 
 /// What is said of the cluster in every question. Where the service knows its callers by their
@@ -209,6 +222,9 @@ pub enum ConfigError {
         /// What is allowed.
         expected: &'static str,
     },
+    /// Half of a pair is configured.
+    #[error("`service.tls` has one of `certificateFile` and `keyFile`: give both or neither")]
+    HalfPair,
     /// What is last known is kept in a file that belongs to no cluster.
     #[error(
         "`lastKnown.file` needs `context.cluster`, so that no other cluster's answers are used"

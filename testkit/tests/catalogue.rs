@@ -7,17 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The cases that evidence, registries, the service under load and the record of decisions must survive.
-const RANGES: [(u32, u32); 14] = [
-    (1, 62),
-    (65, 65),
-    (68, 71),
+const RANGES: [(u32, u32); 12] = [
+    (1, 71),
     (73, 79),
     (82, 82),
     (84, 84),
     (88, 88),
     (90, 92),
     (108, 145),
-    (151, 153),
+    (147, 153),
     (156, 165),
     (168, 168),
     (173, 175),

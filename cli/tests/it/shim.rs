@@ -10,23 +10,27 @@ use tokio::runtime::Runtime;
 use super::command::portcullis;
 use super::world::{Service, World};
 
-/// A shim before `service`, with these lines more in its configuration, and a client that trusts it.
-fn shim(world: &World, service: &Service, more: &str) -> (Service, Client) {
+/// A shim before the service at `url`, with these lines more in its configuration, and a client that trusts it.
+fn shim(world: &World, url: &str, more: &str) -> (Service, Client) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
     world.write("shim/tls.crt", &certificate);
     world.write("shim/tls.key", key.serialize_pem());
-    let shim = Service::shim(&configured(world, &service.url(), more));
+    let shim = Service::shim(&configured(world, url, more));
     let root = Certificate::from_pem(certificate.as_bytes()).unwrap();
     let client = Client::builder().tls_certs_only([root]).no_proxy().build().unwrap();
     (shim, client)
 }
 
 fn configured(world: &World, url: &str, more: &str) -> PathBuf {
+    let tls = match url.strip_prefix("https://") {
+        Some(_) => ", tls: {caFile: ../ca.crt, certificateFile: ../prod.crt, keyFile: ../prod.key}",
+        None => "",
+    };
     let text = format!(
         "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nlog: {{format: json}}\n\
-         tls: {{certFile: tls.crt, keyFile: tls.key}}\nservice: {{servers: [\"{url}\"]}}\n\
+         tls: {{certificateFile: tls.crt, keyFile: tls.key}}\nservice: {{servers: [\"{url}\"]{tls}}}\n\
          timeout: 20s\n{more}"
     );
     world.write("shim/shim.yaml", text)
@@ -63,7 +67,7 @@ fn review(runtime: &Runtime, shim: &Service, client: &Client, path: &str, image:
 fn a_cluster_runs_what_is_clean_and_says_why_it_does_not_run_the_rest() {
     let world = World::new();
     let service = world.serve();
-    let (shim, client) = shim(&world, &service, "drain: 1ms\n");
+    let (shim, client) = shim(&world, &service.url(), "drain: 1ms\n");
     let runtime = Runtime::new().unwrap();
     let ask = |path: &str, name: &str| review(&runtime, &shim, &client, path, world.image(name));
     let clean = ask("/validate", "clean");
@@ -77,6 +81,24 @@ fn a_cluster_runs_what_is_clean_and_says_why_it_does_not_run_the_rest() {
     let pinned = ask("/mutate", "clean");
     assert_eq!((&pinned["allowed"], &pinned["patchType"]), (&json!(true), &json!("JSONPatch")));
     assert_eq!(shim.end("TERM").status, Some(0));
+}
+
+#[test]
+fn a_shim_speaks_for_the_cluster_of_its_certificate() {
+    let (world, service) = super::tls::secure();
+    let runtime = Runtime::new().unwrap();
+    let (prod, client) = shim(&world, &super::tls::url(&service), "drain: 1ms\n");
+    let good = review(&runtime, &prod, &client, "/validate", world.image("clean"));
+    assert_eq!(good["auditAnnotations"]["source"], "service", "{good}");
+    let bad = review(&runtime, &prod, &client, "/validate", world.image("critical"));
+    assert_eq!(bad["allowed"], false, "{bad}");
+    assert_eq!(prod.end("TERM").status, Some(0));
+    // Of another cluster it may not speak, whatever it says of itself.
+    let more = "context: {cluster: test}\nfailPolicy: {default: deny}\n";
+    let (test, client) = shim(&world, &super::tls::url(&service), more);
+    let refused = review(&runtime, &test, &client, "/validate", world.image("clean"));
+    assert_eq!(refused["allowed"], false, "{refused}");
+    assert_eq!(refused["auditAnnotations"]["cause"], "failed", "{refused}");
 }
 
 #[test]

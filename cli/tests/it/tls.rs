@@ -17,7 +17,7 @@ fn put(world: &World, name: &str, pair: &Issued) {
 }
 
 /// A world with a service in TLS, and pairs for who asks it.
-fn secure() -> (World, Service) {
+pub(crate) fn secure() -> (World, Service) {
     let world = World::new();
     let tls = |name: &str| world.authority.tls(&[name]).unwrap();
     world.write("ca.crt", world.authority.root_pem());
@@ -29,7 +29,7 @@ fn secure() -> (World, Service) {
     (world, service)
 }
 
-fn url(service: &Service) -> String {
+pub(crate) fn url(service: &Service) -> String {
     service.url().replace("http://", "https://")
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::span::Span;
 use super::{
     Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES, MAX_TIMEOUT,
-    Place, ServiceConfig, TlsConfig,
+    Place, ServiceConfig, ServiceTls, TlsConfig,
 };
 use crate::review::{FailPolicy, Settings};
 
@@ -48,7 +48,8 @@ pub(super) struct File {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TlsFile {
-    cert_file: PathBuf,
+    #[serde(alias = "certFile")]
+    certificate_file: PathBuf,
     key_file: PathBuf,
     client_ca_file: Option<PathBuf>,
 }
@@ -57,7 +58,17 @@ struct TlsFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceFile {
     servers: Vec<String>,
+    tls: Option<ServiceTlsFile>,
     near_cache_bytes: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceTlsFile {
+    ca_file: PathBuf,
+    certificate_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    server_name: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -136,12 +147,13 @@ impl File {
             listen: listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8443))),
             admin: admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             tls: TlsConfig {
-                certificate: folder.join(tls.cert_file),
+                certificate: folder.join(tls.certificate_file),
                 key: folder.join(tls.key_file),
                 client_authorities: tls.client_ca_file.map(|path| folder.join(path)),
             },
             service: ServiceConfig {
                 servers: service.servers,
+                tls: service.tls.map(|tls| tls.into_tls(folder)).transpose()?,
                 near_bytes: service.near_cache_bytes.unwrap_or(16 * 1024 * 1024),
             },
             place: context,
@@ -161,6 +173,18 @@ impl File {
                 filter: log.filter.unwrap_or_else(|| "info".to_owned()),
             },
         })
+    }
+}
+
+impl ServiceTlsFile {
+    fn into_tls(self, folder: &Path) -> Result<ServiceTls, ConfigError> {
+        let Self { ca_file, certificate_file, key_file, server_name } = self;
+        let pair = match (certificate_file, key_file) {
+            (Some(certificate), Some(key)) => Some((folder.join(certificate), folder.join(key))),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfPair),
+        };
+        Ok(ServiceTls { authorities: folder.join(ca_file), pair, server_name })
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use std::error::Error as _;
 
 const LEAST: &str = "\
-tls: {certFile: tls.crt, keyFile: tls.key}
+tls: {certificateFile: tls.crt, keyFile: tls.key}
 service: {servers: [\"http://portcullis:7443\"]}
 ";
 
@@ -72,6 +72,25 @@ fn a_namespace_has_the_fail_policy_that_names_it() {
     assert_eq!(config.fail.of("payments"), FailPolicy::Deny);
     assert_eq!(config.fail.of("payments-evil"), FailPolicy::Allow);
     refused("failPolicy: {namespaces: {\"pay*\": deny}}\n", &["`failPolicy.namespaces`", "pay*"]);
+}
+
+#[test]
+fn the_service_is_asked_over_tls_by_a_whole_pair() {
+    let read = |tls: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shim.yaml");
+        let service = format!("service: {{servers: [\"https://a\"], tls: {{{tls}}}}}\n");
+        let own = "tls: {certificateFile: tls.crt, keyFile: tls.key}\n";
+        fs::write(&path, format!("{own}{service}")).unwrap();
+        Config::read(&path).map(|config| config.service.tls.unwrap())
+    };
+    let both = read("caFile: ca.crt, certificateFile: a.crt, keyFile: a.key").unwrap();
+    assert!(both.authorities.ends_with("ca.crt") && both.pair.unwrap().1.ends_with("a.key"));
+    assert!(read("caFile: ca.crt, serverName: portcullis").unwrap().pair.is_none());
+    for half in ["certificateFile: a.crt", "keyFile: a.key"] {
+        let refused = read(&format!("caFile: ca.crt, {half}"));
+        assert!(matches!(refused, Err(ConfigError::HalfPair)), "{half}");
+    }
 }
 
 #[test]

@@ -80,18 +80,18 @@ impl Site {
 
     /// A shim with these lines more in its configuration, which has reached the service.
     pub(crate) async fn start(&self, more: &str) -> Shim {
-        self.configured("tls: {certFile: tls.crt, keyFile: tls.key}", "", more).await
+        self.configured("tls: {certificateFile: tls.crt, keyFile: tls.key}", "", more).await
     }
 
     /// The same, which keeps no answers to give them again.
     pub(crate) async fn start_without_near(&self, more: &str) -> Shim {
         let near = ", nearCacheBytes: 0";
-        self.configured("tls: {certFile: tls.crt, keyFile: tls.key}", near, more).await
+        self.configured("tls: {certificateFile: tls.crt, keyFile: tls.key}", near, more).await
     }
 
     /// The same, which demands a certificate of the authority from the API server.
     pub(crate) async fn start_demanding(&self) -> Shim {
-        let tls = "tls: {certFile: tls.crt, keyFile: tls.key, clientCaFile: ca.crt}";
+        let tls = "tls: {certificateFile: tls.crt, keyFile: tls.key, clientCaFile: ca.crt}";
         self.configured(tls, "", "").await
     }
 
