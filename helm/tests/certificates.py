@@ -7,7 +7,7 @@ import tempfile
 import yaml
 
 from cluster import cluster
-from rendered import NAMESPACE, SCHEMAS, everything, of_kind, one, pods, render
+from rendered import NAMESPACE, SCHEMAS, WEBHOOKS, everything, of_kind, one, pods, render, webhooks
 
 
 def decoded(secret):
@@ -20,17 +20,11 @@ def openssl(*arguments, text=""):
     return done.stdout
 
 
-def mounted_by(documents):
-    """The names of the Secrets that any pod has."""
-    specs = [template["spec"] for _, template in pods(documents)] + [each["spec"] for each in of_kind(documents, "Pod")]
-    return {volume["secret"]["secretName"] for spec in specs for volume in spec["volumes"] if "secret" in volume}
-
-
 def test_generated_certificates_are_of_one_authority_that_no_pod_has():
     documents = everything()["full"]
     secrets = {each["metadata"]["name"]: decoded(each) for each in of_kind(documents, "Secret")}
     authority = secrets.pop("gate-portcullis-ca")["tls.crt"]
-    assert set(secrets) == {"gate-portcullis-service-tls", "gate-portcullis-client-tls"}
+    assert set(secrets) == {"gate-portcullis-service-tls", "gate-portcullis-shim-tls", "gate-portcullis-client-tls"}
     names = {}
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(authority)
@@ -42,8 +36,11 @@ def test_generated_certificates_are_of_one_authority_that_no_pod_has():
             assert public == openssl("pkey", "-pubout", text=secret["tls.key"]), name
             names[name] = openssl("x509", "-noout", "-ext", "subjectAltName", text=secret["tls.crt"])
     assert "DNS:gate-portcullis.portcullis.svc" in names["gate-portcullis-service-tls"]
+    assert "DNS:gate-portcullis-shim.portcullis.svc" in names["gate-portcullis-shim-tls"]
     assert "DNS:shim.local.portcullis" in names["gate-portcullis-client-tls"]
-    mounted = mounted_by(documents)
+    for hook in webhooks(documents):
+        assert base64.b64decode(hook["clientConfig"]["caBundle"]).decode() == authority
+    mounted = [volume.get("secret", {}).get("secretName") for _, pod in pods(documents) for volume in pod["spec"]["volumes"]]
     assert "gate-portcullis-ca" not in mounted and "gate-portcullis-client-tls" in mounted, mounted
 
 
@@ -51,8 +48,8 @@ def test_generated_certificates_stay_until_they_are_due():
     """Upgrades see the Secrets that are there; each is made again for its own reason alone."""
     objects = {}
     place = f"/api/v1/namespaces/{NAMESPACE}/secrets/"
-    names = ["gate-portcullis-" + end for end in ("ca", "service-tls", "client-tls")]
-    authority, service, client = names
+    names = ["gate-portcullis-" + end for end in ("ca", "service-tls", "shim-tls", "client-tls")]
+    authority, service, shim, client = names
 
     def upgrade(values=None):
         """Renders, keeps what came out as the cluster would, and says which key pairs are new."""
@@ -68,7 +65,8 @@ def test_generated_certificates_stay_until_they_are_due():
             owner = {"meta.helm.sh/release-name": "gate", "meta.helm.sh/release-namespace": NAMESPACE}
             secret["metadata"]["annotations"] |= owner
             objects[path] = secret
-        bundles = {secrets[place + name]["data"]["ca.crt"] for name in (service, client)}
+        bundles = {hook["clientConfig"]["caBundle"] for hook in webhooks(documents)}
+        bundles |= {secrets[place + name]["data"]["ca.crt"] for name in (service, shim, client)}
         assert len(bundles) == 1, "who is asked and who asks know other authorities"
         return new, base64.b64decode(bundles.pop()).decode()
 
@@ -79,9 +77,9 @@ def test_generated_certificates_stay_until_they_are_due():
     objects[place + client]["metadata"]["annotations"]["portcullis.dev/renew-after"] = "1"
     assert upgrade() == ({client}, first)
     assert upgrade({"tls": {"extraNames": ["portcullis.example"]}}) == ({service}, first)
-    del objects[place + client]["data"]["tls.crt"]
+    del objects[place + shim]["data"]["tls.crt"]
     extra = {"tls": {"extraNames": ["portcullis.example"]}}
-    assert upgrade(extra) == ({client}, first)
+    assert upgrade(extra) == ({shim}, first)
     # A new authority: whoever was signed by the one before is still known.
     objects[place + authority]["metadata"]["annotations"]["portcullis.dev/renew-after"] = "1"
     new, second = upgrade(extra)
@@ -92,18 +90,23 @@ def test_generated_certificates_stay_until_they_are_due():
 def test_cert_manager_makes_what_pods_mount():
     documents = everything()["cert-manager"]
     made = {each["spec"]["secretName"] for each in of_kind(documents, "Certificate")}
-    mounted = mounted_by(documents)
-    assert mounted == made - {"gate-portcullis-ca"}, (made, mounted)
+    mounted = [volume.get("secret", {}).get("secretName") for _, pod in pods(documents) for volume in pod["spec"]["volumes"]]
+    assert {name for name in mounted if name} == made - {"gate-portcullis-ca"}, (made, mounted)
+    for each in of_kind(documents, *WEBHOOKS):
+        source = each["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
+        assert source == f"{NAMESPACE}/gate-portcullis-shim-tls"
+        # An upgrade would take away what was put there.
+        assert all("caBundle" not in hook["clientConfig"] for hook in each["webhooks"])
 
 
 def test_provided_secrets_are_mounted_and_none_is_made():
     documents = everything()["provided"]
     assert not of_kind(documents, "Secret", "Certificate", "Issuer")
-    mounted = mounted_by(documents)
-    assert mounted == {"service", "client"}, mounted
+    mounted = [volume.get("secret", {}).get("secretName") for _, pod in pods(documents) for volume in pod["spec"]["volumes"]]
+    assert {name for name in mounted if name} == {"service", "shim", "client"}, mounted
 
 
-def test_the_cluster_of_a_release_is_known_by_its_certificate():
+def test_the_cluster_of_a_release_is_known_by_the_certificate_of_its_shim():
     clusters = [{"name": "other", "identities": ["shim.other.portcullis"]}, {"name": "Prod.EU", "platforms": ["linux/arm64"]}]
     values = {
         "cluster": {"name": "Prod.EU", "cloud": {"provider": "aws"}},

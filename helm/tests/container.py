@@ -94,6 +94,10 @@ def running(command, documents, template, hosts=(), cloud=None):
             raise
         finally:
             process.terminate()
+            # The first signal lets it answer on for a while; a second one ends it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.terminate()
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import traceback
 
+import asked
 import certificates
 import rights
 import runs
@@ -18,7 +19,7 @@ import values
 
 def main():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    modules = (values, certificates, rights, runs)
+    modules = (values, certificates, asked, rights, runs)
     found = {name: test for module in modules for name, test in vars(module).items()}
     tests = {name: test for name, test in found.items() if re.match(r"(test|t\d{3})_", name)}
     part = sys.argv[3] if len(sys.argv) > 3 else ""

@@ -14,7 +14,18 @@ CHART = ROOT / "helm/portcullis"
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
 NAMESPACE = "portcullis"
 # Secrets of somebody's own.
-PROVIDED = {"tls": {"mode": "provided", "provided": {"serviceSecret": "service", "clientSecret": "client"}}}
+PROVIDED = {
+    "tls": {
+        "mode": "provided",
+        "provided": {
+            "serviceSecret": "service",
+            "shimSecret": "shim",
+            "caBundle": "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n",
+        },
+    },
+    "shim": {"clientSecret": "client"},
+}
+WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 
 
 def helm(*arguments, values=None):
@@ -52,6 +63,7 @@ def everything():
     """All that the chart can render, at its fullest, and each example."""
     full = {
         "networkPolicy": {"enabled": True},
+        "webhook": {"pinning": {"enabled": True}},
         "observability": {
             "serviceMonitor": {"enabled": True},
             "dashboard": {"enabled": True},
@@ -59,7 +71,7 @@ def everything():
         },
     }
     rendered = {"defaults": render(), "full": render(values=full)}
-    rendered["cert-manager"] = render(values={"tls": {"mode": "cert-manager"}})
+    rendered["cert-manager"] = render(values={"tls": {"mode": "cert-manager"}, "webhook": {"pinning": {"enabled": True}}})
     rendered["provided"] = render(values=PROVIDED)
     for example in EXAMPLES:
         rendered[example.stem] = render("--values", str(example))
@@ -70,3 +82,9 @@ def refused(values, *words):
     done = helm(values=values)
     assert done.returncode != 0, f"{values} is accepted"
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def webhooks(documents):
+    found = [hook for each in of_kind(documents, *WEBHOOKS) for hook in each["webhooks"]]
+    assert found, "no webhook"
+    return found

@@ -64,8 +64,8 @@ def t175_the_metadata_service_and_strangers_are_shut_out():
     service = one(policies, "NetworkPolicy", "portcullis")["spec"]
     asked = [rule for rule in service["ingress"] if rule["ports"][0]["port"] == "grpc"]
     labels = {"app.kubernetes.io/name": "portcullis", "app.kubernetes.io/instance": "gate"}
-    peer = {"podSelector": {"matchLabels": labels | {"app.kubernetes.io/component": "test"}}}
-    assert len(asked) == 1 and asked[0]["from"] == [peer], asked
+    peers = [{"podSelector": {"matchLabels": labels | {"app.kubernetes.io/component": part}}} for part in ("shim", "test")]
+    assert len(asked) == 1 and asked[0]["from"] == peers, asked
 
 
 def t177_nothing_may_ask_the_api_server():

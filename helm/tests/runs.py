@@ -1,18 +1,23 @@
 """The command in the image, started as the chart has it."""
 
+import base64
 import json
 import re
+import socket
+import ssl
 import stat
 import subprocess
 import tempfile
 
+import yaml
+
 from certificates import openssl
 from container import CLOUD_TOKEN, PATIENCE, becomes, image, running
-from rendered import COMMAND, EXAMPLES, NAMESPACE, ROOT, everything, of_kind, pods, render
+from rendered import CHART, COMMAND, EXAMPLES, NAMESPACE, ROOT, everything, of_kind, pods, render, webhooks
 
 
 def test_flags_of_the_chart_are_those_of_the_command():
-    """And back: what `serve` takes is given, but for help."""
+    """And back: what `serve` and `shim` take is given, but for help."""
     documents = everything()["defaults"]
     specs = [template["spec"] for _, template in pods(documents)] + [each["spec"] for each in of_kind(documents, "Pod")]
     for container in [container for spec in specs for container in spec["containers"]]:
@@ -54,8 +59,8 @@ def t173_the_service_runs_as_the_chart_has_it():
 def t173_the_service_answers_who_has_the_certificate_of_the_release():
     """`helm test`, as the chart has it; and nobody else is answered."""
     documents = everything()["defaults"]
-    [(name, template)] = pods(documents)
-    host = f"{name}.{NAMESPACE}.svc"
+    template = dict(pods(documents))["gate-portcullis"]
+    host = f"gate-portcullis.{NAMESPACE}.svc"
     [test] = of_kind(documents, "Pod")
     with running(COMMAND, documents, template) as (container, process):
         becomes(container, process, "readinessProbe")
@@ -63,31 +68,78 @@ def t173_the_service_answers_who_has_the_certificate_of_the_release():
             # The registry cannot be reached, which the default rule lets run.
             assert process.wait(PATIENCE) == 0, process.returncode
         strange = json.loads(json.dumps(test))
-        strange["spec"]["containers"][0]["args"] = [each for each in test["spec"]["containers"][0]["args"]
-                                                    if not each.startswith(("--tls-cert", "--tls-key"))]
+        arguments = test["spec"]["containers"][0]["args"]
+        nameless = [each for each in arguments if not each.startswith(("--tls-cert", "--tls-key"))]
+        strange["spec"]["containers"][0]["args"] = nameless
         with running(COMMAND, documents, strange, [host]) as (_, process):
             assert process.wait(PATIENCE) == 1, process.returncode
+
+
+def t173_the_shim_runs_as_the_chart_has_it_and_is_answered_by_the_service():
+    """The API server's part is played here: it knows the shim by the bundle of the webhook's configuration alone."""
+    documents = everything()["defaults"]
+    templates = dict(pods(documents))
+    [hook] = [hook for hook in webhooks(documents) if hook["name"] == "pods.portcullis.dev"]
+    client = hook["clientConfig"]["service"]
+    service, shim = (f"{name}.{NAMESPACE}.svc" for name in ("gate-portcullis", client["name"]))
+    review = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "f0e1d2c3-0000-4000-8000-000000000001",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": "web",
+            "namespace": "shop",
+            "operation": "CREATE",
+            "userInfo": {"username": "somebody"},
+            "object": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "web", "namespace": "shop"},
+                "spec": {"containers": [{"name": "main", "image": "registry.invalid/team/app:v1"}]},
+            },
+            "oldObject": None,
+            "dryRun": False,
+        },
+    }
+    trusted = ssl.create_default_context(cadata=base64.b64decode(hook["clientConfig"]["caBundle"]).decode())
+    with running(COMMAND, documents, templates["gate-portcullis"]) as (container, process):
+        becomes(container, process, "readinessProbe")
+        with running(COMMAND, documents, templates["gate-portcullis-shim"], [service]) as (container, process):
+            becomes(container, process, "readinessProbe")
+            with socket.create_connection(("127.0.0.1", 8443), PATIENCE) as connection:
+                with trusted.wrap_socket(connection, server_hostname=shim) as secure:
+                    body = json.dumps(review)
+                    path = f"{client['path']}?timeout={hook['timeoutSeconds']}s"
+                    head = f"POST {path} HTTP/1.1\r\nHost: {shim}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                    secure.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+                    with secure.makefile("rb") as file:
+                        answer = file.read()
+    text = answer.split(b"\r\n\r\n", 1)[1]
+    response = json.loads(text)["response"]
+    assert response["uid"] == review["request"]["uid"], response
+    # The registry cannot be found, and the default rule lets that run, with a word.
+    assert response["allowed"] is True and "could not be found out" in response["warnings"][0], response
+    # It is the service that says so, and not the shim's fail policy.
+    assert response["auditAnnotations"]["source"] == "service", response
 
 
 def prerequisites():
     """What the examples say that must be there: Secrets and ConfigMaps of whoever installs."""
     made = of_kind(everything()["defaults"], "Secret")
     pull = {"metadata": {"name": "registry-pull"}, "kind": "Secret", "stringData": {".dockerconfigjson": '{"auths": {}}'}}
+    client = next(each for each in made if each["metadata"]["name"].endswith("-client-tls"))
+    client = client | {"metadata": {"name": "portcullis-client"}}
     policy = "apiVersion: portcullis.dev/v1\nkind: Policy\nspec: {rules: [{name: any, maxAllowed: {critical: 0}}]}\n"
-    trust = {
-        "name": "scanners",
-        "registryScopes": ["*"],
-        "signatureVerification": {"level": "strict"},
-        "trustStores": ["ca:scanners"],
-        "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Example"],
-    }
-    trust = json.dumps({"version": "1.0", "trustPolicies": [trust]})
+    example = yaml.safe_load((CHART / "examples/all-in-one.yaml").read_text())
+    trust = json.dumps(example["service"]["trust"]["files"]["trustpolicy.json"])
     with tempfile.TemporaryDirectory() as folder:
         subject = ["-subj", "/C=US/ST=WA/O=Example/CN=root", "-days", "1", "-keyout", f"{folder}/key"]
         root = openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, text="")
     maps = {"portcullis-rules": {"base.yaml": policy}, "portcullis-trust": {"trustpolicy.json": trust, "root.pem": root}}
     maps = [{"kind": "ConfigMap", "metadata": {"name": name}, "data": data} for name, data in maps.items()]
-    return [*made, pull, *maps]
+    return [*made, pull, client, *maps], {"service": {"trust": {"files": {"x509/ca/scanners/root.pem": root}}}}
 
 
 def test_each_example_starts():
@@ -95,9 +147,10 @@ def test_each_example_starts():
     azure = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_FEDERATED_TOKEN_FILE": CLOUD_TOKEN}
     amazon = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/portcullis", "AWS_WEB_IDENTITY_TOKEN_FILE": CLOUD_TOKEN}
     clouds = {"aks": azure, "eks": amazon}
-    there = prerequisites()
+    there, root = prerequisites()
     for example in EXAMPLES:
-        documents = render("--values", str(example))
+        values = root if example.stem == "all-in-one" else {}
+        documents = render("--values", str(example), values=values)
         rendered = [(each["kind"], each["metadata"]["name"]) for each in documents]
         documents += [each for each in there if (each["kind"], each["metadata"]["name"]) not in rendered]
         for name, template in pods(documents):

@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from rendered import CHART, PROVIDED, ROOT, everything, of_kind, one, refused, render
+from rendered import CHART, PROVIDED, ROOT, WEBHOOKS, everything, of_kind, one, refused, render
 
 
 def test_what_is_misspelt_or_out_of_range_is_refused():
@@ -16,10 +16,19 @@ def test_what_is_misspelt_or_out_of_range_is_refused():
     refused({"service": {"rules": {"files": {"rules.json": "{}"}}}}, "/service/rules/files")
     refused({"service": {"trust": {"files": {"../trustpolicy.json": "{}"}}}}, "../trustpolicy.json")
     refused({"image": {"digest": "sha256:12"}}, "/image/digest")
+    refused({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds")
+    refused({"webhook": {"failurePolicy": "Maybe"}}, "/webhook/failurePolicy")
+    refused({"shim": {"servers": ["http://portcullis.example:7443"]}}, "/shim/servers")
+    refused({"shim": {"config": {"exemptNamespaces": ["a"]}}}, "/shim/config", "exemptNamespaces")
 
 
 def test_what_cannot_work_is_refused_with_its_cure():
-    for path in ("tls.provided.serviceSecret", "tls.provided.clientSecret"):
+    alone = {"service": {"enabled": False}}
+    refused(alone | {"shim": {"enabled": False}}, "service.enabled or shim.enabled")
+    refused(alone, "shim.servers")
+    refused(alone | {"shim": {"servers": ["https://portcullis.example:7443"]}}, "shim.clientSecret")
+    refused({"shim": {"enabled": False}}, "service.config.clusters")
+    for path in ("tls.provided.serviceSecret", "tls.provided.shimSecret", "tls.provided.caBundle", "shim.clientSecret"):
         values = json.loads(json.dumps(PROVIDED))
         *parents, last = path.split(".")
         del functools.reduce(dict.get, parents, values)[last]
@@ -55,6 +64,7 @@ def test_every_setting_can_be_given_or_is_the_charts_own():
     schema = json.loads((CHART / "values.schema.json").read_text())
     for part, source, own in (
         ("service", "server/src/config.rs", {"listen", "admin", "dataDir", "rules"}),
+        ("shim", "shim/src/config/file.rs", {"listen", "admin", "tls", "context", "namespace", "exemptNamespaces"}),
     ):
         given = set(schema["properties"][part]["properties"]["config"]["properties"])
         assert given | own == fields_of(source), f"{part}: {(given | own) ^ fields_of(source)}"
@@ -65,6 +75,8 @@ def test_rendering_again_changes_nothing():
     """But for certificates, which a cluster keeps and a rendering without one cannot."""
 
     def stable(documents):
+        for hook in (hook for each in of_kind(documents, *WEBHOOKS) for hook in each["webhooks"]):
+            del hook["clientConfig"]["caBundle"]
         return [document for document in documents if document["kind"] != "Secret"]
 
     assert stable(render()) == stable(render())
@@ -72,7 +84,7 @@ def test_rendering_again_changes_nothing():
 
 def test_what_selects_pods_never_changes():
     """A selector is immutable: an upgrade that changes one fails."""
-    for part, name in (("service", "gate-portcullis"),):
+    for part, name in (("service", "gate-portcullis"), ("shim", "gate-portcullis-shim")):
         labels = {
             "app.kubernetes.io/name": "portcullis",
             "app.kubernetes.io/instance": "gate",

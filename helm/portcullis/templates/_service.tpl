@@ -19,7 +19,7 @@ data: /var/lib/portcullis
 {{- end -}}
 {{- end -}}
 
-{{/* All clusters, of which this one is known by the certificate of this release. */}}
+{{/* All clusters, of which this one is known by the certificate of its shim. */}}
 {{- define "portcullis.service.clusters" -}}
 {{- $identity := include "portcullis.identity" . -}}
 {{- $mine := dict "name" .Values.cluster.name -}}
@@ -44,7 +44,9 @@ data: /var/lib/portcullis
 {{- $_ := set $config "listen" (include "portcullis.address" (dict "root" . "port" 7443)) -}}
 {{- $files := dict "certificateFile" (printf "%s/tls.crt" $paths.tls) "keyFile" (printf "%s/tls.key" $paths.tls) "clientCaFile" (printf "%s/ca.crt" $paths.tls) -}}
 {{- $_ := set $config "tls" (merge $files ($config.tls | default dict)) -}}
+{{- if .Values.shim.enabled -}}
 {{- $_ := set $config "clusters" (include "portcullis.service.clusters" . | fromYamlArray) -}}
+{{- end -}}
 {{- with .Values.service.rules -}}
 {{- if or .files .existingConfigMap -}}
 {{- $_ := set $config "rules" (list $paths.rules) -}}

@@ -1,7 +1,7 @@
-{{/* The name by which whoever asks for the cluster of this release is known to the service: that of its certificate. */}}
+{{/* The name by which the shim of this release is known to the service: that of its certificate. */}}
 {{- define "portcullis.identity" -}}
-{{- if .Values.cluster.identity -}}
-{{ .Values.cluster.identity }}
+{{- if .Values.shim.identity -}}
+{{ .Values.shim.identity }}
 {{- else -}}
 shim.{{ regexReplaceAll "[^a-z0-9]+" (lower .Values.cluster.name) "-" | trunc 60 | trimAll "-" }}.portcullis
 {{- end -}}
@@ -13,16 +13,25 @@ shim.{{ regexReplaceAll "[^a-z0-9]+" (lower .Values.cluster.name) "-" | trunc 60
 {{- $name := include "portcullis.fullname" . -}}
 {{- $ns := .Release.Namespace -}}
 {{- $isProvided := eq .Values.tls.mode "provided" -}}
+{{- if .Values.service.enabled }}
 service:
   secret: {{ ternary .Values.tls.provided.serviceSecret (printf "%s-service-tls" $name) $isProvided }}
   isMade: {{ not $isProvided }}
   names: {{ concat (list $name (printf "%s.%s" $name $ns) (printf "%s.%s.svc" $name $ns) (printf "%s.%s.svc.cluster.local" $name $ns)) .Values.tls.extraNames | toJson }}
   usage: server auth
-client:
-  secret: {{ ternary .Values.tls.provided.clientSecret (printf "%s-client-tls" $name) $isProvided }}
+{{- end }}
+{{- if .Values.shim.enabled }}
+shim:
+  secret: {{ ternary .Values.tls.provided.shimSecret (printf "%s-shim-tls" $name) $isProvided }}
   isMade: {{ not $isProvided }}
+  names: {{ list (printf "%s-shim.%s.svc" $name $ns) (printf "%s-shim.%s" $name $ns) | toJson }}
+  usage: server auth
+client:
+  secret: {{ .Values.shim.clientSecret | default (ternary "" (printf "%s-client-tls" $name) $isProvided) }}
+  isMade: {{ not (or $isProvided .Values.shim.clientSecret) }}
   names: {{ list (include "portcullis.identity" .) | toJson }}
   usage: client auth
+{{- end }}
 {{- end -}}
 
 {{/* Whether a Secret that is there may stay: it has what it must, for the same names, and is not due. */}}
@@ -82,9 +91,34 @@ client:
 
 {{/* What cannot work is an error here, and not in a cluster. */}}
 {{- define "portcullis.checked" -}}
+{{- if not (or .Values.service.enabled .Values.shim.enabled) -}}
+{{- fail "nothing to install: set service.enabled or shim.enabled" -}}
+{{- end -}}
 {{- range $part, $certificate := include "portcullis.certificates" . | fromYaml -}}
 {{- if not $certificate.secret -}}
-{{- fail (printf "tls.mode provided needs the Secret of the %s: set tls.provided.%sSecret" $part $part) -}}
+{{- fail (printf "tls.mode provided needs the Secret of the %s: set %s" $part (get (dict "service" "tls.provided.serviceSecret" "shim" "tls.provided.shimSecret" "client" "shim.clientSecret") $part)) -}}
 {{- end -}}
+{{- end -}}
+{{- if .Values.shim.enabled -}}
+{{- if and (eq .Values.tls.mode "provided") (not .Values.tls.provided.caBundle) -}}
+{{- fail "tls.mode provided needs tls.provided.caBundle: by it the API server knows the shim" -}}
+{{- end -}}
+{{- if not .Values.service.enabled -}}
+{{- if not .Values.shim.servers -}}
+{{- fail "a shim without the service needs shim.servers: https://… of the decision service" -}}
+{{- end -}}
+{{- if and (eq .Values.tls.mode "generated") (not .Values.shim.clientSecret) -}}
+{{- fail "a shim without the service needs shim.clientSecret: a certificate that the service knows it by, with the authority of the service" -}}
+{{- end -}}
+{{- end -}}
+{{- else if not (include "portcullis.anybody" .) -}}
+{{- fail "nobody may ask the service: name the identities of clusters in service.config.clusters" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the configuration knows somebody by a certificate. */}}
+{{- define "portcullis.anybody" -}}
+{{- range concat (.Values.service.config.clusters | default list) (.Values.service.config.operators | default list) -}}
+{{- if .identities -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
