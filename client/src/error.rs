@@ -79,16 +79,35 @@ impl ClientError {
             Code::Unavailable => ErrorKind::Unreachable,
             // What has a source happened on the way.
             _ if status.source().is_some() => ErrorKind::Unreachable,
-            // Who has no room says when to come again; else the question is too large, and stays so.
+            // Who has no room says when to come again.
             Code::ResourceExhausted if status.get_details_retry_info().is_some() => {
                 ErrorKind::Overloaded
             }
-            Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted => {
+            // The answer is longer than is read, and would be so again.
+            Code::OutOfRange => ErrorKind::Refused(status.message().to_owned()),
+            Code::InvalidArgument | Code::ResourceExhausted if blames_question(status) => {
                 ErrorKind::Refused(status.message().to_owned())
             }
             _ => ErrorKind::Failed,
         }
     }
+}
+
+/// Whether the service says that the fault is in what the question is about: its containers, or what a pod
+/// says of itself. What is configured in the caller is in no pod's power, and others on the way know
+/// nothing of questions.
+fn blames_question(status: &tonic::Status) -> bool {
+    if let Some(info) = status.get_details_error_info()
+        && (&*info.domain, &*info.reason) == ("portcullis.dev", "MESSAGE_TOO_LARGE")
+    {
+        return true;
+    }
+    let of_question = |field: &str| {
+        field.starts_with("containers") || ["context", "context.break_glass"].contains(&field)
+    };
+    let request = status.get_details_bad_request();
+    let mut fields = request.iter().flat_map(|request| &request.field_violations);
+    fields.any(|violation| of_question(&violation.field))
 }
 
 /// Why a replica is not called.
@@ -134,10 +153,26 @@ mod tests {
         let retry = ErrorDetails::with_retry_info(Some(Duration::from_millis(250)));
         let full = Status::with_error_details(Code::ResourceExhausted, "full", retry);
         assert_eq!(kind(full), ErrorKind::Overloaded);
-        let large = ErrorKind::Refused("too large".to_owned());
-        assert_eq!(kind(Status::resource_exhausted("too large")), large);
-        let refused = ErrorKind::Refused("`image` is malformed".to_owned());
-        assert_eq!(kind(Status::invalid_argument("`image` is malformed")), refused);
+        let refused = ErrorKind::Refused("why".to_owned());
+        let info = |domain, reason| ErrorDetails::with_error_info(reason, domain, []);
+        let large = |domain, reason| {
+            kind(Status::with_error_details(Code::ResourceExhausted, "why", info(domain, reason)))
+        };
+        assert_eq!(large("portcullis.dev", "MESSAGE_TOO_LARGE"), refused);
+        assert_eq!(large("example.com", "MESSAGE_TOO_LARGE"), ErrorKind::Failed);
+        assert_eq!(kind(Status::resource_exhausted("a proxy is full")), ErrorKind::Failed);
+        let wrong = |field: &str| {
+            let details = ErrorDetails::with_bad_request_violation(field, "why");
+            kind(Status::with_error_details(Code::InvalidArgument, "why", details))
+        };
+        for field in ["containers", "containers[0].image", "context", "context.break_glass"] {
+            assert_eq!(wrong(field), refused, "{field}");
+        }
+        for field in ["context.platforms[0]", "grpc-timeout", "from"] {
+            assert_eq!(wrong(field), ErrorKind::Failed, "{field}");
+        }
+        assert_eq!(kind(Status::invalid_argument("the message is malformed")), ErrorKind::Failed);
+        assert_eq!(kind(Status::out_of_range("why")), refused);
         assert_eq!(kind(Status::internal("bug")), ErrorKind::Failed);
         assert_eq!(kind(Status::unauthenticated("who")), ErrorKind::Failed);
         let broken = Status::from_error(Box::new(std::io::Error::other("reset")));

@@ -78,6 +78,11 @@ impl App {
     /// # Errors
     /// When an address or a file cannot be used.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, AppError> {
+        if config.namespace.is_none() {
+            tracing::warn!(
+                "it is not known in which namespace this is: set `namespace`, or its own pods are asked about"
+            );
+        }
         let certificates = Arc::new(Certificates::load(&config.tls)?);
         let client = Client::start(&client(&config))?;
         let known = LastKnown::new(config.known.limit, config.known.tags, config.known.max_bytes);

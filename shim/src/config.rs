@@ -21,6 +21,10 @@ pub const MAX_CONFIG: usize = 1024 * 1024;
 pub const MAX_NAMESPACES: usize = 1_000;
 /// The longest that a review may be configured to take: the API server waits for 30 s at the most.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most platforms of nodes: as many as the service takes in one question.
+pub const MAX_PLATFORMS: usize = 16;
+/// Where Kubernetes says to a container in which namespace it runs.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// All about one shim.
 #[derive(Debug, Clone)]
@@ -35,7 +39,10 @@ pub struct Config {
     pub service: ServiceConfig,
     /// What is said of the cluster in every question.
     pub place: Place,
-    /// Namespaces that nothing is asked about.
+    /// The shim's own namespace, as configured or as Kubernetes says. Without it the shim's own pods are
+    /// asked about, by themselves.
+    pub namespace: Option<String>,
+    /// Namespaces that nothing is asked about, the own one among them.
     pub exempt: BTreeSet<String>,
     /// What happens where nobody can say.
     pub fail: FailPolicies,
@@ -208,6 +215,12 @@ pub enum ConfigError {
         /// As configured.
         name: String,
     },
+    /// A platform cannot be one.
+    #[error(
+        "`context.platforms` has `{0}`, which is no platform: expected such as `linux/amd64` or \
+         `linux/arm/v7`"
+    )]
+    Platform(String),
     /// A list is too long.
     #[error("`{field}` has more than the {MAX_NAMESPACES} entries allowed")]
     TooMany {
@@ -238,6 +251,11 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or something in it cannot be used; the error names it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::read_in(path, Path::new(ACCOUNT))
+    }
+
+    /// The same, where Kubernetes says in the file `account` which namespace it is.
+    fn read_in(path: &Path, account: &Path) -> Result<Self, ConfigError> {
         let failed = |source| ConfigError::Read { path: path.to_owned(), source };
         let mut bytes = Vec::new();
         let file = fs::File::open(path).map_err(failed)?;
@@ -250,7 +268,7 @@ impl Config {
             serde_saphyr::from_slice_with_options(&bytes, options).map_err(|source| {
                 ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
             })?;
-        file.into_config(path.parent().unwrap_or(Path::new("")))
+        file.into_config(path.parent().unwrap_or(Path::new("")), account)
     }
 }
 

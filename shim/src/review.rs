@@ -26,7 +26,7 @@ mod given;
 #[cfg(test)]
 mod tests;
 
-pub use self::answer::{mutated, skipped, unreadable, validated};
+pub use self::answer::{mutated, skipped, skipped_unread, unreadable, validated};
 pub use self::bounds::{
     MAX_ANNOTATION, MAX_CONTAINER, MAX_CONTEXT, MAX_DEPTH, MAX_IMAGE, MAX_IMAGES, MAX_MESSAGE,
     MAX_REVIEW, MAX_UID, MAX_VALUES, MAX_WARNING, MAX_WARNINGS,

@@ -104,6 +104,11 @@ impl Reviewer {
     }
 
     fn unreadable(&self, kind: Kind, error: &ReviewError) -> Result<Told, Refusal> {
+        // Where nothing is asked about, nothing needs to be understood.
+        let is_exempt = error.namespace.as_ref().is_some_and(|name| self.exempt.contains(name));
+        if is_exempt && let Some(response) = review::skipped_unread(error, "exempt_namespace") {
+            return Ok(Told { response, source: "exempt" });
+        }
         let webhook = kind.word();
         let said = crate::chain(error);
         tracing::warn!(

@@ -44,9 +44,11 @@ pub(super) fn cut_off() -> Status {
 
 /// A message is longer than we take.
 pub(super) fn too_large(length: u32) -> Status {
-    Status::resource_exhausted(format!(
-        "the message is {length} bytes long, more than the {MAX_REQUEST} allowed"
-    ))
+    let message =
+        format!("the message is {length} bytes long, more than the {MAX_REQUEST} allowed");
+    // Without a time to come again, and told apart from whoever else on the way has no room.
+    let details = ErrorDetails::with_error_info("MESSAGE_TOO_LARGE", DOMAIN, []);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// More has arrived in parts than the `limit` bytes that there are for `whom`.

@@ -1,6 +1,8 @@
 //! The fields of the file in, checked values out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,8 +11,8 @@ use serde::Deserialize;
 
 use super::span::Span;
 use super::{
-    Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES, MAX_TIMEOUT,
-    Place, ServiceConfig, ServiceTls, TlsConfig,
+    Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES,
+    MAX_PLATFORMS, MAX_TIMEOUT, Place, ServiceConfig, ServiceTls, TlsConfig,
 };
 use crate::review::{FailPolicy, Settings};
 
@@ -113,7 +115,7 @@ struct LogFile {
 }
 
 impl File {
-    pub(super) fn into_config(self, folder: &Path) -> Result<Config, ConfigError> {
+    pub(super) fn into_config(self, folder: &Path, account: &Path) -> Result<Config, ConfigError> {
         let Self {
             listen,
             admin,
@@ -140,7 +142,8 @@ impl File {
             return Err(ConfigError::NoCluster);
         }
         let mut exempt = checked("exemptNamespaces", exempt_namespaces)?;
-        exempt.extend(checked("namespace", namespace)?);
+        let namespace = namespace.map_or_else(|| own_namespace(account), |name| Ok(Some(name)))?;
+        exempt.extend(checked("namespace", namespace.clone())?);
         exempt.insert(KUBE_SYSTEM.to_owned());
         checked("failPolicy.namespaces", fail_policy.namespaces.keys().cloned())?;
         Ok(Config {
@@ -156,7 +159,8 @@ impl File {
                 tls: service.tls.map(|tls| tls.into_tls(folder)).transpose()?,
                 near_bytes: service.near_cache_bytes.unwrap_or(16 * 1024 * 1024),
             },
-            place: context,
+            place: checked_place(context)?,
+            namespace,
             exempt,
             fail: FailPolicies::new(
                 fail_policy.default.unwrap_or(FailPolicy::Allow),
@@ -225,6 +229,38 @@ impl LimitsFile {
             )?,
             body_timeout: body_timeout.map_or(defaults.body_timeout, |span| span.0),
         })
+    }
+}
+
+/// What `account` says of the namespace; none outside of Kubernetes, where there is no such file.
+fn own_namespace(account: &Path) -> Result<Option<String>, ConfigError> {
+    /// Above the longest name, so that what is longer is refused for its length.
+    const MAX_NAME: u64 = 64;
+    let failed = |source| ConfigError::Read { path: account.to_owned(), source };
+    let file = match fs::File::open(account) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut name = String::new();
+    file.take(MAX_NAME).read_to_string(&mut name).map_err(failed)?;
+    Ok(Some(name.trim_end().to_owned()))
+}
+
+/// Where the cluster is, with platforms that the service takes: it would refuse every question.
+fn checked_place(place: Place) -> Result<Place, ConfigError> {
+    if place.platforms.len() > MAX_PLATFORMS {
+        let expected = "at most 16 platforms";
+        return Err(ConfigError::Range { field: "context.platforms", expected });
+    }
+    let is_part = |part: &str| {
+        (1..=32).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let is_platform =
+        |text: &str| matches!(text.split('/').count(), 2 | 3) && text.split('/').all(is_part);
+    match place.platforms.iter().find(|platform| !is_platform(platform)) {
+        Some(platform) => Err(ConfigError::Platform(platform.clone())),
+        None => Ok(place),
     }
 }
 

@@ -10,7 +10,7 @@ fn read(more: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shim.yaml");
     fs::write(&path, format!("{LEAST}{more}")).unwrap();
-    Config::read(&path)
+    Config::read_in(&path, &folder.path().join("namespace"))
 }
 
 #[track_caller]
@@ -54,6 +54,41 @@ fn t063_t064_namespaces_are_exempt_by_their_exact_names_alone() {
         );
     }
     assert!(read(&format!("exemptNamespaces: [\"{}\"]\n", "a".repeat(63))).is_ok());
+}
+
+#[test]
+fn the_own_namespace_is_what_kubernetes_says_unless_it_is_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, account) = (folder.path().join("shim.yaml"), folder.path().join("namespace"));
+    let read = |more: &str, said: &str| {
+        fs::write(&path, format!("{LEAST}{more}")).unwrap();
+        fs::write(&account, said).unwrap();
+        Config::read_in(&path, &account)
+    };
+    let config = read("", "gate\n").unwrap();
+    assert_eq!(config.namespace.as_deref(), Some("gate"));
+    assert!(config.exempt.contains("gate"));
+    let config = read("namespace: other\n", "gate").unwrap();
+    assert!(config.exempt.contains("other") && !config.exempt.contains("gate"));
+    for wrong in ["", "Gate", &*"a".repeat(64), &*"a".repeat(1_000)] {
+        assert!(read("", wrong).is_err(), "{wrong}");
+    }
+    fs::remove_file(&account).unwrap();
+    fs::create_dir(&account).unwrap();
+    assert!(matches!(Config::read_in(&path, &account), Err(ConfigError::Read { .. })));
+    assert_eq!(Config::read_in(&path, &folder.path().join("none")).unwrap().namespace, None);
+}
+
+#[test]
+fn platforms_are_those_that_the_service_takes() {
+    let with = |platforms: &[&str]| format!("context: {{platforms: [{}]}}\n", platforms.join(", "));
+    assert!(read(&with(&["linux/amd64", "linux/arm/v7", "windows/amd64"])).is_ok());
+    for wrong in ["amd64", "linux/", "/amd64", "linux/arm/v7/x", "linux/am-d64", "linux//v7"] {
+        refused(&with(&[wrong]), &["`context.platforms`", wrong]);
+    }
+    refused(&with(&[&format!("linux/{}", "a".repeat(33))]), &["`context.platforms`"]);
+    assert!(read(&with(&["linux/amd64"; MAX_PLATFORMS])).is_ok());
+    refused(&with(&["linux/amd64"; MAX_PLATFORMS + 1]), &["`context.platforms`", "at most 16"]);
 }
 
 #[test]

@@ -81,6 +81,18 @@ pub fn skipped(review: &Review, cause: &str) -> Response {
     response
 }
 
+/// What the API server is to do with an object that nobody asks about and whose review cannot be read. None
+/// where not even its uid is known.
+#[must_use]
+pub fn skipped_unread(error: &ReviewError, cause: &str) -> Option<Response> {
+    let uid = error.uid.clone()?;
+    let annotations = BTreeMap::from([
+        (Annotation::Decision, "skipped".to_owned()),
+        (Annotation::Cause, printable(cause, MAX_ANNOTATION)),
+    ]);
+    Some(Response { uid, allowed: true, annotations, ..Response::default() })
+}
+
 /// What the API server is to do with an object whose review cannot be read. None where not even its uid is
 /// known: then there is nothing that it would take for an answer.
 #[must_use]

@@ -12,6 +12,8 @@ const MAX_FIELD: usize = 256;
 pub struct ReviewError {
     /// The uid that the answer has to repeat, if it could be read.
     pub uid: Option<String>,
+    /// The namespace of the request, as far as the review could be read at all.
+    pub namespace: Option<String>,
     /// What is wrong.
     #[source]
     pub fault: Fault,

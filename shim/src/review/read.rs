@@ -33,8 +33,14 @@ const WITHOUT_IMAGES: [&str; 10] = [
 /// of which nobody says where its images are.
 pub fn read(bytes: &[u8], settings: &Settings) -> Result<Review, ReviewError> {
     let (tree, uid) = tree::parse(bytes);
-    let read = tree.and_then(|tree| review(&tree, uid.as_deref(), settings));
-    read.map_err(|fault| ReviewError { uid, fault })
+    let tree = match tree {
+        Ok(tree) => tree,
+        Err(fault) => return Err(ReviewError { uid, namespace: None, fault }),
+    };
+    review(&tree, uid.as_deref(), settings).map_err(|fault| {
+        let namespace = tree.get("request").get("namespace").text().map(str::to_owned);
+        ReviewError { uid, namespace, fault }
+    })
 }
 
 impl ReviewError {
@@ -42,7 +48,7 @@ impl ReviewError {
     #[must_use]
     pub fn too_large(beginning: &[u8]) -> Self {
         let uid = tree::uid(beginning);
-        Self { uid, fault: Fault::TooLarge { limit: super::MAX_REVIEW } }
+        Self { uid, namespace: None, fault: Fault::TooLarge { limit: super::MAX_REVIEW } }
     }
 }
 

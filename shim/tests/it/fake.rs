@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What every image has for a digest.
 pub(crate) const DIGEST: &str =
@@ -84,7 +85,11 @@ impl DecisionService for Told {
         match act {
             Act::Answer => Ok(Response::new(answer(&request))),
             Act::Hang => std::future::pending().await,
-            Act::Refuse => Err(Status::invalid_argument("`image` is no reference")),
+            Act::Refuse => {
+                let text = "`image` is no reference";
+                let details = ErrorDetails::with_bad_request_violation("containers[0].image", text);
+                Err(Status::with_error_details(Code::InvalidArgument, text, details))
+            }
         }
     }
 

@@ -80,6 +80,22 @@ async fn what_the_service_refuses_to_read_is_denied_whatever_the_fail_policy() {
 }
 
 #[tokio::test]
+async fn a_review_of_an_exempt_namespace_need_not_be_understood() {
+    let site = Site::new().await;
+    let shim = site.start("").await;
+    let unheard = |namespace: &str| {
+        let mut review = pod(namespace, "registry.example/good:v1");
+        review["request"]["kind"] =
+            serde_json::json!({"group": "apps", "kind": "ControllerRevision"});
+        review
+    };
+    let answer = shim.post("/validate", &unheard("kube-system")).await;
+    assert!(answer.allowed() && answer.annotation("cause") == "exempt_namespace", "{answer:?}");
+    let answer = shim.post("/validate", &unheard("web")).await;
+    assert!(!answer.allowed() && answer.message().contains("customKinds"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn paths_and_methods_are_those_of_a_webhook() {
     let site = Site::new().await;
     let shim = site.start("").await;

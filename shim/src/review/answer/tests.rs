@@ -176,7 +176,10 @@ fn t065_a_review_that_cannot_be_read_is_denied_or_told() {
     let response = unreadable(&error, &mild).unwrap();
     assert_eq!((response.allowed, response.warnings.len()), (true, 1));
     assert_eq!(response.annotations[&Annotation::Cause], "too_large");
+    let response = skipped_unread(&error, "exempt_namespace").unwrap();
+    assert!(response.allowed && response.uid == "705ab4f5-6393-11e8-b7cc-42010a800002");
     let error = read(b"{}", &Settings::default()).unwrap_err();
+    assert_eq!(skipped_unread(&error, "exempt_namespace"), None);
     assert_eq!(unreadable(&error, &Settings::default()), None);
 }
 
