@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::Stream;
@@ -16,6 +17,9 @@ use super::wire::Frames;
 use crate::caller::Caller;
 
 mod arriving;
+
+/// How long after its end a message that was begun is found not to have been read meanwhile.
+const UNREAD: Duration = Duration::from_secs(1);
 
 /// The messages in a body.
 #[derive(Debug)]
@@ -62,7 +66,8 @@ where
     fn poll_late(&mut self, cx: &mut Context<'_>, has_more: bool) -> Poll<()> {
         let end = || Instant::now() + MAX_DEADLINE;
         let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(end())));
-        if has_more && late.is_elapsed() {
+        // Long past, and not just now, while another byte came.
+        if has_more && Instant::now() >= late.deadline() + UNREAD {
             // Nobody read it meanwhile, so that it could not come.
             late.as_mut().reset(end());
         }
@@ -78,7 +83,11 @@ where
             match ready!(self.poll_message(cx)?) {
                 Some(_) if self.only.is_some() => return Poll::Ready(Err(status::not_one())),
                 Some(message) => self.only = Some(message),
-                None => return Poll::Ready(self.only.take().ok_or_else(status::not_one)),
+                None => {
+                    // It is given on, and waits here no longer.
+                    self.taken.give_back();
+                    return Poll::Ready(self.only.take().ok_or_else(status::not_one));
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 //! then, less often each time, a dictionary is made of what was seen lately; reports that come from then
 //! on share it. What has the words of an older one keeps that.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -16,6 +17,8 @@ use portcullis_core::findings::{Dictionary, Remains};
 const FIRST: usize = 256;
 /// Of how many reports one is made at the most: the last.
 const LATEST: usize = 4_096;
+/// Of how many reports that are in memory one is made at the least.
+const FEWEST: usize = 8;
 /// The most findings of which one is made.
 const MAX_SEEN: usize = 250_000;
 /// Which part of all room one may take. The last takes about three times as much beside.
@@ -43,16 +46,23 @@ struct Seen {
     /// What `latest` weighs, in bytes.
     weight: usize,
     /// As long as they are in memory: whoever is forgotten there is not kept here.
-    latest: Vec<Weak<Evidence>>,
+    latest: VecDeque<Latest>,
+}
+
+/// A report that was seen lately, and what it counts for.
+struct Latest {
+    evidence: Weak<Evidence>,
+    findings: usize,
+    weight: usize,
 }
 
 /// Reports of which the next dictionary is to be made.
-pub(super) struct Lesson(Vec<Weak<Evidence>>);
+pub(super) struct Lesson(VecDeque<Latest>);
 
 impl Seen {
     /// None yet, of a round of so many reports.
     const fn new(round: usize) -> Self {
-        Self { left: round, round, findings: 0, weight: 0, latest: Vec::new() }
+        Self { left: round, round, findings: 0, weight: 0, latest: VecDeque::new() }
     }
 }
 
@@ -71,7 +81,7 @@ impl Words {
     /// next one, in bytes.
     pub(super) fn weight(&self) -> usize {
         let before: usize = self.remains.lock().iter().map(Remains::weight).sum();
-        let seen = self.seen.lock().latest.capacity() * (size_of::<Weak<Evidence>>() + SHELL);
+        let seen = self.seen.lock().latest.capacity() * (size_of::<Latest>() + SHELL);
         before + seen + self.current.load().as_ref().map_or(0, |current| current.weight())
     }
 
@@ -91,15 +101,17 @@ impl Words {
     fn saw(&self, evidence: &Arc<Evidence>, findings: usize) -> Option<Lesson> {
         let mut seen = self.seen.lock();
         seen.left = seen.left.saturating_sub(1);
-        // They are nearest to what will come.
-        let weight = seen.weight.saturating_add(evidence.weight());
-        if seen.left < LATEST
-            && seen.findings.saturating_add(findings) <= MAX_SEEN
-            && weight <= self.max_bytes.saturating_mul(2)
-        {
+        let (weight, max_weight) = (evidence.weight(), self.max_bytes.saturating_mul(2));
+        if seen.left < LATEST && findings <= MAX_SEEN && weight <= max_weight {
             seen.findings += findings;
-            seen.weight = weight;
-            seen.latest.push(Arc::downgrade(evidence));
+            seen.weight += weight;
+            seen.latest.push_back(Latest { evidence: Arc::downgrade(evidence), findings, weight });
+            // The last are nearest to what will come, and what was looked at again since is gone.
+            while seen.findings > MAX_SEEN || seen.weight > max_weight {
+                let Some(first) = seen.latest.pop_front() else { break };
+                seen.findings -= first.findings;
+                seen.weight -= first.weight;
+            }
         }
         if seen.left > 0 {
             return None;
@@ -114,7 +126,11 @@ impl Words {
             return;
         }
         let Lesson(latest) = lesson;
-        let latest: Vec<_> = latest.iter().filter_map(Weak::upgrade).collect();
+        let latest: Vec<_> = latest.iter().filter_map(|latest| latest.evidence.upgrade()).collect();
+        // What there is is better than what so few say.
+        if latest.len() < FEWEST {
+            return;
+        }
         let reports = latest.iter().filter_map(|evidence| match &**evidence {
             Evidence::Verified(reports) => Some(reports),
             _ => None,
@@ -220,9 +236,10 @@ mod tests {
     #[test]
     fn who_shares_does_not_make_the_dictionary() {
         let words = Words::new(1 << 30);
-        let kept: Vec<_> = (0..FIRST).map(|seen| words.shared(evidence(seen % 10, 100))).collect();
+        let share = |seen| words.shared(evidence(seen % 10, 100));
+        let (_kept, lessons): (Vec<_>, Vec<_>) = (0..FIRST).map(share).unzip();
         assert!(words.current.load().is_none());
-        let lessons: Vec<_> = kept.into_iter().filter_map(|(_, lesson)| lesson).collect();
+        let lessons: Vec<_> = lessons.into_iter().flatten().collect();
         assert_eq!(lessons.len(), 1);
         lessons.into_iter().for_each(|lesson| words.learn(lesson));
         assert!(words.current.load().is_some());
@@ -242,6 +259,29 @@ mod tests {
         assert!(share(&words, evidence(0, 100)).weight() < evidence(0, 100).weight());
         assert!(share(&words, evidence(100, 100)).weight() >= evidence(100, 100).weight());
         drop(kept);
+    }
+
+    /// Each look at an image again makes a report anew, and the one before goes.
+    #[test]
+    fn a_dictionary_is_made_of_the_last_reports_and_not_of_few() {
+        let words = Words::new(1 << 30);
+        let each = MAX_SEEN / 50;
+        let mut kept = Vec::new();
+        for seen in 0..FIRST {
+            kept.push(share(&words, evidence(seen % 10, each)));
+            if kept.len() > 10 {
+                kept.remove(0);
+            }
+        }
+        let shared = share(&words, evidence(0, each));
+        assert!(shared.weight() < evidence(0, each).weight());
+        kept.clear();
+        // All but the last of the next round are gone when it ends.
+        let good = words.current.load_full();
+        for _ in 0..4 * FIRST {
+            share(&words, evidence(0, 10));
+        }
+        assert!(Arc::ptr_eq(&good.unwrap(), &words.current.load_full().unwrap()));
     }
 
     #[test]

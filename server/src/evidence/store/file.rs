@@ -39,6 +39,8 @@ const HEAD: usize = 8 + 8 + 8 + 32;
 /// What is counted for an entry beside its key and its body, in bytes: about what its places in four
 /// tables take.
 const ENTRY: u64 = 256;
+/// Longer than any search takes, in milliseconds.
+const OVERTAKEN: i64 = 10 * 60 * 1000;
 
 /// Why the file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -245,7 +247,7 @@ pub(super) fn write(
                 },
                 Job::Forget(key) => tables.forget(&key.0)?,
                 Job::Doubt(key, at) => {
-                    lately.add(&key, milliseconds(at));
+                    lately.add(&key, at);
                     tables.doubt(&key.0, at)?;
                 }
             }
@@ -289,7 +291,7 @@ impl<'t> Tables<'t> {
         at: OffsetDateTime,
         body: &[u8],
         max_bytes: u64,
-        doubted_at: Option<i64>,
+        lately: Option<OffsetDateTime>,
     ) -> Result<(), FileError> {
         let weight = (3 * key.0.len() + body.len()) as u64 + ENTRY;
         if weight > max_bytes {
@@ -298,6 +300,13 @@ impl<'t> Tables<'t> {
         }
         let sum = Digest::of(body);
         let before = self.heads.get(&*key.0)?.and_then(|head| Head::read(head.value()));
+        let ms = milliseconds(at);
+        // A search that was overtaken ended last: what is there was asked later. Later than a search can take,
+        // the clock was set back.
+        let overtaken = |before: &Head| before.at > ms && before.at - ms <= OVERTAKEN;
+        if before.as_ref().is_some_and(overtaken) {
+            return Ok(());
+        }
         let is_same = before.as_ref().is_some_and(|before| before.sum == sum);
         if let Some(before) = &before {
             self.order.remove(before.place)?;
@@ -307,17 +316,15 @@ impl<'t> Tables<'t> {
             self.bodies.insert(&*key.0, body)?;
         }
         self.last += 1;
-        let at = milliseconds(at);
-        // What a registry was asked before it was said to be old, or within the same millisecond, is so still.
-        let stored = self.doubts.get(&*key.0)?.map(|doubted_at| doubted_at.value());
-        match doubted_at.max(stored) {
-            Some(doubted_at) if doubted_at >= at => {
-                self.doubts.insert(&*key.0, doubted_at)?;
-            }
-            Some(_) => drop(self.doubts.remove(&*key.0)?),
-            None => {}
+        // What a registry was asked before it was said to be old is so still. What was said in a process before
+        // this one is known to the millisecond.
+        let lately = lately.filter(|said| *said >= at).map(milliseconds);
+        let stored = self.doubts.get(&*key.0)?.map(|said| said.value()).filter(|said| *said > ms);
+        match lately.max(stored) {
+            Some(said) => drop(self.doubts.insert(&*key.0, said)?),
+            None => drop(self.doubts.remove(&*key.0)?),
         }
-        let head = Head { at, place: self.last, weight, sum };
+        let head = Head { at: ms, place: self.last, weight, sum };
         self.heads.insert(&*key.0, &*head.bytes())?;
         self.order.insert(self.last, &*key.0)?;
         self.bytes += weight;

@@ -103,6 +103,32 @@ async fn what_was_said_to_be_old_is_so_after_a_restart_until_it_is_answered_anew
 }
 
 #[tokio::test]
+async fn a_search_that_was_overtaken_replaces_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path(), MIN_BYTES).await;
+    let later = NOW + Duration::from_secs(30);
+    store.keep(key(0), later, answers(0, 100));
+    store.keep(key(0), NOW, answers(1, 100));
+    // What is later than any search takes is of a clock that was set back.
+    store.keep(key(1), NOW + Duration::from_secs(3_600), answers(0, 100));
+    store.keep(key(1), NOW, answers(1, 100));
+    let (store, _) = reopened(store, folder.path(), MIN_BYTES).await;
+    assert_eq!(store.find(&key(0)).await, stored(later, answers(0, 100)));
+    assert_eq!(store.find(&key(1)).await, stored(NOW, answers(1, 100)));
+}
+
+#[tokio::test]
+async fn what_is_asked_just_after_it_was_said_to_be_old_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path(), MIN_BYTES).await;
+    store.keep(key(0), NOW - Duration::from_secs(1), answers(0, 100));
+    store.doubt(key(0), NOW);
+    store.keep(key(0), NOW + Duration::from_micros(5), answers(0, 100));
+    let (store, _) = reopened(store, folder.path(), MIN_BYTES).await;
+    assert_eq!(store.find(&key(0)).await, stored(NOW, answers(0, 100)));
+}
+
+#[tokio::test]
 async fn each_part_of_a_key_counts() {
     let image = |text: &str| text.parse::<Reference>().unwrap();
     let digest = Digest::of(b"1");
