@@ -33,10 +33,11 @@ use crate::image::{Digest, Platform, Reference};
 use crate::policy::{Exemption, Policy, Target};
 
 use self::scoped::{Rules, Scoped};
+use self::weigh::Weighed;
 
 pub use self::condition::Condition;
 pub use self::glass::MAX_JUSTIFICATION;
-pub use self::many::Many;
+pub use self::many::{Many, Verdict};
 pub(crate) use self::memo::Memo;
 pub(crate) use self::message::instant;
 pub use self::message::{
@@ -83,18 +84,18 @@ pub fn decide_container(
     container: &str,
     now: OffsetDateTime,
 ) -> Decision {
-    decide_target(policy, &Target::of(image, ctx, container), None, subjects, ctx, now)
+    let target = Target::of(image, ctx, container);
+    decided(weighed(policy, &target, None, subjects, now), policy, &target, ctx)
 }
 
-/// The same for a `target`, which is in `ctx`, and of which it may be known already what is in scope.
-fn decide_target<'p>(
+/// Weighs an image, of which it may be known already what is in scope.
+fn weighed<'p>(
     policy: &'p Policy,
     target: &Target<'_>,
     scoped: Option<&Scoped<'p>>,
     subjects: &[Subject],
-    ctx: &Context,
     now: OffsetDateTime,
-) -> Decision {
+) -> Weighed {
     let mut clock = Clock { now, next: None };
     let mut notices = Vec::new();
     let looked = subject::look(subjects, &mut clock, &mut notices);
@@ -106,7 +107,12 @@ fn decide_target<'p>(
     let rules = scoped.rules(target, &mut notices, &mut room);
     // Also where the index has no evidence and so leaves the word to its platforms.
     let own = subjects.iter().find(|s| s.platform.is_none()).and_then(|s| s.digest);
-    let mut decision = weigh::weigh(policy, target, rules, own, &looked, clock, notices);
+    weigh::weigh(policy, target, rules, own, &looked, clock, notices)
+}
+
+/// The decision about a `target` in `ctx` that was weighed, which may be lifted.
+fn decided(weighed: Weighed, policy: &Policy, target: &Target<'_>, ctx: &Context) -> Decision {
+    let mut decision = weighed.decision(policy);
     glass::lift(&mut decision, policy, target, ctx);
     decision
 }
@@ -318,11 +324,14 @@ struct Clock {
 }
 
 impl Clock {
-    /// Notes that the answer could be another from `instant` on, if that is still to come.
-    fn changes_at(&mut self, instant: OffsetDateTime) {
-        if instant > self.now && self.next.is_none_or(|next| instant < next) {
+    /// Notes that the answer could be another from `instant` on, if that is still to come, and says whether
+    /// it is.
+    fn changes_at(&mut self, instant: OffsetDateTime) -> bool {
+        let is_to_come = instant > self.now;
+        if is_to_come && self.next.is_none_or(|next| instant < next) {
             self.next = Some(instant);
         }
+        is_to_come
     }
 
     /// Notes when `exemption` begins and ends to hold.

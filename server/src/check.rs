@@ -328,7 +328,7 @@ impl<S: EvidenceSource> Decider<S> {
                 let context = &question.context;
                 let decision =
                     decide_container(&policy, image, &subjects, context, container, now.at);
-                max_age = max_age.min(reusable(&known, &subjects, &decision, now));
+                max_age = max_age.min(reusable(&known, &subjects, decision.changes_at, now));
                 let (container, image) = (Arc::clone(container), image.clone());
                 Decided { container, image, subjects, decision, took }
             })
@@ -350,9 +350,14 @@ pub(crate) fn answer_by(deadline: Instant) -> Instant {
 /// The longest that any answer may be reused.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// For how long one decision may be reused: while its evidence is fresh and the clock changes
-/// nothing. What could not be found out may not be reused at all.
-fn reusable(known: &Known, subjects: &[Subject], decision: &Decision, now: Now) -> Duration {
+/// For how long one decision may be reused: while its evidence is fresh and the clock, which does at
+/// `changes_at`, changes nothing. What could not be found out may not be reused at all.
+fn reusable(
+    known: &Known,
+    subjects: &[Subject],
+    changes_at: Option<OffsetDateTime>,
+    now: Now,
+) -> Duration {
     let failed =
         |s: &Subject| matches!(*s.evidence, Evidence::Unavailable(_) | Evidence::Stale { .. });
     let Known::Until(fresh) = known else {
@@ -361,7 +366,7 @@ fn reusable(known: &Known, subjects: &[Subject], decision: &Decision, now: Now) 
     if subjects.iter().any(failed) {
         return Duration::ZERO;
     }
-    let until = decision.changes_at.map_or(*fresh, |change| Stamp::of(change).min(*fresh));
+    let until = changes_at.map_or(*fresh, |change| Stamp::of(change).min(*fresh));
     until.since(now.stamp)
 }
 

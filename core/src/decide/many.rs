@@ -1,9 +1,12 @@
 //! A policy, a repository and where its images would run in, a decision about each of them out.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use super::scoped::Scoped;
-use super::{Context, Decision, decide_target};
+use super::weigh::Weighed;
+use super::{Action, Context, Decision, decided, weighed};
 use crate::evidence::Subject;
 use crate::image::{Digest, Meant, Reference};
 use crate::policy::{Policy, Target};
@@ -44,8 +47,40 @@ impl<'a> Many<'a> {
     /// about [`Reference::at`] alone.
     #[must_use]
     pub fn decide(&self, digest: Digest, subjects: &[Subject]) -> Decision {
-        let Self { policy, repository, ctx, container, now, scoped } = self;
-        let target = Target::of(Meant::at(repository, digest), ctx, container);
-        decide_target(policy, &target, scoped.as_ref(), subjects, ctx, *now)
+        let target = self.target(digest);
+        decided(self.weighed(&target, subjects), self.policy, &target, self.ctx)
     }
+
+    /// What [`Self::decide`] decides, for whoever asks no more: it costs less.
+    #[must_use]
+    pub fn verdict(&self, digest: Digest, subjects: &[Subject]) -> Verdict {
+        let target = self.target(digest);
+        let weighed = self.weighed(&target, subjects);
+        if self.ctx.break_glass.is_empty() {
+            let Weighed { action, rule, changes_at, .. } = weighed;
+            return Verdict { action, rule, changes_at };
+        }
+        let Decision { action, rule, changes_at, .. } =
+            decided(weighed, self.policy, &target, self.ctx);
+        Verdict { action, rule, changes_at }
+    }
+
+    fn target(&self, digest: Digest) -> Target<'a> {
+        Target::of(Meant::at(self.repository, digest), self.ctx, self.container)
+    }
+
+    fn weighed(&self, target: &Target<'_>, subjects: &[Subject]) -> Weighed {
+        weighed(self.policy, target, self.scoped.as_ref(), subjects, self.now)
+    }
+}
+
+/// The most important of a [`Decision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is to be done.
+    pub action: Action,
+    /// The rule that decided; `None` where nothing was violated.
+    pub rule: Option<Arc<str>>,
+    /// The next instant at which the clock alone could change the answer: it holds before that.
+    pub changes_at: Option<OffsetDateTime>,
 }

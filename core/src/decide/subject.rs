@@ -88,7 +88,8 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
     let Evidence::Verified(reports) = &*subject.evidence else {
         return looked;
     };
-    let (mut believed, mut early) = (Several::new(), Several::new());
+    // Hardly any is early.
+    let (mut believed, mut early) = (Several::new(), Vec::new());
     for report in reports.iter() {
         let scanned_at = report.findings.scanned_at;
         // Nearly all are of the past, and a time is cheaper compared than reckoned with.
@@ -96,8 +97,11 @@ fn look_at<'a>(subject: &'a Subject, clock: &mut Clock, notices: &mut Vec<Notice
         if let Some(from) = from {
             clock.changes_at(from);
         }
-        let is_believed = from.is_none_or(|from| from <= clock.now);
-        if is_believed { &mut believed } else { &mut early }.push(report);
+        if from.is_none_or(|from| from <= clock.now) {
+            believed.push(report);
+        } else {
+            early.push(report);
+        }
     }
     if believed.is_empty() {
         let first = early.iter().min_by_key(|r| (r.findings.scanned_at, r.digest));

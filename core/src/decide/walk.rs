@@ -10,7 +10,7 @@ use super::profile::{Profile, is_limited};
 use super::{Clock, Condition, TOP_FINDINGS};
 use crate::findings::{FindingRef, Severity};
 use crate::image::Digest;
-use crate::policy::{Exemption, Forbidden, IdKey, Limit, Policy, Population, Rule, Target};
+use crate::policy::{Exemption, Forbidden, IdKey, Limit, Policy, Rule, Target};
 
 /// Findings of one walk: all are counted, the worst few are kept.
 #[derive(Clone, Default)]
@@ -82,39 +82,21 @@ pub(super) struct Walk<'w, 'p, 't> {
 impl Walk<'_, '_, '_> {
     /// Finds every condition of the rule that the findings fulfil.
     pub(super) fn apply(&mut self) {
-        let rule = self.rule;
+        let (policy, rule, profile) = (self.policy, self.rule, self.profile);
         common(
-            self.profile.named(),
+            profile.named(),
             &rule.forbidden,
             |f| f.key,
             |forbidden, places| {
                 self.forbidden(forbidden, places);
             },
         );
-        if rule.limits.is_empty() {
-            return;
-        }
-        let profile = self.profile;
-        let Some(tally) = profile.tally(self.policy, rule.narrowing, self.clock.now) else {
-            return;
-        };
-        if let Some(instant) = tally.term.until {
-            self.clock.changes_at(instant);
-        }
-        // Of each population, whether the rule says itself what unknown severities count for.
-        let mut unknown = [false; Population::ALL.len()];
-        for limit in rule.limits.iter().filter(|limit| limit.level == Severity::Unknown) {
-            if let Some(named) = unknown.get_mut(limit.population as usize) {
-                *named = true;
-            }
-        }
-        for limit in &rule.limits {
-            let names_unknown = unknown.get(limit.population as usize).copied().unwrap_or_default();
-            // What is allowed or exempt only makes it fewer.
-            let count = tally.count(limit, names_unknown);
-            if count > limit.max {
-                self.limited(limit, names_unknown, count);
-            }
+        let mut exceeded: SmallVec<[_; 4]> = SmallVec::new();
+        each_exceeded(policy, rule, profile, self.clock, |limit, names_unknown, count| {
+            exceeded.push((limit, names_unknown, count));
+        });
+        for (limit, names_unknown, count) in exceeded {
+            self.limited(limit, names_unknown, count);
         }
     }
 
@@ -274,6 +256,49 @@ fn common<E>(
         rest.iter()
             .take_while(|entry| key(entry) == *wanted)
             .for_each(|entry| visit(entry, places));
+    }
+}
+
+/// Whether the findings keep to `rule` as they are: none is forbidden, and nowhere are more than it allows. Then
+/// no allowed vulnerability and no exemption has a part in it.
+pub(super) fn is_kept(policy: &Policy, rule: &Rule, profile: &Profile, clock: &mut Clock) -> bool {
+    let mut is_kept = true;
+    common(profile.named(), &rule.forbidden, |f| f.key, |_, _| is_kept = false);
+    each_exceeded(policy, rule, profile, clock, |_, _, _| is_kept = false);
+    is_kept
+}
+
+/// Calls `visit` with each limit of `rule` that more findings are about than it allows, with whether the rule says
+/// itself what unknown severities count for, and with how many they are.
+fn each_exceeded<'r>(
+    policy: &Policy,
+    rule: &'r Rule,
+    profile: &Profile,
+    clock: &mut Clock,
+    mut visit: impl FnMut(&'r Limit, bool, u32),
+) {
+    if rule.limits.is_empty() {
+        return;
+    }
+    let Some(tally) = profile.tally(policy, rule.narrowing, clock.now) else {
+        return;
+    };
+    if let Some(instant) = tally.term.until {
+        clock.changes_at(instant);
+    }
+    for limit in &rule.limits {
+        // What is allowed or exempt only makes it fewer, and so does what the rule says of unknown ones.
+        if tally.count(limit, false) <= limit.max {
+            continue;
+        }
+        let names_unknown = rule
+            .limits
+            .iter()
+            .any(|l| l.population == limit.population && l.level == Severity::Unknown);
+        let count = tally.count(limit, names_unknown);
+        if count > limit.max {
+            visit(limit, names_unknown, count);
+        }
     }
 }
 

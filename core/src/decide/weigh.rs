@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::found::{Found, decider};
 use super::profile::{self, ClearedBy, Profile};
 use super::subject::{Known, Looked};
-use super::walk::{Covering, Exempted, Fulfilled, Walk, Worst};
+use super::walk::{Covering, Exempted, Fulfilled, Walk, Worst, is_kept};
 use super::{
     Action, Applied, Clock, Condition, Decision, Notice, NoticeKind, TOP_FINDINGS, Violation,
 };
@@ -28,7 +28,7 @@ pub(super) fn weigh(
     looked: &[Looked<'_>],
     mut clock: Clock,
     mut notices: Vec<Notice>,
-) -> Decision {
+) -> Weighed {
     let mut violations: Vec<Violation> = Vec::new();
     let mut exemptions = Vec::new();
     let mut deciding: Option<(Action, usize)> = None;
@@ -69,15 +69,34 @@ pub(super) fn weigh(
         violation.deciding = true;
         rule = Some(Arc::clone(&violation.rule));
     }
-    Decision {
-        action: deciding.map_or(Action::Allow, |(action, _)| action),
-        rule,
-        violations,
-        exemptions,
-        break_glass: None,
-        notices,
-        changes_at: clock.next,
-        policy_revision: policy.shared_revision(),
+    let action = deciding.map_or(Action::Allow, |(action, _)| action);
+    Weighed { action, rule, violations, exemptions, notices, changes_at: clock.next }
+}
+
+/// What a decision says before anybody lifts it, as [`Decision`] has it.
+pub(super) struct Weighed {
+    pub(super) action: Action,
+    pub(super) rule: Option<Arc<str>>,
+    violations: Vec<Violation>,
+    exemptions: Vec<Applied>,
+    notices: Vec<Notice>,
+    pub(super) changes_at: Option<OffsetDateTime>,
+}
+
+impl Weighed {
+    /// The decision by `policy`, by which it was weighed.
+    pub(super) fn decision(self, policy: &Policy) -> Decision {
+        let Self { action, rule, violations, exemptions, notices, changes_at } = self;
+        Decision {
+            action,
+            rule,
+            violations,
+            exemptions,
+            break_glass: None,
+            notices,
+            changes_at,
+            policy_revision: policy.shared_revision(),
+        }
     }
 }
 
@@ -104,23 +123,23 @@ impl<'w> Weighing<'w, '_, '_> {
             }
             return;
         };
-        // A rule may not look at old reports, so what it walks is the newest few.
-        let mut profiles: SmallVec<[(usize, Arc<Profile>); 2]> = SmallVec::new();
+        // A rule may not look at old reports, so what it walks is the newest few: of most, all.
+        let mut of_all: Option<Arc<Profile>> = None;
+        let mut of_fewer: SmallVec<[(usize, Arc<Profile>); 1]> = SmallVec::new();
         for rule in rules {
             let (walked, old) = self.split(rule, reports);
-            let made = profiles.iter().position(|(of, _)| *of == walked.len());
-            let made = made.unwrap_or_else(|| {
-                let profile = profile::of(self.policy, walked, known, self.clock.now);
-                profiles.push((walked.len(), profile));
-                profiles.len() - 1
-            });
-            let anew;
-            let profile = if let Some((_, profile)) = profiles.get(made) {
-                profile
+            let (policy, now) = (self.policy, self.clock.now);
+            let made;
+            let profile = if old.is_empty() {
+                &*of_all.get_or_insert_with(|| profile::of(policy, walked, known, now))
             } else {
-                // Never: it was found, or made just now.
-                anew = profile::of(self.policy, walked, known, self.clock.now);
-                &anew
+                let same = of_fewer.iter().find(|(of, _)| *of == walked.len());
+                made = same.map(|(_, profile)| Arc::clone(profile)).unwrap_or_else(|| {
+                    let profile = profile::of(policy, walked, known, now);
+                    of_fewer.push((walked.len(), Arc::clone(&profile)));
+                    profile
+                });
+                &made
             };
             if let Some(instant) = profile.term.until {
                 self.clock.changes_at(instant);
@@ -129,10 +148,13 @@ impl<'w> Weighing<'w, '_, '_> {
                 let (report, scanned_at) = (report.digest, report.findings.scanned_at);
                 self.notice(rule, NoticeKind::OldReport { report, scanned_at });
             }
-            self.findings(rule, profile);
+            if !is_kept(policy, rule, profile, self.clock) {
+                self.findings(rule, profile);
+            }
         }
         // The one of the most reports tells the most, whichever rule comes last.
-        if let Some((_, profile)) = profiles.iter().max_by_key(|(of, _)| *of) {
+        let of_fewer = of_fewer.iter().max_by_key(|(of, _)| *of).map(|(_, profile)| profile);
+        if let Some(profile) = of_all.as_ref().or(of_fewer) {
             self.cleared(profile);
         }
     }
@@ -156,9 +178,6 @@ impl<'w> Weighing<'w, '_, '_> {
         };
         walk.apply();
         let Walk { fulfilled, exempted, .. } = walk;
-        if fulfilled.is_empty() && exempted.is_empty() {
-            return;
-        }
         for Fulfilled { at, condition, worst } in fulfilled {
             let violation = Violation { worst, ..self.violation(rule, rule.action(), condition) };
             self.found.push(Found { at: Some((Arc::clone(profile), at)), violation });
@@ -215,17 +234,13 @@ impl<'w> Weighing<'w, '_, '_> {
     }
 
     fn is_fresh(&mut self, scanned_at: OffsetDateTime, max_age: Duration) -> bool {
-        let end =
-            time::Duration::try_from(max_age).ok().and_then(|age| scanned_at.checked_add(age));
-        // An end that cannot be written down is after all time.
-        let Some(end) = end else {
-            return true;
-        };
         // At just this age it is not older yet.
-        if let Some(old_from) = end.checked_add(time::Duration::NANOSECOND) {
-            self.clock.changes_at(old_from);
-        }
-        self.clock.now <= end
+        let old = time::Duration::try_from(max_age)
+            .ok()
+            .map(|age| age.saturating_add(time::Duration::NANOSECOND));
+        // What cannot be written down is after all time.
+        let old_from = old.and_then(|age| scanned_at.checked_add(age));
+        old_from.is_none_or(|old_from| self.clock.changes_at(old_from))
     }
 
     fn stale(&mut self, rule: &'w Rule, reports: &[&Arc<Report>]) {

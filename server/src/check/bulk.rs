@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::decide::{Action, Context, Decision, Many};
+use portcullis_core::decide::{Action, Context, Many, Verdict};
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source, Subject};
 use portcullis_core::image::{Digest, Nodes, Reference};
 use portcullis_core::policy::Policy;
@@ -142,12 +142,12 @@ impl Growing {
         place
     }
 
-    fn add(&mut self, decision: &Decision, subjects: &[Subject], known: &Known) {
-        let max_age = reusable(known, subjects, decision, self.now).min(MAX_AGE);
+    fn add(&mut self, verdict: &Verdict, subjects: &[Subject], known: &Known) {
+        let max_age = reusable(known, subjects, verdict.changes_at, self.now).min(MAX_AGE);
         self.has_platforms |= subjects.iter().any(|subject| subject.platform.is_some());
-        let rule = decision.rule.as_ref().map(|rule| self.place(rule));
+        let rule = verdict.rule.as_ref().map(|rule| self.place(rule));
         let status = Status::least(subjects);
-        self.answer.decided.push(BulkDecided { action: decision.action, rule, max_age, status });
+        self.answer.decided.push(BulkDecided { action: verdict.action, rule, max_age, status });
     }
 }
 
@@ -183,7 +183,7 @@ impl<S: EvidenceSource> Bulk for Decider<S> {
                 let sought = within.at(*digest);
                 known.clear();
                 if let Some(until) = self.peek(sought, &access, nodes, &trust, now, &mut known) {
-                    growing.add(&many.decide(*digest, &known), &known, &Known::Until(until));
+                    growing.add(&many.verdict(*digest, &known), &known, &Known::Until(until));
                     continue;
                 }
                 growing.answer.pending += 1;
@@ -194,7 +194,7 @@ impl<S: EvidenceSource> Bulk for Decider<S> {
                 } else {
                     (vec![not_looked_for(*digest, growing.answer.evaluated_at)], Known::Nothing)
                 };
-                growing.add(&many.decide(*digest, &subjects), &subjects, &known);
+                growing.add(&many.verdict(*digest, &subjects), &subjects, &known);
             }
         }
         let mut answer = growing.answer;

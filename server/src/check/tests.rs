@@ -1,6 +1,5 @@
 //! For how long an answer may be reused.
 
-use portcullis_core::decide::Action;
 use portcullis_core::evidence::{Cause, CauseKind, Source};
 use time::macros::datetime;
 
@@ -20,19 +19,10 @@ fn subject(evidence: Evidence) -> Subject {
 
 #[track_caller]
 fn check(known: &Known, evidence: Evidence, changes_in: Option<u64>, expected: u64) {
-    let decision = Decision {
-        action: Action::Allow,
-        rule: None,
-        violations: Vec::new(),
-        exemptions: Vec::new(),
-        break_glass: None,
-        notices: Vec::new(),
-        changes_at: changes_in.map(|seconds| NOW + Duration::from_secs(seconds)),
-        policy_revision: "r".into(),
-    };
+    let changes_at = changes_in.map(|seconds| NOW + Duration::from_secs(seconds));
     let subjects = [subject(Evidence::Missing), subject(evidence)];
     let expected = Duration::from_secs(expected);
-    assert_eq!(reusable(known, &subjects, &decision, NOW.into()), expected);
+    assert_eq!(reusable(known, &subjects, changes_at, NOW.into()), expected);
 }
 
 #[test]

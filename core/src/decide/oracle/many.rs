@@ -11,7 +11,7 @@ use super::properties::config;
 use super::random::evidence::{GHOST, digest, subjects};
 use super::random::{case, image};
 use super::spec::Matcher;
-use crate::decide::Many;
+use crate::decide::{Decision, Many, Verdict};
 
 /// Questions about images of one repository in one context at one time. Often a rule, an exemption or
 /// another of its scopes looks at their digests.
@@ -58,6 +58,9 @@ proptest! {
                 let decision = many.decide(case.image.digest().unwrap(), &case.subjects);
                 prop_assert!(decision == case.decision_at(&policy, case.now), "alone it is another");
                 prop_assert!(Answer::of(&decision) == oracle(case), "the answers differ");
+                let verdict = many.verdict(case.image.digest().unwrap(), &case.subjects);
+                let Decision { action, rule, changes_at, .. } = decision;
+                prop_assert_eq!(verdict, Verdict { action, rule, changes_at });
             }
         }
     }
