@@ -7,11 +7,12 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 
+use crate::files::MAX_LIST;
 use crate::part::Source;
 use crate::{TlsError, files, provider};
 
-/// The most authorities.
-pub const MAX_AUTHORITIES: usize = 100;
+/// The most authorities: several times as many as the bundles of systems have.
+pub const MAX_AUTHORITIES: usize = 1_000;
 /// The most lists of revoked certificates.
 pub const MAX_LISTS: usize = 100;
 
@@ -33,8 +34,9 @@ impl Source for Demand {
         if self.revoked.len() > MAX_LISTS {
             return Err(TlsError::ManyLists(self.revoked.len()));
         }
-        let paths = std::iter::once(&self.authorities).chain(&self.revoked);
-        paths.map(|path| files::read(path)).collect()
+        let authorities = std::iter::once(files::read(&self.authorities));
+        let lists = self.revoked.iter().map(|path| files::read_to(path, MAX_LIST));
+        authorities.chain(lists).collect()
     }
 
     fn parse(&self, read: &[Vec<u8>]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

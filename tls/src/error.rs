@@ -8,7 +8,8 @@ use tokio_rustls::rustls::pki_types::pem;
 use tokio_rustls::rustls::server::VerifierBuilderError;
 
 use crate::demand::{MAX_AUTHORITIES, MAX_LISTS};
-use crate::files::MAX_FILE;
+#[cfg(doc)]
+use crate::files::{MAX_FILE, MAX_LIST};
 use crate::pair::MAX_CHAIN;
 
 /// Why files cannot be used.
@@ -22,11 +23,24 @@ pub enum TlsError {
         /// Why.
         source: io::Error,
     },
-    /// A file is larger than [`MAX_FILE`].
-    #[error("`{}` is longer than the {MAX_FILE} bytes allowed", path.display())]
+    /// A file is larger than [`MAX_FILE`], or a list of revoked certificates than [`MAX_LIST`].
+    #[error("`{}` is longer than the {max} bytes allowed", path.display())]
     TooLarge {
         /// Which.
         path: PathBuf,
+        /// How long it may be.
+        max: usize,
+    },
+    /// A file has not just one list of revoked certificates.
+    #[error(
+        "`{}` has {count} lists of revoked certificates, and one is expected: put each in a file of its own",
+        path.display()
+    )]
+    OneList {
+        /// Which.
+        path: PathBuf,
+        /// How many.
+        count: usize,
     },
     /// A file is not PEM.
     #[error("`{}` is not PEM, or only a part of it is there", path.display())]

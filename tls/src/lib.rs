@@ -35,7 +35,7 @@ pub use self::demand::{Demand, MAX_AUTHORITIES, MAX_LISTS};
 pub use self::error::TlsError;
 pub use self::expiry::Due;
 pub use self::fault::{Fault, Finder};
-pub use self::files::MAX_FILE;
+pub use self::files::{MAX_FILE, MAX_LIST};
 pub use self::pair::{MAX_CHAIN, PairFiles};
 pub use self::peer::{MAX_NAMES, Peer, PeerError};
 pub use self::server::{Server, ServerFiles};

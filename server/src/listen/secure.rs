@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::tls::Tls;
 
 /// The most handshakes at a time: each takes some of a thread's time, and who begins one may never end it.
-pub(super) const MAX_HANDSHAKES: usize = 512;
+pub(super) const MAX_HANDSHAKES: usize = 4096;
 /// The same with one peer.
 pub(super) const MAX_HANDSHAKES_PER_PEER: usize = 128;
 
@@ -46,6 +46,16 @@ impl Gate {
 
     /// Shakes hands; None, and counted, if nothing comes of it.
     pub(super) async fn pass(&self, stream: TcpStream, from: SocketAddr) -> Option<Secured> {
+        // Who says nothing has the place of its connection, and takes no turn from others.
+        let begun = timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut [0])).await;
+        match begun {
+            Ok(Ok(count)) if count > 0 => {}
+            Ok(_) => return None,
+            Err(_elapsed) => {
+                self.metrics.handshake("late");
+                return None;
+            }
+        }
         let _turn = self.turns.place(from.ip())?;
         let shaken = timeout(HANDSHAKE_TIMEOUT, self.tls.server.accept(stream)).await;
         let (stream, peer) = match shaken {

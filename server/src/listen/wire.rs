@@ -47,10 +47,9 @@ impl<T> Wire<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Wire<T> {
-    /// Sends what is held.
+    /// Sends what is held, and what TLS took and did not send yet.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.0.lock();
-        if inner.held.is_empty() { Poll::Ready(Ok(())) } else { inner.poll_send(cx) }
+        self.0.lock().poll_send(cx)
     }
 }
 
@@ -63,9 +62,11 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
                 count => *sent += count,
             }
         }
-        *sent = 0;
-        held.clear();
-        held.shrink_to(KEPT);
+        if !held.is_empty() {
+            *sent = 0;
+            held.clear();
+            held.shrink_to(KEPT);
+        }
         Pin::new(io).poll_flush(cx)
     }
 
@@ -144,6 +145,45 @@ mod tests {
         poll_fn(|cx| wire.poll_send(cx)).await.unwrap();
         theirs.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"onetwo");
+    }
+
+    /// Takes all, and sends it when it is asked a second time, as TLS does where the system takes no more.
+    struct Slow {
+        taken: usize,
+        asked: usize,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.taken += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.asked += 1;
+            if self.asked < 2 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.taken = 0;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_and_not_sent_is_sent_though_nothing_is_held() {
+        let mut wire = Wire::new(Slow { taken: 0, asked: 0 });
+        wire.write_all(b"answer").await.unwrap();
+        poll_fn(|cx| wire.poll_send(cx)).await.unwrap();
+        assert_eq!(wire.0.lock().io.taken, 0);
     }
 
     #[tokio::test]

@@ -352,6 +352,15 @@ fn authorities_lists_and_names_are_refused_one_past_their_bounds() {
     assert!(
         matches!(lists(MAX_LISTS + 1), Err(TlsError::ManyLists(count)) if count == MAX_LISTS + 1)
     );
+    // A second list in one file would be passed over; and what is longer is not read.
+    site.write("list", site.one.revoked(&[]).unwrap().repeat(2));
+    assert!(matches!(lists(1), Err(TlsError::OneList { count: 2, .. })));
+    let long = |length| site.one.revoked(&[]).unwrap() + &"#".repeat(length);
+    let rest = crate::MAX_LIST - long(0).len();
+    site.write("list", long(rest));
+    lists(1).unwrap();
+    site.write("list", long(rest + 1));
+    assert!(matches!(lists(1), Err(TlsError::TooLarge { max: crate::MAX_LIST, .. })));
     let names = |count| {
         let names: Vec<_> = (0..count).map(|n| format!("n{n}.example")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
