@@ -12,6 +12,8 @@ use super::{MAX_ANNOTATION, MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS, pin};
 
 /// The longest name of a container in a line, in bytes.
 const MAX_NAME: usize = 32;
+/// How much of an image's name a warning shows, in bytes.
+const MAX_SHOWN: usize = 40;
 
 /// What the API server is to do with an object whose images were asked about.
 #[must_use]
@@ -48,7 +50,7 @@ pub fn validated(review: &Review, outcome: &Outcome, settings: &Settings) -> Res
                 Level::Pod => "not enforced",
                 Level::Controller => "pods will be denied",
             };
-            let denied = denials.iter().map(|text| format!("{what}: {}", first_line(text)));
+            let denied = denials.iter().map(|text| format!("{what}: {}", brief(text)));
             found.warnings.splice(..0, denied);
         }
     }
@@ -168,7 +170,7 @@ impl Found {
         };
         match decision.action {
             Action::Deny => self.denials.push(told),
-            Action::Audit => self.warnings.push(format!("{name}{}", first_line(&told))),
+            Action::Audit => self.warnings.push(format!("{name}{}", brief(&told))),
             Action::Allow => {}
         }
         self.warnings.extend(decision.notices.iter().map(|notice| format!("{name}{notice}")));
@@ -228,8 +230,18 @@ fn name_of(image: &Image) -> String {
     }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// The first line, with room for the reason: the image that it begins with is without its digest, and of a long
+/// name the end is there.
+fn brief(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let Some((image, reason)) = line.split_once(": ") else { return line.to_owned() };
+    let (name, _digest) = image.split_once("@sha256:").unwrap_or((image, ""));
+    if name.contains(char::is_whitespace) {
+        return line.to_owned();
+    }
+    let from = name.ceil_char_boundary(name.len().saturating_sub(MAX_SHOWN));
+    let cut = if from == 0 { "" } else { "…" };
+    format!("{cut}{}: {reason}", name.get(from..).unwrap_or_default())
 }
 
 /// Warnings, each short and in one line; those that are too many are counted.

@@ -95,6 +95,27 @@ fn a_denial_of_what_makes_pods_is_a_warning_unless_configured() {
 }
 
 #[test]
+fn a_warning_says_why_however_long_the_image_is() {
+    let name = "1.dkr.ecr.eu-central-1.amazonaws.com/a/long/repository/of/the/web/team:1.0";
+    let why = "Image contains 4 critical or higher CVEs";
+    let known =
+        |action| vec![decided(action, &format!("{name}@{DIGEST}: {why}; rule: no-critical"))];
+    let audit = answer(&review_of(&["a"]), known(Action::Audit)).warnings.concat();
+    let shown = format!("…{}: {why}", name.get(name.len() - MAX_SHOWN..).unwrap());
+    assert!(
+        audit.starts_with(&format!("container c0: {shown}")) && audit.len() <= MAX_WARNING,
+        "{audit}"
+    );
+    let told = answer(&deployment(), known(Action::Deny)).warnings.concat();
+    assert!(told.starts_with(&format!("pods will be denied: {shown}")), "{told}");
+    // At the bound it is whole.
+    let whole = name.get(name.len() - MAX_SHOWN..).unwrap();
+    let answer =
+        answer(&review_of(&["a"]), vec![decided(Action::Audit, &format!("{whole}: {why}"))]);
+    assert_eq!(answer.warnings, [format!("container c0: {whole}: {why}")]);
+}
+
+#[test]
 fn t069_of_fifty_containers_one_denial_denies_and_all_reasons_are_listed() {
     let names: Vec<_> = (0..50).map(|at| format!("image-{}", at % 20)).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
