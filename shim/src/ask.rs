@@ -67,21 +67,23 @@ impl Asker {
         request: &v1::CheckRequest,
         deadline: Instant,
     ) -> Result<(Arc<v1::CheckResponse>, Source), Cause> {
-        if !self.breaker.lets_through(Instant::now()) {
-            let kept = self.client.kept(request).ok_or(Cause::Unreachable)?;
-            return Ok((kept, Source::NearCache));
+        // What is kept needs no probe.
+        if self.breaker.is_open() {
+            if let Some(kept) = self.client.kept(request) {
+                return whole(request, kept, Source::NearCache);
+            }
+            if !self.breaker.lets_through(Instant::now()) {
+                return Err(Cause::Unreachable);
+            }
         }
         let patience = deadline.saturating_duration_since(Instant::now());
         match self.client.check_by(request.clone(), deadline).await {
-            Ok(answer) if answer.near => Ok((answer.response, Source::NearCache)),
+            Ok(answer) if answer.near => whole(request, answer.response, Source::NearCache),
             Ok(answer) => {
                 self.breaker.answered();
-                if answer.response.decisions.len() != request.containers.len() {
-                    tracing::error!("the service's answer has not one decision for each image");
-                    return Err(Cause::Failed);
-                }
-                self.known.keep(request, &answer.response, (self.clock)());
-                Ok((answer.response, Source::Service))
+                let whole = whole(request, answer.response, Source::Service)?;
+                self.known.keep(request, &whole.0, (self.clock)());
+                Ok(whole)
             }
             Err(error) => {
                 let cause = cause(&error);
@@ -185,6 +187,21 @@ impl Sampled for Asker {
             is_open: self.breaker.is_open(),
         }
     }
+}
+
+/// An answer that has a decision in words that we know for each image.
+fn whole(
+    request: &v1::CheckRequest,
+    response: Arc<v1::CheckResponse>,
+    source: Source,
+) -> Result<(Arc<v1::CheckResponse>, Source), Cause> {
+    let is_known = |decision: &v1::Decision| decision.action() != v1::Action::Unspecified;
+    let is_whole = response.decisions.len() == request.containers.len();
+    if is_whole && response.decisions.iter().all(is_known) {
+        return Ok((response, source));
+    }
+    tracing::error!(source = source.word(), "an answer has not one decision for each image");
+    Err(Cause::Failed)
 }
 
 /// The images of a question for the log, in one line that is not too long.

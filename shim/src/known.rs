@@ -76,8 +76,18 @@ impl LastKnown {
         now: SystemTime,
     ) {
         let justified = request.context.as_ref().is_some_and(|c| !c.break_glass.trim().is_empty());
+        if justified {
+            return;
+        }
         let reusable = response.max_age.is_some_and(|age| age.seconds > 0 || age.nanos > 0);
-        if justified || !reusable {
+        // Of exemptions that are not told, nobody knows when they end.
+        let untold = response.decisions.iter().any(|decision| {
+            usize::try_from(decision.exemptions_total).unwrap_or(usize::MAX)
+                > decision.exemptions.len()
+        });
+        // What was said before of this question does not count any more, under whatever policy.
+        self.kept.lock().forget(request);
+        if !reusable || untold {
             return;
         }
         let Some(key) = key(request, &response.vary) else { return };
@@ -93,11 +103,13 @@ impl LastKnown {
         now: SystemTime,
     ) -> Option<(Arc<v1::CheckResponse>, Duration)> {
         let varies = self.kept.lock().varies.clone();
-        let entry = varies.iter().find_map(|vary| {
+        let entries = varies.iter().filter_map(|vary| {
             let key = key(request, vary)?;
-            self.kept.lock().by_key.get(&key).cloned()
-        })?;
-        let age = self.age(&entry, now)?;
+            let entry = self.kept.lock().by_key.get(&key).cloned()?;
+            Some((self.age(&entry, now)?, entry))
+        });
+        // What was said last holds, under whatever policy it was.
+        let (age, entry) = entries.max_by_key(|(_, entry)| (entry.at, entry.order))?;
         let holds = self.tags
             || entry.response.decisions.iter().zip(&request.containers).all(|(decision, asked)| {
                 decision.action() == v1::Action::Deny || asked.image.contains("@sha256:")
@@ -163,6 +175,18 @@ impl LastKnown {
 }
 
 impl Kept {
+    /// Drops what is kept of a question.
+    fn forget(&mut self, request: &v1::CheckRequest) {
+        let keys: Vec<_> = self.varies.iter().filter_map(|vary| key(request, vary)).collect();
+        for key in keys {
+            if let Some(dropped) = self.by_key.remove(&key) {
+                self.bytes -= weight(&dropped);
+                self.order.remove(&dropped.order);
+                self.changes += 1;
+            }
+        }
+    }
+
     fn put(&mut self, key: Key, mut entry: Entry, max_bytes: usize) {
         let vary = &entry.response.vary;
         if !self.varies.contains(vary) {

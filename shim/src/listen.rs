@@ -28,6 +28,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For how long a connection may do nothing. API servers keep one for 90 s to use it again, and one that is
 /// closed as it is used costs a review.
 const IDLE: Duration = Duration::from_secs(120);
+/// The same for one that shows no certificate where one is demanded: it has nothing to ask but a probe.
+const STRANGER_IDLE: Duration = Duration::from_secs(10);
 /// How long what is under way may take once its connection is asked to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the system refused a connection, for want of file handles say.
@@ -107,7 +109,7 @@ impl Serving {
                     let answer = webhook.admin(&request);
                     async move { answer }
                 };
-                this.serve(http().http1_only(), TokioIo::new(stream), answer).await;
+                this.serve(http(IDLE).http1_only(), IDLE, TokioIo::new(stream), answer).await;
             });
         }
     }
@@ -169,13 +171,19 @@ impl Serving {
             let webhook = Arc::clone(&webhook);
             async move { webhook.answer(request, peer).await }
         };
-        let http = if is_h2 { http().http2_only() } else { http().http1_only() };
-        self.serve(http, TokioIo::new(stream), answer).await;
+        let idle = if is_known { IDLE } else { STRANGER_IDLE };
+        let http = if is_h2 { http(idle).http2_only() } else { http(idle).http1_only() };
+        self.serve(http, idle, TokioIo::new(stream), answer).await;
     }
 
     /// Serves one connection until it ends, does nothing for too long, or the shim stops.
-    async fn serve<S, A, F>(&self, http: Builder<TokioExecutor>, stream: TokioIo<S>, answer: A)
-    where
+    async fn serve<S, A, F>(
+        &self,
+        http: Builder<TokioExecutor>,
+        idle: Duration,
+        stream: TokioIo<S>,
+        answer: A,
+    ) where
         A: Fn(Request<Incoming>) -> F + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = Result<Answer, std::convert::Infallible>> + Send + 'static,
@@ -202,7 +210,7 @@ impl Serving {
                     return;
                 }
                 () = self.stop.cancelled() => break,
-                () = sleep(IDLE) => {
+                () = sleep(idle) => {
                     let now = activity.begun.load(Ordering::Relaxed);
                     if activity.under_way.load(Ordering::Relaxed) == 0 && now == begun {
                         break;
@@ -218,9 +226,9 @@ impl Serving {
     }
 }
 
-fn http() -> Builder<TokioExecutor> {
+fn http(idle: Duration) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 * 1024);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(64 * 1024);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PROBE)

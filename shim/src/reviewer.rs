@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::ask::Asker;
 use crate::metrics::Metrics;
+use crate::places::Place;
 use crate::review::{self, Asked, Fault, Response, Review, ReviewError, Settings};
 
 /// What the API server asks.
@@ -26,6 +28,12 @@ impl Kind {
             Self::Mutate => "mutate",
         }
     }
+}
+
+/// The body of a review, and its place among the large ones until it is read.
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    pub(crate) _place: Option<Place>,
 }
 
 /// Why a review has no answer that the API server could read.
@@ -53,11 +61,14 @@ impl Reviewer {
     pub(crate) async fn review(
         &self,
         kind: Kind,
-        body: &[u8],
+        body: Whole,
         deadline: Instant,
     ) -> Result<Vec<u8>, Refusal> {
         let begin = Instant::now();
-        let told = match review::read(body, &self.settings) {
+        let read = review::read(&body.bytes, &self.settings);
+        // While the service is asked, only what was read of it is kept.
+        drop(body);
+        let told = match read {
             Ok(review) => self.answer(kind, &review, deadline).await,
             Err(error) => self.unreadable(kind, &error)?,
         };
@@ -69,6 +80,14 @@ impl Reviewer {
     pub(crate) fn too_large(&self, kind: Kind, beginning: &[u8]) -> Result<Vec<u8>, Refusal> {
         let begin = Instant::now();
         let told = self.unreadable(kind, &ReviewError::too_large(beginning))?;
+        self.write(kind, &told, begin)
+    }
+
+    /// Answers a review that begins so, for which there is no place.
+    pub(crate) fn crowded(&self, kind: Kind, beginning: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let begin = Instant::now();
+        let error = ReviewError { fault: Fault::Crowded, ..ReviewError::too_large(beginning) };
+        let told = self.unreadable(kind, &error)?;
         self.write(kind, &told, begin)
     }
 

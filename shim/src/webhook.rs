@@ -11,14 +11,13 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::budget::budget;
 use crate::metrics::Metrics;
-use crate::places::Places;
+use crate::places::{Place, Places};
 use crate::review::MAX_REVIEW;
-use crate::reviewer::{Kind, Reviewer};
+use crate::reviewer::{Kind, Reviewer, Whole};
 
 /// Where the API server asks whether an object may be.
 pub const VALIDATE: &str = "/validate";
@@ -28,6 +27,10 @@ pub const MUTATE: &str = "/mutate";
 const SMALL: usize = 128 * 1024;
 /// How many larger bodies are read at a time.
 const LARGE_AT_A_TIME: usize = 8;
+/// How many of them are of one address.
+const LARGE_PER_PEER: usize = 4;
+/// How often one that has no place looks for one.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -57,7 +60,7 @@ pub(crate) struct Webhook {
     metrics: Arc<Metrics>,
     patience: Patience,
     places: Places,
-    large: Semaphore,
+    large: Places,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -66,6 +69,8 @@ pub(crate) struct Webhook {
 enum Unread {
     /// It is longer than is read; what it begins with.
     TooLarge(Bytes),
+    /// It is large, and there is no place for it; what it begins with.
+    Crowded(Bytes),
     /// It did not come in time.
     Slow,
     /// It ended early.
@@ -84,7 +89,7 @@ impl Webhook {
             metrics,
             patience,
             places,
-            large: Semaphore::new(LARGE_AT_A_TIME),
+            large: Places::new(LARGE_AT_A_TIME, LARGE_PER_PEER),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
@@ -135,9 +140,10 @@ impl Webhook {
         let patience = &self.patience;
         let deadline = begin + budget(request.uri().query(), patience.timeout, patience.margin);
         let until = deadline.min(begin + patience.body);
-        let written = match self.read(request.into_body(), until).await {
-            Ok(body) => self.reviewer.review(kind, &body, deadline).await,
+        let written = match self.read(request.into_body(), peer.address, until).await {
+            Ok(body) => self.reviewer.review(kind, body, deadline).await,
             Err(Unread::TooLarge(beginning)) => self.reviewer.too_large(kind, &beginning),
+            Err(Unread::Crowded(beginning)) => self.reviewer.crowded(kind, &beginning),
             Err(Unread::Slow) => {
                 self.metrics.refused("slow_body");
                 let said = "the body did not come in time\n";
@@ -188,17 +194,30 @@ impl Webhook {
         }
     }
 
+    /// A place among the large bodies, as soon as there is one.
+    async fn place(&self, peer: IpAddr, until: Instant) -> Option<Place> {
+        loop {
+            if let Some(place) = self.large.take(peer) {
+                return Some(place);
+            }
+            if Instant::now() + LOOK >= until {
+                return None;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// The whole body, until an instant. Of what is too large no more is read than shows it.
-    async fn read<B>(&self, body: B, until: Instant) -> Result<Bytes, Unread>
+    async fn read<B>(&self, body: B, peer: IpAddr, until: Instant) -> Result<Whole, Unread>
     where
         B: Body<Data = Bytes>,
     {
         let mut body = std::pin::pin!(body);
         let mut read = BytesMut::new();
-        let mut place: Option<SemaphorePermit<'_>> = None;
+        let mut place = None;
         loop {
             let frame = match timeout_at(until, body.frame()).await {
-                Ok(None) => return Ok(read.freeze()),
+                Ok(None) => return Ok(Whole { bytes: read.freeze(), _place: place }),
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(_))) => return Err(Unread::Broken),
                 Err(_elapsed) => return Err(Unread::Slow),
@@ -210,10 +229,10 @@ impl Webhook {
                 return Err(Unread::TooLarge(read.freeze()));
             }
             if length > SMALL && place.is_none() {
-                match timeout_at(until, self.large.acquire()).await {
-                    Ok(Ok(permit)) => place = Some(permit),
-                    // It is never closed.
-                    Ok(Err(_)) | Err(_) => return Err(Unread::Slow),
+                place = self.place(peer, until).await;
+                if place.is_none() {
+                    self.metrics.refused("large");
+                    return Err(Unread::Crowded(read.freeze()));
                 }
             }
             read.extend_from_slice(&data);

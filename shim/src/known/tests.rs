@@ -84,6 +84,37 @@ fn what_may_not_be_reused_is_not_kept() {
 }
 
 #[test]
+fn what_is_said_later_takes_the_place_of_what_was_said_before_whatever_it_depends_on() {
+    let known = known();
+    let asked = request(&pinned(), "a");
+    let all = |action| v1::CheckResponse { vary: vec!["image".to_owned()], ..response(action) };
+    known.keep(&asked, &all(Action::Allow), at(0));
+    known.keep(&asked, &response(Action::Deny), at(1));
+    assert_eq!(known.find(&asked, at(2)).unwrap().0.action(), Action::Deny);
+    known.keep(&asked, &all(Action::Allow), at(3));
+    assert_eq!(known.find(&asked, at(4)).unwrap().0.action(), Action::Allow);
+    // Of two that both fit a question, the later one holds.
+    known.keep(&request(&pinned(), "b"), &all(Action::Deny), at(5));
+    let other = LastKnown::new(LIMIT, false, 1024 * 1024);
+    other.keep(&request(&pinned(), "b"), &response(Action::Allow), at(0));
+    other.keep(&request(&pinned(), "c"), &all(Action::Deny), at(1));
+    assert_eq!(other.find(&request(&pinned(), "b"), at(2)).unwrap().0.action(), Action::Deny);
+    // What may not be reused says that what was known holds no longer.
+    known.keep(&asked, &v1::CheckResponse { max_age: None, ..response(Action::Deny) }, at(6));
+    assert!(known.find(&asked, at(7)).is_none());
+    assert_eq!(known.size().0, 0);
+}
+
+#[test]
+fn an_answer_with_exemptions_that_are_not_told_is_not_kept() {
+    let known = known();
+    let mut answer = response(Action::Allow);
+    answer.decisions[0].exemptions_total = 1;
+    known.keep(&request(&pinned(), "a"), &answer, at(0));
+    assert_eq!(known.size().0, 0);
+}
+
+#[test]
 fn an_answer_that_stands_on_an_exemption_ends_with_it() {
     let known = known();
     let mut answer = response(Action::Allow);

@@ -28,6 +28,9 @@ pub enum Fault {
         /// The bound.
         limit: usize,
     },
+    /// Too many large ones come at a time.
+    #[error("too many large reviews come at a time: try again, or make the object smaller")]
+    Crowded,
     /// There is more of something than is read.
     #[error("the review has more {what} than the {limit} allowed: make the object smaller")]
     TooMany {
@@ -87,6 +90,7 @@ impl Fault {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
+            Self::Crowded => "crowded",
             Self::TooMany { .. } | Self::TooLong { .. } => "too_many",
             Self::Json(_) | Self::Field { .. } => "malformed",
             Self::Version(_) => "unsupported_version",

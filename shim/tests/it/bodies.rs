@@ -89,6 +89,35 @@ async fn t066_one_address_has_so_many_reviews_at_a_time_and_a_slow_body_so_much_
 }
 
 #[tokio::test]
+async fn t066_one_address_has_so_many_large_bodies_at_a_time_and_is_told_so_past_it() {
+    let site = Site::new().await;
+    let shim = site.start("limits: {bodyTimeout: 30s}\ntimeout: 30s\n").await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tls(&site, &shim).await;
+        let head = "POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b' '; 200 * 1024]).await.unwrap();
+        stream.flush().await.unwrap();
+        slow.push(stream);
+    }
+    let large = |timeout: &'static str| {
+        let url = shim.url(&format!("/validate?timeout={timeout}"));
+        shim.client.post(url).body(review(256 * 1024)).send()
+    };
+    eventually(async || {
+        let text = large("500ms").await.unwrap().text().await.unwrap();
+        Answer::read(&text).annotation("cause") == "crowded"
+    })
+    .await;
+    // A small one needs none of these places, and a place that is left is taken again.
+    assert!(shim.post("/validate", &pod("web", "registry.example/good:v1")).await.allowed());
+    drop(slow);
+    let text = large("30s").await.unwrap().text().await.unwrap();
+    assert!(Answer::read(&text).allowed(), "{text}");
+}
+
+#[tokio::test]
 async fn t066_connections_have_a_bound_and_a_place_that_is_left_is_taken_again() {
     let site = Site::new().await;
     let shim = site.start("limits: {connections: 3, connectionsPerPeer: 3}\n").await;
