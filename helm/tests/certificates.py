@@ -85,6 +85,11 @@ def test_generated_certificates_stay_until_they_are_due():
     new, second = upgrade(extra)
     assert new == {authority} and second.endswith(first) and second != first
     assert upgrade(extra) == (set(), second)
+    # One that was taken away leaves nobody who knows what it signed.
+    del objects[place + authority]
+    new, third = upgrade(extra)
+    assert new == set(names) and first not in third and second not in third
+    assert upgrade(extra) == (set(), third)
 
 
 def test_cert_manager_makes_what_pods_mount():

@@ -105,11 +105,11 @@ impl LastKnown {
         let varies = self.kept.lock().varies.clone();
         let entries = varies.iter().filter_map(|vary| {
             let key = key(request, vary)?;
-            let entry = self.kept.lock().by_key.get(&key).cloned()?;
-            Some((self.age(&entry, now)?, entry))
+            self.kept.lock().by_key.get(&key).cloned()
         });
-        // What was said last holds, under whatever policy it was.
-        let (age, entry) = entries.max_by_key(|(_, entry)| (entry.at, entry.order))?;
+        // What was said last holds, under whatever policy it was; where it has ended, nothing does.
+        let entry = entries.max_by_key(|entry| (entry.at, entry.order))?;
+        let age = self.age(&entry, now)?;
         let holds = self.tags
             || entry.response.decisions.iter().zip(&request.containers).all(|(decision, asked)| {
                 decision.action() == v1::Action::Deny || asked.image.contains("@sha256:")

@@ -29,6 +29,11 @@ const SMALL: usize = 128 * 1024;
 const LARGE_AT_A_TIME: usize = 8;
 /// How many of them are of one address.
 const LARGE_PER_PEER: usize = 4;
+/// How many wait for such a place. What a body that waits has sent is not read, and all that is sent on one
+/// connection and not read may be 1 MiB: with more of them no other body on it would get on.
+const WAITING_AT_A_TIME: usize = 16;
+/// How many of those are of one address.
+const WAITING_PER_PEER: usize = 8;
 /// How often one that has no place looks for one.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -61,6 +66,7 @@ pub(crate) struct Webhook {
     patience: Patience,
     places: Places,
     large: Places,
+    waiting: Places,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -90,6 +96,7 @@ impl Webhook {
             patience,
             places,
             large: Places::new(LARGE_AT_A_TIME, LARGE_PER_PEER),
+            waiting: Places::new(WAITING_AT_A_TIME, WAITING_PER_PEER),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
@@ -196,9 +203,13 @@ impl Webhook {
 
     /// A place among the large bodies, as soon as there is one.
     async fn place(&self, peer: IpAddr, until: Instant) -> Option<Place> {
+        let mut waiting = None;
         loop {
             if let Some(place) = self.large.take(peer) {
                 return Some(place);
+            }
+            if waiting.is_none() {
+                waiting = Some(self.waiting.take(peer)?);
             }
             if Instant::now() + LOOK >= until {
                 return None;

@@ -34,14 +34,17 @@ client:
 {{- end }}
 {{- end -}}
 
-{{/* Whether a Secret that is there may stay: it has what it must, for the same names, and is not due. */}}
+{{/* Whether a Secret that is there may stay: it has what it must, for the same names, of an authority that is announced,
+     and is not due. */}}
 {{- define "portcullis.isKept" -}}
 {{- $secret := .secret -}}
 {{- if and $secret (index ($secret.data | default dict) "tls.crt") (index ($secret.data | default dict) "tls.key") -}}
 {{- $annotations := $secret.metadata.annotations | default dict -}}
 {{- $due := index $annotations "portcullis.dev/renew-after" | default "0" | int64 -}}
 {{- $names := index $annotations "portcullis.dev/names" | default "" -}}
-{{- if and (gt $due (now | unixEpoch | int64)) (eq $names .names) -}}true{{- end -}}
+{{- $authority := index $annotations "portcullis.dev/authority" | default "" -}}
+{{- $isAnnounced := or (not .authorities) (has $authority (.authorities | default list)) -}}
+{{- if and (gt $due (now | unixEpoch | int64)) (eq $names .names) $isAnnounced -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -68,15 +71,17 @@ client:
 {{- end -}}
 {{- $bundle := printf "%s%s" $ca.Cert (index $data "previous.crt" | default "" | b64dec) -}}
 {{- $made := dict "ca" (dict "secret" $caName "data" $data "annotations" $annotations "bundle" $bundle) -}}
+{{- $previous := index $data "previous.crt" | default "" | b64dec -}}
+{{- $authorities := list ($ca.Cert | sha256sum) ($previous | sha256sum) -}}
 {{- range $part, $certificate := include "portcullis.certificates" . | fromYaml -}}
 {{- if $certificate.isMade -}}
 {{- $names := $certificate.names | join "," | sha256sum -}}
 {{- $mine := lookup "v1" "Secret" $.Release.Namespace $certificate.secret -}}
 {{- $data := dict -}}
-{{- $annotations := dict "portcullis.dev/renew-after" (toString $due) "portcullis.dev/names" $names -}}
-{{- if include "portcullis.isKept" (dict "secret" $mine "names" $names) -}}
+{{- $annotations := dict "portcullis.dev/renew-after" (toString $due) "portcullis.dev/names" $names "portcullis.dev/authority" ($ca.Cert | sha256sum) -}}
+{{- if include "portcullis.isKept" (dict "secret" $mine "names" $names "authorities" $authorities) -}}
 {{- $data = pick $mine.data "tls.crt" "tls.key" -}}
-{{- $annotations = pick $mine.metadata.annotations "portcullis.dev/renew-after" "portcullis.dev/names" -}}
+{{- $annotations = pick $mine.metadata.annotations "portcullis.dev/renew-after" "portcullis.dev/names" "portcullis.dev/authority" -}}
 {{- else -}}
 {{- $pair := genSignedCert (first $certificate.names | trunc 64) nil $certificate.names $days $ca -}}
 {{- $data = dict "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) -}}
@@ -100,6 +105,9 @@ client:
 {{- end -}}
 {{- end -}}
 {{- if .Values.shim.enabled -}}
+{{- if and (hasPrefix "spiffe://" .Values.shim.identity) (ne .Values.tls.mode "provided") (not .Values.shim.clientSecret) -}}
+{{- fail "a SPIFFE ID is in no certificate that is made here: set shim.clientSecret to one that has it, or shim.identity to a DNS name" -}}
+{{- end -}}
 {{- if and (eq .Values.tls.mode "provided") (not .Values.tls.provided.caBundle) -}}
 {{- fail "tls.mode provided needs tls.provided.caBundle: by it the API server knows the shim" -}}
 {{- end -}}

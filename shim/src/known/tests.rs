@@ -128,6 +128,22 @@ fn an_answer_that_stands_on_an_exemption_ends_with_it() {
 }
 
 #[test]
+fn where_what_was_said_last_has_ended_nothing_of_before_holds() {
+    let (known, asked) = (known(), request(&pinned(), "a"));
+    known.keep(&asked, &response(Action::Allow), at(0));
+    let mut answer = response(Action::Allow);
+    answer.vary = Vec::new();
+    let until = prost_types::Timestamp { seconds: 1_000_060, nanos: 0 };
+    answer.decisions[0].exemptions =
+        vec![v1::AppliedExemption { until: Some(until), ..v1::AppliedExemption::default() }];
+    // Another namespace, by a policy that does not look at it: both are about what is asked.
+    known.keep(&request(&pinned(), "b"), &answer, at(1));
+    assert_eq!(known.size().0, 2);
+    assert!(known.find(&asked, at(59)).is_some());
+    assert!(known.find(&asked, at(60)).is_none());
+}
+
+#[test]
 fn the_oldest_is_dropped_one_past_the_bound() {
     let known = known();
     let asked = |n: usize| request(&pinned(), &format!("n{n}"));

@@ -117,6 +117,42 @@ async fn t066_one_address_has_so_many_large_bodies_at_a_time_and_is_told_so_past
     assert!(Answer::read(&text).allowed(), "{text}");
 }
 
+/// What waits is not read, and holds up the connection that it shares with others.
+#[tokio::test]
+async fn t066_few_large_bodies_of_one_address_wait_and_the_next_is_told_so() {
+    let site = Site::new().await;
+    let shim = site.start("limits: {bodyTimeout: 30s}\ntimeout: 30s\n").await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tls(&site, &shim).await;
+        let head = "POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b' '; 200 * 1024]).await.unwrap();
+        stream.flush().await.unwrap();
+        slow.push(stream);
+    }
+    // All four have their places.
+    let url = shim.url("/validate?timeout=500ms");
+    eventually(async || {
+        let sent = shim.client.post(&url).body(review(256 * 1024)).send().await.unwrap();
+        Answer::read(&sent.text().await.unwrap()).annotation("cause") == "crowded"
+    })
+    .await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..9 {
+        let sent = shim.client.post(shim.url("/validate")).body(review(256 * 1024)).send();
+        waiting.spawn(async move { sent.await.unwrap().text().await.unwrap() });
+    }
+    let first = Answer::read(&waiting.join_next().await.unwrap().unwrap());
+    assert_eq!(first.annotation("cause"), "crowded");
+    assert!(shim.post("/validate", &pod("web", "registry.example/good:v1")).await.allowed());
+    drop(slow);
+    while let Some(text) = waiting.join_next().await {
+        let text = text.unwrap();
+        assert!(Answer::read(&text).allowed(), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn t066_connections_have_a_bound_and_a_place_that_is_left_is_taken_again() {
     let site = Site::new().await;
