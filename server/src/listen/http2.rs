@@ -8,7 +8,6 @@ mod exchange;
 mod pulse;
 mod received;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
@@ -71,8 +70,6 @@ pub(super) struct Http2<T, S> {
     stage: Stage<T>,
     wire: Wire<T>,
     service: S,
-    /// Requests that were read and wait for their turn: [`MAX_STREAMS`] at the most.
-    waiting: VecDeque<Came>,
     metrics: Arc<Metrics>,
     bell: Arc<Bell>,
     /// Rings the bell.
@@ -119,8 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, S> Http2<T, S> {
         let bell = Arc::new(Bell::default());
         let ringer = Waker::from(Arc::clone(&bell));
         let stage = Stage::Greeting(Box::new(greeting));
-        let waiting = VecDeque::new();
-        Self { stage, wire, service, waiting, metrics, bell, ringer }
+        Self { stage, wire, service, metrics, bell, ringer }
     }
 }
 
@@ -146,7 +142,7 @@ where
     B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
 {
     fn poll_calls(&mut self) -> Poll<Result<(), Broken>> {
-        let Self { stage, wire, service, waiting, metrics, bell, ringer } = self;
+        let Self { stage, wire, service, metrics, bell, ringer } = self;
         let mut cx = Context::from_waker(ringer);
         loop {
             match stage {
@@ -157,23 +153,16 @@ where
                 }
                 Stage::Serving(connection, pulse) => {
                     let begun = Instant::now();
-                    while let Poll::Ready(came) = next(connection, waiting, begun, &mut cx) {
+                    while let Poll::Ready(came) = accept(connection, begun, &mut cx) {
                         let Some(came) = came else { return Poll::Ready(Ok(())) };
                         bell.is_asked.store(true, Ordering::SeqCst);
                         answer(service, metrics, came?, &mut cx);
                         bell.is_asked.store(false, Ordering::SeqCst);
-                        if begun.elapsed() < MAX_TURN {
-                            continue;
+                        if begun.elapsed() >= MAX_TURN {
+                            // What else came is answered when the others of this thread had theirs.
+                            ringer.wake_by_ref();
+                            break;
                         }
-                        // What else came is answered when the others of this thread had theirs. It waits from now on.
-                        ringer.wake_by_ref();
-                        while waiting.len() < MAX_STREAMS as usize
-                            && let Poll::Ready(came) = accept(connection, begun, &mut cx)
-                        {
-                            let Some(came) = came else { return Poll::Ready(Ok(())) };
-                            waiting.push_back(came?);
-                        }
-                        break;
                     }
                     // After all that came was read.
                     return pulse.poll(&mut cx, || wire.heard()).map(Err);
@@ -183,23 +172,7 @@ where
     }
 }
 
-/// The next request that was read, which is here since `now` if it did not wait for its turn.
-fn next<T: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut Connection<Wire<T>, Bytes>,
-    waiting: &mut VecDeque<Came>,
-    now: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Came, h2::Error>>> {
-    while let Some(mut came) = waiting.pop_front() {
-        // Whoever reset it meanwhile waits for nothing.
-        if came.respond.poll_reset(cx).is_pending() {
-            return Poll::Ready(Some(Ok(came)));
-        }
-    }
-    accept(connection, now, cx)
-}
-
-/// The next request that is read, at `now`.
+/// The next request that is read, in a turn that began at `now`.
 fn accept<T: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<Wire<T>, Bytes>,
     now: Instant,

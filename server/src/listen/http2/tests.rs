@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep};
 
 use super::exchange::SEND_TIMEOUT;
 use super::*;
-use crate::arrival::Arrived as _;
 
 /// Data as it is given, and at the end trailers.
 struct Given(Option<mpsc::Receiver<Bytes>>);
@@ -171,54 +170,6 @@ async fn answers_that_take_long_leave_others_their_turns() {
         call.await.unwrap();
     }
     assert!(scene.turns.load(Ordering::Relaxed) >= before + CALLS);
-}
-
-#[tokio::test]
-async fn t135_what_waits_for_its_turn_is_here_since_it_was_read() {
-    const CALLS: usize = 4;
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let note = Arc::clone(&seen);
-    let answer = move |request: Request<Received>| {
-        note.lock().push((request.body().at(), Instant::now()));
-        std::thread::sleep(MAX_TURN);
-        known([])
-    };
-    let mut scene = Scene::new(WIDE, answer).await;
-    // They are sent, and read, together.
-    let calls: Vec<_> = (0..CALLS).map(|_| scene.call("/")).collect();
-    for call in calls {
-        call.await.unwrap();
-    }
-    let seen = seen.lock();
-    let (_, first) = seen[0];
-    assert_eq!(seen.len(), CALLS);
-    for (at, answered) in &seen[1..] {
-        assert!(*at <= first && first < *answered, "{seen:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_was_reset_before_its_turn_is_not_answered() {
-    const CALLS: usize = 8;
-    let answered = Arc::new(AtomicUsize::new(0));
-    let (count, turn) = (Arc::clone(&answered), Arc::new(tokio::sync::Notify::new()));
-    let begun = Arc::clone(&turn);
-    let answer = move |_| {
-        count.fetch_add(1, Ordering::Relaxed);
-        begun.notify_one();
-        std::thread::sleep(MAX_TURN);
-        known([])
-    };
-    let mut scene = Scene::new(WIDE, answer).await;
-    let calls: Vec<_> = (0..CALLS).map(|_| scene.call("/")).collect();
-    // By another task, which has its turn between those of the connection.
-    let reset = tokio::spawn(async move {
-        turn.notified().await;
-        drop(calls);
-    });
-    reset.await.unwrap();
-    settle().await;
-    assert!(answered.load(Ordering::Relaxed) < CALLS);
 }
 
 #[tokio::test]
