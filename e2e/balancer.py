@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import socket
+import struct
 import threading
 
 
@@ -26,19 +27,22 @@ class Balancer:
                 return
             replica = self._connect()
             if replica is None:
+                # As by the kernel of a node where nobody listens: a reset.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
                 continue
             for one, other in ((client, replica), (replica, client)):
                 threading.Thread(target=pump, args=(one, other), daemon=True).start()
 
     def _connect(self):
-        """The next replica in turn that accepts."""
+        """The next replica in turn, whether it is there or not: who is gone is sent to until the list says so."""
         replicas = list(self.replicas)
-        first = next(self.turn)
-        for at in range(len(replicas)):
-            with contextlib.suppress(OSError):
-                return socket.create_connection(("127.0.0.1", replicas[(first + at) % len(replicas)]), timeout=5)
-        return None
+        if not replicas:
+            return None
+        try:
+            return socket.create_connection(("127.0.0.1", replicas[next(self.turn) % len(replicas)]), timeout=5)
+        except OSError:
+            return None
 
 
 def pump(source, sink):

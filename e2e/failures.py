@@ -2,12 +2,17 @@
 
 import socket
 import ssl
+import time
 
 from gate import HOST
-from load import Load
+from load import Callers, Load
 from parts import Authority, Failed, until
 from pods import pod
 from scenarios import allowed, annotations, create, denied, same, warned
+
+
+# How late a cluster hears that an endpoint is gone, in seconds.
+LATE = 15
 
 
 def refused(answer, *says):
@@ -36,10 +41,10 @@ def load(t):
 
 
 def t147_without_the_service_what_was_known_holds(t):
-    t.gate.service.stop()
     good = pod("lkg", "shop", t.gate.image("clean"))
-    # For a moment yet the near cache answers, as it would with the service there.
-    until("a word that nobody answered", lambda: t.gate.probe(good).warnings, 60, [t.gate.shim])
+    same("warnings with the service", allowed(t.gate.probe(good)).warnings, [])
+    same("exit code of the service", t.gate.service.stop(), 0)
+    # What was kept near is not used any more: it is known to hold only while the service is heard.
     warned(allowed(create(t, good)), "known before")
     denied(create(t, pod("lkg-bad", "shop", t.gate.image("critical"))), t.gate.image("critical"))
 
@@ -69,6 +74,16 @@ def the_service_comes_back(t):
     until("an answer of the service", lambda: t.gate.probe(strict).ok, 60, [t.gate.shim, t.gate.service])
     answer = allowed(create(t, strict))
     same("warnings", answer.warnings, [])
+
+
+def t147_a_service_that_is_killed_leaves_nothing_unsaid(t):
+    good = pod("killed", "shop", t.gate.image("clean"))
+    for _ in range(2):
+        same("warnings with the service", allowed(t.gate.probe(good)).warnings, [])
+    t.gate.service.kill()
+    warned(allowed(create(t, good)), "known before")
+    t.gate.start_service()
+    until("an answer of the service", lambda: not t.gate.probe(good).warnings, 60, [t.gate.shim, t.gate.service])
 
 
 def without_a_shim_the_failure_policy_decides(t):
@@ -138,21 +153,24 @@ def t152_the_authority_changes_under_load(t):
 
 def t140_a_shim_restarts_under_load(t):
     gate = t.gate
+    gate.shim.stop()
+    gate.start_shim(drain="20s")
     gate.second = gate.start_replica("second", gate.other)
     gate.balancer.replicas.append(gate.other[0])
-    with load(t) as under:
+    with load(t) as under, Callers(t) as callers:
         under.more()
-        for _ in range(2):
-            # It is told to end while connections still come to it; a cluster hears of it later.
-            gate.shim.process.terminate()
+        # It is told to end, and a cluster hears of it so late: connections come to it until then.
+        begun = time.monotonic()
+        gate.shim.process.terminate()
+        while time.monotonic() < begun + LATE:
             under.more()
-            gate.balancer.replicas = [gate.other[0]]
-            until("the end of the shim", lambda: not gate.shim.alive(), 60)
-            same("exit code", gate.shim.process.returncode, 0)
-            gate.shim = gate.start_replica("shim", gate.replica)
-            gate.balancer.replicas.append(gate.replica[0])
-            under.more()
-    told = f"{under.must_be_right()} answers, all right"
+        gate.balancer.replicas = [gate.other[0]]
+        until("the end of the shim", lambda: not gate.shim.alive(), 60)
+        same("exit code", gate.shim.process.returncode, 0)
+        gate.shim = gate.start_replica("shim", gate.replica)
+        gate.balancer.replicas.append(gate.replica[0])
+        under.more()
+    told = f"{under.must_be_right()} answers and {callers.must_be_right()} on connections of their own, all right"
     gate.balancer.replicas = [gate.replica[0]]
     gate.second.stop()
     return told
@@ -164,6 +182,7 @@ ALL = [
     t150_kube_system_starts_without_the_service,
     t147_what_was_known_outlives_the_shim,
     the_service_comes_back,
+    t147_a_service_that_is_killed_leaves_nothing_unsaid,
     without_a_shim_the_failure_policy_decides,
     t151_certificates_change_under_load,
     t152_the_authority_changes_under_load,

@@ -14,6 +14,8 @@ START = 60
 # Where the shim lives, as far as the cluster knows.
 NAMESPACE, SERVICE = "portcullis", "portcullis-shim"
 HOST = f"{SERVICE}.{NAMESPACE}.svc"
+# The cluster, and another one that the service knows.
+CLUSTER, OTHER = "e2e", "elsewhere"
 # The webhook that denies pods.
 VALIDATING = "pods.portcullis.dev"
 
@@ -39,6 +41,11 @@ spec:
 """
 
 
+def identity(cluster):
+    """What the chart calls a cluster's shim in its certificate."""
+    return f"shim.{cluster}.portcullis"
+
+
 class Gate:
     """What gates the cluster of one run; `stop` ends it."""
 
@@ -49,6 +56,11 @@ class Gate:
         self.cluster = cluster
         self.registry = self.service = self.shim = self.second = None
         self.authority = Authority(self.folder / "pki", "webhook")
+        # The service and the shims know each other by another one.
+        self.mutual = Authority(self.folder / "pki", "mutual")
+        self.mutual.issue("service", "/CN=service", "serverAuth", ["DNS:localhost"])
+        for cluster in (CLUSTER, OTHER):
+            self.mutual.issue(cluster, f"/CN={cluster}", "clientAuth", [f"DNS:{identity(cluster)}"])
         self.bundle = self.authority.cert.read_text()
         ports = free_ports(7)
         self.grpc, self.service_admin, self.port = ports[:3]
@@ -90,6 +102,9 @@ class Gate:
         (data / "portcullis.yaml").write_text(json.dumps({
             "listen": f"127.0.0.1:{self.grpc}",
             "admin": f"127.0.0.1:{self.service_admin}",
+            "tls": {"certificateFile": self.pki("service.crt"), "keyFile": self.pki("service.key"),
+                    "clientCaFile": str(self.mutual.cert)},
+            "clusters": [{"name": name, "identities": [identity(name)]} for name in (CLUSTER, OTHER)],
             "rules": ["rules.yaml"],
             "trust": {"policy": str(self.demo / "trustpolicy.json"), "store": str(self.demo / "truststore")},
             "registries": [{"host": registry, "scheme": "http"}],
@@ -101,6 +116,9 @@ class Gate:
             "service", [self.command, "serve", "--config", data / "portcullis.yaml"], self.folder
         )
         until("a decision service that is ready", lambda: ready(self.service_admin), START, [self.service])
+
+    def pki(self, name):
+        return str(self.folder / "pki" / name)
 
     def events(self):
         """The record of the service, oldest first."""
@@ -127,23 +145,26 @@ class Gate:
             if not link.is_symlink():
                 link.symlink_to(f"..data/{file.name}")
 
-    def start_shim(self, wait=True):
+    def start_shim(self, wait=True, **more):
         """The shim, and it alone, is behind the service's address."""
-        self.shim = self.start_replica("shim", self.replica, wait)
+        self.shim = self.start_replica("shim", self.replica, wait, **more)
         self.balancer.replicas = [self.replica[0]]
 
-    def start_replica(self, name, ports, wait=True):
+    def start_replica(self, name, ports, wait=True, drain="5s", certificate=CLUSTER):
+        """A shim of the cluster, with the certificate of this one."""
         document = {
             "listen": f"127.0.0.1:{ports[0]}",
             "admin": f"127.0.0.1:{ports[1]}",
             "tls": {"certFile": str(self.folder / "mount/tls.crt"), "keyFile": str(self.folder / "mount/tls.key"),
                     "clientCaFile": str(self.cluster.authority.cert)},
-            "service": {"servers": [f"http://127.0.0.1:{self.grpc}"]},
-            "context": {"cluster": "e2e"},
+            "service": {"servers": [f"https://localhost:{self.grpc}"], "tls": {
+                "caFile": str(self.mutual.cert),
+                "certificateFile": self.pki(f"{certificate}.crt"), "keyFile": self.pki(f"{certificate}.key")}},
+            "context": {"cluster": CLUSTER},
             "namespace": NAMESPACE,
             "failPolicy": {"default": "allow", "namespaces": {"strict": "deny"}},
             "lastKnown": {"file": str(self.folder / f"{name}.known"), "tags": True},
-            "drain": "5s",
+            "drain": drain,
         }
         path = self.folder / f"{name}.yaml"
         path.write_text(json.dumps(document))

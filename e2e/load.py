@@ -2,11 +2,14 @@
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 import time
 
+from gate import HOST
 from parts import Failed
+from pods import pod
 
 THREADS = 4
 # Between two requests of a thread.
@@ -79,3 +82,64 @@ class Load:
                 else:
                     self.wrong.append((found, text[:400]))
             time.sleep(PAUSE)
+
+
+class Callers:
+    """API servers that have just begun: each review on a connection of its own. `with Callers(…) as callers:`."""
+
+    def __init__(self, t):
+        pki = t.cluster.folder / "pki"
+        self.tls = ssl.create_default_context(cafile=t.gate.authority.cert)
+        self.tls.load_cert_chain(pki / "webhook-client.crt", pki / "webhook-client.key")
+        self.port = t.gate.port
+        self.reviews = [(review(t.gate.image(name)), allowed) for name, allowed in (("clean", True), ("critical", False))]
+        self.end = threading.Event()
+        self.right, self.wrong = 0, []
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        self.thread.join()
+
+    def must_be_right(self):
+        """Every answer was what it must be; returns how many there were."""
+        if self.wrong or not self.right:
+            raise Failed(f"{len(self.wrong)} of {self.right + len(self.wrong)} answers are wrong: {self.wrong[:3]}")
+        return self.right
+
+    def _run(self):
+        stop, turn = time.monotonic() + LONGEST, 0
+        while not self.end.is_set() and time.monotonic() < stop:
+            body, expected = self.reviews[turn % 2]
+            turn += 1
+            try:
+                found = self._ask(body)
+            except (OSError, http.client.HTTPException) as error:
+                found = str(error)
+            if found is expected:
+                self.right += 1
+            else:
+                self.wrong.append(found)
+            time.sleep(PAUSE)
+
+    def _ask(self, body):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as plain:
+            with self.tls.wrap_socket(plain, server_hostname=HOST) as stream:
+                connection = http.client.HTTPConnection(HOST)
+                connection.sock = stream
+                connection.request("POST", "/validate", body, {"Content-Type": "application/json"})
+                answer = json.loads(connection.getresponse().read())
+                return answer["response"]["allowed"]
+
+
+def review(image):
+    """What an API server asks about a pod."""
+    kind = {"group": "", "version": "v1", "kind": "Pod"}
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "one-of-many", "operation": "CREATE", "namespace": "shop", "name": "loaded", "dryRun": True,
+        "kind": kind, "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "object": {"apiVersion": "v1", **pod("loaded", "shop", image)}}})

@@ -149,7 +149,7 @@ def scaling_is_never_stopped(t):
 
 
 def an_audit_rule_warns(t):
-    warned(allowed(create(t, pod("watched", "audited", t.gate.image("critical")))), "demo/critical:1.0")
+    warned(allowed(create(t, pod("watched", "audited", t.gate.image("critical")))), "demo/critical:1.0", "critical or higher")
     if "tell-of-criticals" not in str(annotations(t, "audited", "watched")):
         raise Failed(f"the audit log does not name the rule: {annotations(t, 'audited', 'watched')}")
 
@@ -244,7 +244,7 @@ def break_glass_is_told(t):
     document = pod("urgent", "broken", t.gate.image("critical"))
     denied(create(t, document), t.gate.image("critical"))
     document["metadata"]["annotations"] = {"portcullis.dev/break-glass": "outage 4711"}
-    warned(allowed(create(t, document)), "demo/critical:1.0")
+    warned(allowed(create(t, document)), "demo/critical:1.0", "critical or higher")
     wanted = {"action": "audit", "namespace": "broken", "pod": "urgent", "justification": "outage 4711"}
     recorded(t, wanted)
 
