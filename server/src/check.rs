@@ -54,6 +54,18 @@ pub struct Question {
     pub containers: Vec<(Arc<str>, Reference)>,
     /// Who asks, for the sake of limits; it changes no answer.
     pub caller: Caller,
+    /// What the answer is for.
+    pub purpose: Purpose,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The images run or do not run by it.
+    #[default]
+    Admission,
+    /// To know what would be: it has no side effects, and nothing is admitted by it.
+    Advice,
 }
 
 /// The answer to one admission.
@@ -71,6 +83,8 @@ pub struct Answer {
     pub max_age: Duration,
     /// Fields of the context that it depends on beside those that the policy reads.
     pub depends: &'static [&'static str],
+    /// What it is for, as in the question.
+    pub purpose: Purpose,
 }
 
 /// What was decided about one container, and from what.
@@ -336,7 +350,8 @@ impl<S: EvidenceSource> Decider<S> {
         let has_platforms = decided.iter().any(Decided::has_platforms);
         let depends = if has_platforms { self.clusters.depends() } else { &[] };
         let context = Arc::clone(&question.context);
-        Answer { context, decided, policy, evaluated_at: now.at, max_age, depends }
+        let (evaluated_at, purpose) = (now.at, question.purpose);
+        Answer { context, decided, policy, evaluated_at, max_age, depends, purpose }
     }
 }
 

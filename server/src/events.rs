@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
-use crate::check::{Answer, Check, CheckError, Decided, Question};
+use crate::check::{Answer, Check, CheckError, Decided, Purpose, Question};
 use crate::clock::Stamp;
 use crate::metrics::Metrics;
 use crate::spans;
@@ -109,8 +109,13 @@ impl<C> Recorded<C> {
         }
     }
 
-    /// Records all but the lifted denials, of which there is a record already.
+    /// Records all but the lifted denials, of which there is a record already. Advice is counted alone: by
+    /// it nothing is admitted, and what asks for it must have no side effects.
     fn record(&self, answer: &Answer) {
+        if answer.purpose == Purpose::Advice {
+            let actions = answer.decided.iter().map(|decided| decided.decision.action);
+            return actions.for_each(|action| self.metrics.advised(action));
+        }
         let now = Stamp::of(answer.evaluated_at);
         for decided in &answer.decided {
             let action = decided.decision.action;
@@ -180,7 +185,10 @@ impl<C: Check> Check for Recorded<C> {
     async fn check(&self, question: Question, deadline: Instant) -> Result<Answer, CheckError> {
         let asked = Instant::now();
         let answer = self.inner.check(question, deadline).await?;
-        let answer = self.record_first(answer, deadline).await;
+        let answer = match answer.purpose {
+            Purpose::Admission => self.record_first(answer, deadline).await,
+            Purpose::Advice => glass::unlifted(answer),
+        };
         self.record(&answer);
         self.metrics.answered(asked.elapsed(), spans::trace_id(), answer.evaluated_at);
         Ok(answer)
@@ -236,6 +244,7 @@ mod tests {
                 evaluated_at: NOW,
                 max_age: Duration::ZERO,
                 depends: &[],
+                purpose: Default::default(),
             })
         }
     }
@@ -248,6 +257,7 @@ mod tests {
             nodes: Default::default(),
             containers,
             caller: Default::default(),
+            purpose: Default::default(),
         }
     }
 

@@ -135,6 +135,7 @@ mod tests {
                 evaluated_at: OffsetDateTime::UNIX_EPOCH,
                 max_age: Duration::ZERO,
                 depends: &[],
+                purpose: Default::default(),
             })
         }
     }
@@ -151,6 +152,7 @@ mod tests {
             nodes: Default::default(),
             containers: Vec::new(),
             caller: Default::default(),
+            purpose: Default::default(),
         }
     }
 

@@ -96,6 +96,9 @@ mod exemptions;
 #[path = "it/break_glass.rs"]
 mod break_glass;
 #[cfg(test)]
+#[path = "it/advice.rs"]
+mod advice;
+#[cfg(test)]
 #[path = "it/catalogue_cases.rs"]
 mod catalogue_cases;
 #[cfg(test)]

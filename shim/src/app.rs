@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use portcullis_client::{
@@ -93,6 +94,7 @@ impl App {
             fail: config.fail,
             place: config.place,
             clock,
+            unlabelled: AtomicU64::new(0),
         });
         let metrics = Arc::new(Metrics::with(asker.clone()));
         metrics.certificate(certificates.current().expires);

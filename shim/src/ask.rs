@@ -1,6 +1,7 @@
 //! A question in, what is known of its images out: by the service, or by what it said before.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use portcullis_client::{Client, ClientError, Standing};
@@ -22,6 +23,15 @@ const MAX_LOGGED: usize = 1024;
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
+/// What an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An object is made by it or is not.
+    Admission,
+    /// Nothing comes of it: a dry run; or the object is asked about once more when it is validated.
+    Advice,
+}
+
 /// Asks the decision service.
 pub(crate) struct Asker {
     pub(crate) client: Client,
@@ -30,6 +40,8 @@ pub(crate) struct Asker {
     pub(crate) fail: FailPolicies,
     pub(crate) place: Place,
     pub(crate) clock: Clock,
+    /// How often the policy read labels of a namespace of which none are known here.
+    pub(crate) unlabelled: AtomicU64,
 }
 
 /// What was found out, and where that is from.
@@ -43,14 +55,19 @@ pub(crate) struct Found {
 
 impl Asker {
     /// Finds out, until `deadline`, whether the images may run.
-    pub(crate) async fn ask(&self, question: &Question, deadline: Instant) -> Found {
+    pub(crate) async fn ask(
+        &self,
+        question: &Question,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Found {
         let fail_policy = self.fail.of(&question.context.namespace);
         if question.images.is_empty() {
             let images = Vec::new();
             let outcome = Outcome { images, fail_policy, policy_revision: String::new() };
             return Found { outcome, cause: None, source: "nothing" };
         }
-        let request = self.request(question);
+        let request = self.request(question, purpose);
         match self.answer(&request, deadline).await {
             Ok((response, source)) => Found {
                 outcome: outcome(&response, fail_policy, source),
@@ -82,6 +99,7 @@ impl Asker {
             Ok(answer) => {
                 self.breaker.answered();
                 let whole = whole(request, answer.response, Source::Service)?;
+                self.look_for_labels(request, &whole.0);
                 self.known.keep(request, &whole.0, (self.clock)());
                 Ok(whole)
             }
@@ -104,6 +122,24 @@ impl Asker {
         }
     }
 
+    /// Tells, once, of a policy that reads labels of a namespace of which none are known here: for its rules
+    /// they are not there.
+    fn look_for_labels(&self, request: &v1::CheckRequest, response: &v1::CheckResponse) {
+        let context = request.context.as_ref();
+        let are_read = response.vary.iter().any(|field| field == "namespace_labels");
+        if !are_read || context.is_none_or(|context| !context.namespace_labels.is_empty()) {
+            return;
+        }
+        if self.unlabelled.fetch_add(1, Ordering::Relaxed) == 0 {
+            let namespace = context.map(|context| context.namespace.as_str());
+            tracing::warn!(
+                namespace,
+                "the policy reads labels of namespaces, and none of this one are known here: write them under \
+                 `reviews.namespaceLabels`"
+            );
+        }
+    }
+
     /// What holds where the service did not say anything.
     fn otherwise(
         &self,
@@ -115,7 +151,7 @@ impl Asker {
         let word = cause.word();
         // What it was asked is malformed, now as before.
         let is_refused = matches!(cause, Cause::Refused(_));
-        let known = if is_refused { None } else { self.known.find(request, (self.clock)()) };
+        let known = if is_refused { None } else { self.last_known(request) };
         let (namespace, pod) = (&question.context.namespace, &question.context.pod);
         let images = images(question);
         if let Some((response, age)) = known {
@@ -132,7 +168,20 @@ impl Asker {
         Found { outcome, cause: Some(word), source: "fail_policy" }
     }
 
-    fn request(&self, question: &Question) -> v1::CheckRequest {
+    /// What was last known; for advice that of an admission, if there is one.
+    fn last_known(&self, request: &v1::CheckRequest) -> Option<(Arc<v1::CheckResponse>, Duration)> {
+        let now = (self.clock)();
+        if request.purpose() == v1::Purpose::Advice {
+            let purpose = v1::Purpose::Admission.into();
+            let admission = v1::CheckRequest { purpose, ..request.clone() };
+            if let Some(known) = self.known.find(&admission, now) {
+                return Some(known);
+            }
+        }
+        self.known.find(request, now)
+    }
+
+    fn request(&self, question: &Question, purpose: Purpose) -> v1::CheckRequest {
         let Place { cluster, provider, account, region, platforms } = self.place.clone();
         let context = &question.context;
         let labels = |labels: &std::collections::BTreeMap<String, String>| {
@@ -160,6 +209,10 @@ impl Asker {
                 platforms,
             }),
             containers: containers.collect(),
+            purpose: match purpose {
+                Purpose::Admission => v1::Purpose::Admission.into(),
+                Purpose::Advice => v1::Purpose::Advice.into(),
+            },
             explain: false,
         }
     }
@@ -185,6 +238,7 @@ impl Sampled for Asker {
             known_entries,
             known_bytes,
             is_open: self.breaker.is_open(),
+            unlabelled: self.unlabelled.load(Ordering::Relaxed),
         }
     }
 }
@@ -197,6 +251,12 @@ fn whole(
 ) -> Result<(Arc<v1::CheckResponse>, Source), Cause> {
     let is_known = |decision: &v1::Decision| decision.action() != v1::Action::Unspecified;
     let is_whole = response.decisions.len() == request.containers.len();
+    // Nothing is admitted by advice.
+    let is_meant = !response.advice || request.purpose() == v1::Purpose::Advice;
+    if !is_meant {
+        tracing::error!(source = source.word(), "an answer to an admission is advice");
+        return Err(Cause::Failed);
+    }
     if is_whole && response.decisions.iter().all(is_known) {
         return Ok((response, source));
     }

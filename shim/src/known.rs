@@ -58,7 +58,7 @@ struct Entry {
     order: u64,
     /// When the service gave it, in seconds since 1970.
     at: u64,
-    /// When the first exemption that it stands on ends.
+    /// When the first exemption that it stands on ends, or the clock changes it otherwise.
     until: u64,
     response: Arc<v1::CheckResponse>,
 }
@@ -228,10 +228,12 @@ fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// When the first exemption ends without which the answer would be another.
+/// When the answer becomes another by the clock alone, or the first exemption ends without which it would be
+/// another.
 fn end(response: &v1::CheckResponse) -> u64 {
     let exemptions = response.decisions.iter().flat_map(|decision| &decision.exemptions);
     let ends = exemptions.filter_map(|exemption| exemption.until.as_ref());
+    let ends = ends.chain(&response.changes_at);
     ends.map(|until| u64::try_from(until.seconds).unwrap_or(0)).min().unwrap_or(u64::MAX)
 }
 
@@ -253,6 +255,8 @@ fn slim(response: &v1::CheckResponse) -> Arc<v1::CheckResponse> {
         evaluated_at: response.evaluated_at,
         max_age: None,
         vary: response.vary.clone(),
+        advice: response.advice,
+        changes_at: response.changes_at,
     })
 }
 

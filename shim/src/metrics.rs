@@ -52,6 +52,7 @@ pub(crate) struct Sample {
     pub(crate) known_entries: usize,
     pub(crate) known_bytes: usize,
     pub(crate) is_open: bool,
+    pub(crate) unlabelled: u64,
 }
 
 impl Default for Metrics {
@@ -240,6 +241,10 @@ impl Collector for Samples {
             Some(&Unit::Bytes),
             value.metric_type(),
         )?)?;
+
+        let help = "Answers by a policy that reads labels of a namespace of which none are known";
+        let value = ConstCounter::new(sample.unlabelled);
+        value.encode(e.encode_descriptor("shim_unlabelled", help, None, value.metric_type())?)?;
 
         let help = "Whether the service is taken to be away: it is asked once a second";
         let value = gauge(usize::from(sample.is_open));

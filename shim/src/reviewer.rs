@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::ask::Asker;
+use crate::ask::{Asker, Purpose};
 use crate::metrics::Metrics;
 use crate::places::Place;
 use crate::review::{self, Asked, Fault, Response, Review, ReviewError, Settings};
@@ -104,7 +104,10 @@ impl Reviewer {
                 return Told { response: review::skipped(review, why.word()), source: "nothing" };
             }
         };
-        let found = self.asker.ask(question, deadline).await;
+        // What is mutated is asked about again when it is validated.
+        let is_last = kind == Kind::Validate && !review.dry_run;
+        let purpose = if is_last { Purpose::Admission } else { Purpose::Advice };
+        let found = self.asker.ask(question, purpose, deadline).await;
         let response = match kind {
             Kind::Validate => review::validated(review, &found.outcome, &self.settings),
             Kind::Mutate => review::mutated(review, &found.outcome),

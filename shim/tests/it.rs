@@ -16,5 +16,8 @@ mod bodies;
 #[path = "it/outage.rs"]
 mod outage;
 #[cfg(test)]
+#[path = "it/advice.rs"]
+mod advice;
+#[cfg(test)]
 #[path = "it/serving.rs"]
 mod serving;

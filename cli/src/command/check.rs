@@ -139,7 +139,12 @@ async fn ask_for(
 ) -> anyhow::Result<Checked> {
     let explain = detail == Detail::Explained;
     let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
-    let request = v1::CheckRequest { context: Some(context), containers: vec![container], explain };
+    let request = v1::CheckRequest {
+        context: Some(context),
+        containers: vec![container],
+        explain,
+        purpose: 0,
+    };
     let asked = Instant::now();
     let mut answer = client.check(request).await?;
     let took = asked.elapsed();

@@ -231,7 +231,12 @@ fn asked(image: &str, pod: &str, why: &str) -> v1::CheckRequest {
         ..v1::Context::default()
     };
     let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
-    v1::CheckRequest { context: Some(context), containers: vec![container], explain: false }
+    v1::CheckRequest {
+        context: Some(context),
+        containers: vec![container],
+        explain: false,
+        purpose: 0,
+    }
 }
 
 /// Asks until the service is gone; gives the pods that were answered, and those of which the denial was

@@ -56,8 +56,12 @@ async fn check(service: &str, image: &str, traceparent: Option<&str>) {
 
 async fn ask(client: &mut DecisionServiceClient<Channel>, image: &str, parent: Option<&str>) {
     let container = Container { name: "main".to_owned(), image: image.to_owned() };
-    let mut request =
-        Request::new(CheckRequest { context: None, containers: vec![container], explain: false });
+    let mut request = Request::new(CheckRequest {
+        context: None,
+        containers: vec![container],
+        explain: false,
+        purpose: 0,
+    });
     if let Some(parent) = parent {
         request.metadata_mut().insert("traceparent", parent.parse().unwrap());
     }

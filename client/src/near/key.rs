@@ -81,6 +81,10 @@ pub(super) fn of(request: &v1::CheckRequest, mask: Mask) -> Box<[u8]> {
         key.count(context.platforms.len());
         context.platforms.iter().for_each(|platform| key.text(platform));
     }
+    // What was advised is no admission.
+    if request.purpose() == v1::Purpose::Advice {
+        key.0.push(1);
+    }
     key.0.into_boxed_slice()
 }
 

@@ -57,6 +57,7 @@ fn response(vary: &[&str], digests: &[u8]) -> Arc<v1::CheckResponse> {
         evaluated_at: Some(prost_types::Timestamp { seconds: 1_000, nanos: 0 }),
         max_age: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
         vary: vary.iter().map(|word| (*word).to_owned()).collect(),
+        ..v1::CheckResponse::default()
     })
 }
 

@@ -144,6 +144,7 @@ pub(crate) fn answer(number: u8) -> v1::CheckResponse {
         evaluated_at: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
         max_age: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
         vary: vec!["namespace".to_owned()],
+        ..v1::CheckResponse::default()
     }
 }
 

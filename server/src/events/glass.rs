@@ -51,9 +51,7 @@ impl<C> Recorded<C> {
             Err(error) => {
                 self.metrics.break_glass("not_recorded", count);
                 tracing::error!(%error, "break-glass lifts nothing: it cannot be recorded");
-                for decided in answer.decided.iter_mut().filter(|decided| is_lifted(decided)) {
-                    decided.decision = decided.decision.clone().without_break_glass();
-                }
+                answer = unlifted(answer);
             }
         }
         answer
@@ -107,6 +105,14 @@ impl<C> Recorded<C> {
         }
         Ok(events)
     }
+}
+
+/// The same answer with the denials that are lifted in it.
+pub(super) fn unlifted(mut answer: Answer) -> Answer {
+    for decided in answer.decided.iter_mut().filter(|decided| is_lifted(decided)) {
+        decided.decision = decided.decision.clone().without_break_glass();
+    }
+    answer
 }
 
 /// Decisions that are recorded and not given, unless they are. Some may be on disk by now: they are taken

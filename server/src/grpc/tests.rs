@@ -60,13 +60,14 @@ impl Check for Stub {
             evaluated_at: OffsetDateTime::UNIX_EPOCH,
             max_age: Duration::ZERO,
             depends: &[],
+            purpose: Default::default(),
         })
     }
 }
 
 fn check_of(image: &str) -> v1::CheckRequest {
     let container = v1::Container { name: "c".to_owned(), image: image.to_owned() };
-    v1::CheckRequest { context: None, containers: vec![container], explain: false }
+    v1::CheckRequest { context: None, containers: vec![container], explain: false, purpose: 0 }
 }
 
 fn questions(image: &str, count: usize) -> Vec<Result<Bytes, Status>> {

@@ -98,6 +98,7 @@ mod tests {
             nodes: Default::default(),
             containers: containers.collect(),
             caller: caller(port),
+            purpose: Default::default(),
         }
     }
 

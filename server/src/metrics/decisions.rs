@@ -45,6 +45,7 @@ struct OutcomeLabel {
 
 pub(super) struct DecisionMetrics {
     decisions: Counts<[(&'static str, &'static str); 1], 3>,
+    advised: Counts<[(&'static str, &'static str); 1], 3>,
     exemptions_applied: Counter,
     break_glass: Family<OutcomeLabel, Counter>,
     bulk_decisions: Counts<[(&'static str, &'static str); 1], 3>,
@@ -57,6 +58,7 @@ impl DecisionMetrics {
         let actions = [Action::Allow, Action::Audit, Action::Deny];
         let metrics = Self {
             decisions: Counts::new(actions.map(|action| [("action", action.as_str())])),
+            advised: Counts::new(actions.map(|action| [("action", action.as_str())])),
             exemptions_applied: Counter::default(),
             break_glass: Family::default(),
             bulk_decisions: Counts::new(actions.map(|action| [("action", action.as_str())])),
@@ -68,6 +70,11 @@ impl DecisionMetrics {
             drop(metrics.break_glass.get_or_create(&OutcomeLabel { outcome }));
         }
         r.register("decisions", "Decisions on containers by action", metrics.decisions.clone());
+        r.register(
+            "advised_decisions",
+            "Decisions on containers that were asked for as advice, by action",
+            metrics.advised.clone(),
+        );
         r.register(
             "exemptions_applied",
             "Exemptions applied in decisions, each once for a container, rule and manifest",
@@ -115,6 +122,10 @@ impl Metrics {
     /// A decision was made.
     pub fn decision(&self, action: Action) {
         self.decisions.decisions.add(index(action), 1);
+    }
+
+    pub(crate) fn advised(&self, action: Action) {
+        self.decisions.advised.add(index(action), 1);
     }
 
     pub(crate) fn bulk(&self, action: Action, count: usize) {

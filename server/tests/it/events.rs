@@ -23,7 +23,8 @@ async fn every_container_has_one_event_when_the_service_has_stopped() {
         ..v1::Context::default()
     };
     let containers = vec![container("a", &good.name), container("b", &bad.name)];
-    let request = v1::CheckRequest { context: Some(context), containers, explain: false };
+    let request =
+        v1::CheckRequest { context: Some(context), containers, explain: false, purpose: 0 };
     let answer = world.try_ask(request).await.unwrap();
     // A question without an answer has no event.
     world.try_ask(question("UPPER")).await.unwrap_err();
@@ -68,7 +69,12 @@ async fn a_report_is_written_once_before_the_decisions_that_name_it() {
         };
         let containers = vec![container("main", &image.name); 2];
         world
-            .try_ask(v1::CheckRequest { context: Some(context), containers, explain: false })
+            .try_ask(v1::CheckRequest {
+                context: Some(context),
+                containers,
+                explain: false,
+                purpose: 0,
+            })
             .await
             .unwrap();
     }
@@ -109,8 +115,12 @@ async fn all_events_are_written_before_the_service_is_gone() {
     let image = world.scanned("app", &clean());
     let containers = vec![container("main", &image.name); 256];
     for _ in 0..8 {
-        let request =
-            v1::CheckRequest { context: None, containers: containers.clone(), explain: false };
+        let request = v1::CheckRequest {
+            context: None,
+            containers: containers.clone(),
+            explain: false,
+            purpose: 0,
+        };
         world.try_ask(request).await.unwrap();
     }
     let site = world.stop().await;

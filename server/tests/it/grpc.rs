@@ -36,7 +36,7 @@ async fn a_malformed_image_is_named_by_its_place() {
     let good = world.scanned("app", &clean());
     for bad in ["", "UPPER/case", "a b", "app@sha256:short", &"a".repeat(2_000), "-/x", "app:"] {
         let containers = vec![container("a", &good.name), container("b", bad)];
-        let request = v1::CheckRequest { context: None, containers, explain: false };
+        let request = v1::CheckRequest { context: None, containers, explain: false, purpose: 0 };
         assert_invalid(world.try_ask(request).await, "containers[1].image");
     }
     // Nothing is looked for where a question cannot be answered whole.
@@ -50,7 +50,7 @@ async fn there_must_be_containers_and_not_too_many() {
     let ask = |count: usize| {
         let containers =
             (0..count).map(|n| container(&format!("c{n}"), &image.name)).collect::<Vec<_>>();
-        world.try_ask(v1::CheckRequest { context: None, containers, explain: false })
+        world.try_ask(v1::CheckRequest { context: None, containers, explain: false, purpose: 0 })
     };
     assert_invalid(ask(0).await, "containers");
     assert_invalid(ask(MAX_CONTAINERS + 1).await, "containers");
@@ -68,7 +68,7 @@ async fn the_strictest_container_decides_the_answer() {
     let containers =
         vec![container("a", &good.name), container("b", &bad.name), container("c", &good.name)];
     let answer = world
-        .try_ask(v1::CheckRequest { context: None, containers, explain: false })
+        .try_ask(v1::CheckRequest { context: None, containers, explain: false, purpose: 0 })
         .await
         .unwrap();
     assert_eq!(answer.action(), Action::Deny);
@@ -193,7 +193,7 @@ async fn an_answer_may_be_kept_as_long_as_what_it_stands_on() {
     // The shortest of all containers.
     let containers = vec![container("a", &image.pinned()), container("b", &image.name)];
     let answer = world
-        .try_ask(v1::CheckRequest { context: None, containers, explain: false })
+        .try_ask(v1::CheckRequest { context: None, containers, explain: false, purpose: 0 })
         .await
         .unwrap();
     assert_eq!(max_age(&answer), 6);
@@ -208,7 +208,7 @@ async fn an_answer_without_evidence_may_not_be_kept() {
         world.registry.fault(route, Fault::Html);
         let containers = vec![container("a", &good.name), container("b", &bad.name)];
         let answer = world
-            .try_ask(v1::CheckRequest { context: None, containers, explain: false })
+            .try_ask(v1::CheckRequest { context: None, containers, explain: false, purpose: 0 })
             .await
             .unwrap();
         assert_eq!(answer.decisions[0].action(), Action::Allow);

@@ -32,6 +32,7 @@ fn admission(number: usize) -> tonic::Request<v1::CheckRequest> {
         context: Some(context),
         containers,
         explain: false,
+        purpose: 0,
     });
     for header in ["user-agent", "x-tenant"] {
         let value: MetadataValue<_> = name(header, 0).parse().unwrap();

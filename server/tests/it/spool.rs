@@ -43,7 +43,7 @@ fn asked(images: &[&str], why: &str) -> v1::CheckRequest {
         ..v1::Context::default()
     };
     let containers = images.iter().map(|image| container("main", image)).collect();
-    v1::CheckRequest { context: Some(context), containers, explain: false }
+    v1::CheckRequest { context: Some(context), containers, explain: false, purpose: 0 }
 }
 
 #[tokio::test]

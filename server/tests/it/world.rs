@@ -273,7 +273,12 @@ impl World {
 
 /// A question about one image.
 pub(crate) fn question(image: &str) -> v1::CheckRequest {
-    v1::CheckRequest { context: None, containers: vec![container("main", image)], explain: false }
+    v1::CheckRequest {
+        context: None,
+        containers: vec![container("main", image)],
+        explain: false,
+        purpose: 0,
+    }
 }
 
 pub(crate) fn container(name: &str, image: &str) -> v1::Container {

@@ -11,7 +11,12 @@ fn at(seconds: u64) -> SystemTime {
 fn request(image: &str, namespace: &str) -> v1::CheckRequest {
     let context = v1::Context { namespace: namespace.to_owned(), ..v1::Context::default() };
     let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
-    v1::CheckRequest { context: Some(context), containers: vec![container], explain: false }
+    v1::CheckRequest {
+        context: Some(context),
+        containers: vec![container],
+        explain: false,
+        purpose: 0,
+    }
 }
 
 fn response(action: Action) -> v1::CheckResponse {
@@ -199,4 +204,14 @@ fn t149_a_file_that_is_tampered_with_or_of_another_cluster_or_too_old_is_not_use
         );
     }
     assert_eq!(other.size().0, 0);
+}
+
+#[test]
+fn an_allow_does_not_outlive_what_the_clock_changes() {
+    let known = known();
+    let asked = request(&pinned(), "a");
+    let changes_at = Some(prost_types::Timestamp { seconds: 1_000_060, nanos: 0 });
+    known.keep(&asked, &v1::CheckResponse { changes_at, ..response(Action::Allow) }, at(0));
+    assert!(known.find(&asked, at(59)).is_some());
+    assert!(known.find(&asked, at(60)).is_none());
 }

@@ -159,5 +159,7 @@ fn answer(request: &v1::CheckRequest) -> v1::CheckResponse {
         evaluated_at: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
         max_age: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
         vary: vec!["namespace".to_owned(), "image".to_owned()],
+        advice: request.purpose() == v1::Purpose::Advice,
+        changes_at: None,
     }
 }

@@ -91,3 +91,12 @@ fn an_age_beyond_the_bound_is_cut() {
     assert!(near.find(&request(), end - SECOND).is_some());
     assert!(near.find(&request(), end + SECOND).is_none());
 }
+
+#[test]
+fn advice_is_kept_for_advice_alone() {
+    let (near, now) = cache();
+    let advice = v1::CheckRequest { purpose: v1::Purpose::Advice.into(), ..request() };
+    keep(&near, &advice, &response(&[], &[1]));
+    assert!(near.find(&advice, now).is_some());
+    assert!(near.find(&request(), now).is_none());
+}

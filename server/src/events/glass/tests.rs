@@ -46,6 +46,7 @@ impl Check for Denies {
             evaluated_at: NOW,
             max_age: Duration::ZERO,
             depends: &[],
+            purpose: Default::default(),
         })
     }
 }
@@ -78,6 +79,7 @@ fn question(why: &str) -> Question {
         nodes: Default::default(),
         containers: vec![image("a"), image("b")],
         caller: Default::default(),
+        purpose: Default::default(),
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use portcullis_core::decide::{Context, MAX_JUSTIFICATION};
 use portcullis_core::image::{MAX_NODES, Nodes, Platform, Reference};
+use portcullis_proto::v1;
 use smallvec::SmallVec;
 use tonic::Status;
 
 use super::explanation::{MAX_EXPLAINED, too_many};
 use super::{Detail, spare};
 use crate::caller::Caller;
-use crate::check::{MAX_CONTAINERS, Question};
+use crate::check::{MAX_CONTAINERS, Purpose, Question};
 use crate::grpc::status;
 use crate::grpc::wire::{Malformed, Reader};
 
@@ -90,13 +91,15 @@ pub(super) struct Request<'a> {
     /// Names and images, at most [`MAX_CONTAINERS`].
     containers: SmallVec<[(&'a str, &'a str); 4]>,
     containers_total: usize,
+    purpose: Purpose,
     explain: bool,
 }
 
 impl<'a> Request<'a> {
     fn new() -> Self {
         let (context, containers) = (ContextRead::new(), SmallVec::new());
-        Self { context, containers, containers_total: 0, explain: false }
+        let (purpose, explain) = (Purpose::Admission, false);
+        Self { context, containers, containers_total: 0, purpose, explain }
     }
 
     fn read(&mut self, mut reader: Reader<'a>) -> Result<(), Malformed> {
@@ -110,6 +113,7 @@ impl<'a> Request<'a> {
                         self.containers.push(container);
                     }
                 }
+                3 => self.purpose = purpose(value.number()?),
                 10 => self.explain = value.number()? != 0,
                 _ => {}
             }
@@ -140,7 +144,16 @@ impl<'a> Request<'a> {
         }
         let (context, nodes) = self.context.finish()?;
         let detail = if self.explain { Detail::Explained } else { Detail::Plain };
-        Ok((Question { context, nodes, containers, caller: Caller::default() }, detail))
+        let (caller, purpose) = (Caller::default(), self.purpose);
+        Ok((Question { context, nodes, containers, caller, purpose }, detail))
+    }
+}
+
+/// What is not known is an admission: those are recorded.
+fn purpose(value: u64) -> Purpose {
+    match i32::try_from(value).ok().and_then(|value| v1::Purpose::try_from(value).ok()) {
+        Some(v1::Purpose::Advice) => Purpose::Advice,
+        Some(v1::Purpose::Admission | v1::Purpose::Unspecified) | None => Purpose::Admission,
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     MAX_EXEMPTIONS, MAX_NOTICES, MAX_VIOLATIONS, action, break_glass, exemption, notice, source_of,
     status_of, violation,
 };
-use crate::check::{Answer, Decided};
+use crate::check::{Answer, Decided, Purpose};
 use crate::grpc::wire::Writer;
 
 /// The room that most answers take for each container, and for all else, in bytes.
@@ -32,6 +32,11 @@ pub(in crate::grpc) fn answer(to: &mut Writer<'_>, answer: &Answer, detail: Deta
     to.timestamp(4, answer.evaluated_at);
     to.duration(5, answer.max_age);
     vary(to, 6, &answer.policy, answer.depends);
+    to.number(7, u64::from(answer.purpose == Purpose::Advice));
+    let changes = answer.decided.iter().filter_map(|decided| decided.decision.changes_at);
+    if let Some(changes_at) = changes.min() {
+        to.timestamp(8, changes_at);
+    }
 }
 
 /// What the policy reads, and what the platforms that were looked at depend on.

@@ -83,7 +83,8 @@ mod tests {
 
     fn read(context: v1::Context) -> Question {
         let containers = vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }];
-        let request = v1::CheckRequest { context: Some(context), containers, explain: false };
+        let request =
+            v1::CheckRequest { context: Some(context), containers, explain: false, purpose: 0 };
         question(&request.encode_to_vec()).unwrap().0
     }
 
@@ -131,6 +132,7 @@ mod tests {
             nodes: Nodes::default(),
             containers: Vec::new(),
             caller: Caller::default(),
+            purpose: Default::default(),
         };
         done(of(MAX_SPARE));
         assert!(spare());

@@ -31,7 +31,8 @@ fn plain(answer: &Answer) -> v1::CheckResponse {
 /// The context of a question that a caller sends.
 fn context(context: v1::Context) -> Result<Context, Status> {
     let containers = vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }];
-    let request = v1::CheckRequest { context: Some(context), containers, explain: false };
+    let request =
+        v1::CheckRequest { context: Some(context), containers, explain: false, purpose: 0 };
     question(&request.encode_to_vec()).map(|(question, _)| Context::clone(&question.context))
 }
 
@@ -90,6 +91,7 @@ fn a_context_past_its_bound_is_refused_whole_or_in_parts() {
         context: Some(context),
         containers: vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }],
         explain: false,
+        purpose: 0,
     };
     let mut parts = request(with(MAX_CONTEXT - 206)).encode_to_vec();
     parts.extend(request(with(200)).encode_to_vec());
@@ -266,6 +268,7 @@ fn answer_with(violations: usize) -> Answer {
         evaluated_at: datetime!(2026-08-01 12:00:00.25 UTC),
         max_age: Duration::from_millis(1_500),
         depends: &[],
+        purpose: Default::default(),
     }
 }
 

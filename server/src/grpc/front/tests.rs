@@ -57,6 +57,7 @@ impl Check for Quick {
             evaluated_at: OffsetDateTime::UNIX_EPOCH,
             max_age: Duration::ZERO,
             depends: &[],
+            purpose: Default::default(),
         })
     }
 }
@@ -77,7 +78,8 @@ async fn asked(timeout: Option<&str>, waited: Duration) -> (Code, usize) {
         Ok(Response::new(tonic::body::Body::empty()))
     });
     let container = v1::Container { name: "c".to_owned(), image: "reg.io/app:v1".to_owned() };
-    let question = v1::CheckRequest { context: None, containers: vec![container], explain: false };
+    let question =
+        v1::CheckRequest { context: None, containers: vec![container], explain: false, purpose: 0 };
     let question = question.encode_to_vec();
     let mut message = vec![0];
     message.extend(u32::try_from(question.len()).unwrap().to_be_bytes());

@@ -52,6 +52,7 @@ fn answered(break_glass: &str) -> Answer {
         evaluated_at: now,
         max_age: Duration::ZERO,
         depends: &[],
+        purpose: Default::default(),
     }
 }
 
