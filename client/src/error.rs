@@ -66,6 +66,12 @@ pub enum ErrorKind {
 }
 
 impl ClientError {
+    /// Whether the service says that what it was sent is malformed, and would say so again.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, Self::NoAnswer(status) if status.code() == Code::InvalidArgument)
+    }
+
     /// What it means.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -191,6 +191,24 @@ impl Client {
         Ok(called.await?.answer)
     }
 
+    /// Reports answers that were given without the service. Where the first replica does not say that it has them,
+    /// another is told too: the service tells them apart by run and number.
+    ///
+    /// # Errors
+    /// When there is no answer by the deadline, or a report is malformed.
+    pub async fn report(
+        &self,
+        request: v1::ReportAnsweredRequest,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        let called = self.calls.call(deadline, None, |replica, left| {
+            let request = timed(request.clone(), left);
+            let mut client = DecisionServiceClient::new(replica);
+            async move { client.report_answered(request).await }
+        });
+        called.await.map(drop)
+    }
+
     /// Asks what is attached to an image in its registry now, and what of it is believed.
     ///
     /// # Errors

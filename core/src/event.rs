@@ -2,6 +2,7 @@
 
 mod evidence;
 mod grounds;
+mod answered;
 mod line;
 pub mod frame;
 pub mod stored;
@@ -18,6 +19,7 @@ use crate::decide::{
 use crate::evidence::Subject;
 use crate::image::{Digest, Platform, Reference};
 
+pub use self::answered::{Answered, AnsweredBy, MAX_CAUSE, MAX_IMAGE, Told};
 pub use self::evidence::{EvidenceRecord, ReportRecord};
 use self::evidence::{evidence_record, is_cut};
 pub use self::grounds::{Criteria, ExemptionRecord, ViolationRecord};
@@ -125,6 +127,9 @@ pub struct Event {
     pub policy_revision: String,
     /// How long the answer took, in microseconds.
     pub duration_us: u64,
+    /// By whom and when it was given, where the service did not give it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered>,
 }
 
 /// A notice in an event.
@@ -196,6 +201,7 @@ impl Event {
                 || ctx.pod_labels.len() > MAX_LABELS,
             policy_revision: decision.policy_revision.to_string(),
             duration_us: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
+            answered: None,
         }
     }
 }

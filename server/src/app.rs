@@ -139,10 +139,16 @@ impl App {
         let (listen, admin, budget) = (config.listen, config.admin, config.budget);
         let (rule_files, serving) = (config.rules.clone(), config.serving.clone());
         let drain = serving.drain;
-        let Stack { checker, inspector, refresher, told, marks, store, writers } =
+        let Stack { checker, reported, inspector, refresher, told, marks, store, writers } =
             Box::pin(stack(config, &shared, Arc::clone(&rules))).await?;
-        let (health, services) =
-            services::services(checker, inspector, Arc::clone(&refresher), budget, &shared).await?;
+        let (health, services) = services::services(
+            (checker, reported),
+            inspector,
+            Arc::clone(&refresher),
+            budget,
+            &shared,
+        )
+        .await?;
 
         let (listener, address) = bind(listen).await?;
         let (admin_listener, admin_address) = bind(admin).await?;

@@ -26,6 +26,14 @@ impl Caller {
         Self(Kind::Identity(number))
     }
 
+    /// The same where it is known by a certificate; all others are one.
+    pub(crate) const fn identified(self) -> Self {
+        match self.0 {
+            Kind::Identity(_) => self,
+            Kind::Inside | Kind::Connection(_) | Kind::Network(_) => Self(Kind::Inside),
+        }
+    }
+
     /// Whoever asks from `peer`.
     #[must_use]
     pub fn of(peer: SocketAddr) -> Self {

@@ -8,6 +8,7 @@
 mod file;
 mod glass;
 mod queue;
+mod reported;
 pub mod spool;
 
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use portcullis_core::decide::Action;
 use portcullis_core::event::stored::{Made, is_plain};
 use portcullis_core::event::{Call, Event};
 use portcullis_core::evidence::Subject;
+use portcullis_core::ports::Clock;
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
@@ -28,13 +31,14 @@ use crate::spans;
 
 pub use self::file::EventFile;
 pub use self::queue::{QUEUE, Queue};
+pub use self::reported::Reported;
 use self::spool::Spool;
 
 /// Records what `inner` answers, and counts it.
 pub struct Recorded<C> {
     inner: C,
-    sinks: Sinks,
-    ids: Ids,
+    sinks: Arc<Sinks>,
+    ids: Arc<Ids>,
     metrics: Arc<Metrics>,
 }
 
@@ -62,6 +66,10 @@ struct Ids {
 }
 
 impl Ids {
+    fn new(start: OffsetDateTime) -> Self {
+        Self { start: start.unix_timestamp_nanos(), next: AtomicU64::new(1) }
+    }
+
     fn next(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -88,8 +96,15 @@ impl<C> Recorded<C> {
         start: OffsetDateTime,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let ids = Ids { start: start.unix_timestamp_nanos(), next: AtomicU64::new(1) };
-        Self { inner, sinks: sinks.into(), ids, metrics }
+        let (sinks, ids) = (Arc::new(sinks.into()), Arc::new(Ids::new(start)));
+        Self { inner, sinks, ids, metrics }
+    }
+
+    /// What records reports beside the decisions, in tasks of `background`.
+    #[must_use]
+    pub fn reported(&self, clock: Arc<dyn Clock>, background: Handle) -> Reported {
+        let shared = (Arc::clone(&self.sinks), Arc::clone(&self.ids));
+        Reported::new(shared, clock, Arc::clone(&self.metrics), background)
     }
 
     fn event(&self, number: u64, answer: &Answer, decided: &Decided) -> Event {

@@ -17,6 +17,7 @@ use self::convert::Detail;
 use self::messages::Messages;
 use self::reply::Reply;
 use self::stream::AnswerStream;
+use crate::answered::{Batch, Hear};
 use crate::check::bulk::{Bulk, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
 use crate::identity::Who;
@@ -46,6 +47,7 @@ pub const MAX_STREAM_IN_FLIGHT: usize = 128;
 /// `portcullis.v1.DecisionService` over a checker.
 pub struct Decisions<C> {
     checker: Arc<C>,
+    reported: Option<Arc<dyn Hear>>,
     budget: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -67,7 +69,36 @@ impl<C> Decisions<C> {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self { checker, budget, stop, tasks }
+        Self { checker, reported: None, budget, stop, tasks }
+    }
+
+    /// The same, with `reported` for what others answered.
+    #[must_use]
+    pub fn recording(self, reported: Arc<dyn Hear>) -> Self {
+        Self { reported: Some(reported), ..self }
+    }
+
+    /// Answers `ReportAnswered`.
+    fn report(&self, message: &[u8], who: &Who, deadline: Instant) -> Answered {
+        let Some(reported) = self.reported.clone() else {
+            return Answered::Now(Err(status::no_reports()));
+        };
+        let mut batch = match convert::reports(message) {
+            Ok(batch) => Batch { caller: who.caller(), ..batch },
+            Err(status) => return Answered::Now(Err(status)),
+        };
+        for report in &mut batch.reports {
+            if let Err(refusal) = who.bind(&mut report.context) {
+                return Answered::Now(Err(status::refused(&refusal)));
+            }
+        }
+        Answered::Later(Box::pin(async move {
+            timeout_at(deadline, reported.hear(batch))
+                .await
+                .map_err(|_elapsed| status::deadline_exceeded())?
+                .map_err(|error| status::from_hear(&error))?;
+            Ok(wire::framed(|_empty| {}))
+        }))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod caller;
 pub mod caught;
 pub mod check;
+pub mod answered;
 pub mod clusters;
 pub mod resolve;
 pub mod evidence;

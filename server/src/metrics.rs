@@ -27,6 +27,7 @@ mod policy;
 mod questions;
 mod refresh;
 mod registries;
+mod reported;
 mod spool;
 mod store;
 mod tls;
@@ -60,6 +61,7 @@ pub struct Metrics {
     questions: questions::QuestionMetrics,
     refresh: refresh::RefreshMetrics,
     registries: registries::RegistryMetrics,
+    reported: reported::ReportedMetrics,
     spool: spool::SpoolMetrics,
     store: store::StoreMetrics,
     tls: tls::TlsMetrics,
@@ -91,6 +93,7 @@ impl Metrics {
             questions: questions::QuestionMetrics::register(r),
             refresh: refresh::RefreshMetrics::register(r),
             registries: registries::RegistryMetrics::register(r),
+            reported: reported::ReportedMetrics::register(r),
             spool: spool::SpoolMetrics::register(r),
             store: store::StoreMetrics::register(r),
             tls: tls::TlsMetrics::register(r),

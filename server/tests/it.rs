@@ -99,6 +99,9 @@ mod break_glass;
 #[path = "it/advice.rs"]
 mod advice;
 #[cfg(test)]
+#[path = "it/reported.rs"]
+mod reported;
+#[cfg(test)]
 #[path = "it/catalogue_cases.rs"]
 mod catalogue_cases;
 #[cfg(test)]

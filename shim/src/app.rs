@@ -10,6 +10,7 @@ use portcullis_client::{
     Client, ClientError, Config as ClientConfig, NearCacheConfig, PairFiles, TlsConfig as ClientTls,
 };
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,7 @@ use crate::known::LastKnown;
 use crate::listen::Serving;
 use crate::metrics::Metrics;
 use crate::places::Places;
+use crate::reports::{Keeper as ReportKeeper, NoRun, Reports};
 use crate::reviewer::Reviewer;
 use crate::tls::{Certificates, TlsError};
 use crate::webhook::{Patience, Webhook};
@@ -31,6 +33,10 @@ const FIRST_CONTACT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often what was last known is written, if it changed.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
+/// How long the last reports may take to be sent.
+const LAST_REPORTS: Duration = Duration::from_secs(5);
+/// How long the last of them may take to be written.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 /// How long connections may take to end at last.
 const END: Duration = Duration::from_secs(15);
 
@@ -51,6 +57,9 @@ pub enum AppError {
     /// The service's addresses or the files to ask it with cannot be used.
     #[error("`service` cannot be used")]
     Client(#[from] ClientError),
+    /// Nothing can be told of answers that are given without the service.
+    #[error("failed to begin reports")]
+    Reports(#[from] NoRun),
 }
 
 /// A running shim.
@@ -63,6 +72,10 @@ pub struct App {
     stop: CancellationToken,
     tasks: TaskTracker,
     keeper: Keeper,
+    /// Ends the sending of reports.
+    told: CancellationToken,
+    sender: JoinHandle<()>,
+    reports: JoinHandle<ReportKeeper>,
 }
 
 /// Writes what was last known.
@@ -87,9 +100,14 @@ impl App {
         let certificates = Arc::new(Certificates::load(&config.tls)?);
         let client = Client::start(&client(&config))?;
         let known = LastKnown::new(config.known.limit, config.known.tags, config.known.max_bytes);
+        let reports = Arc::new(Reports::new(config.reports.max_bytes)?);
+        let report_keeper =
+            ReportKeeper::new(Arc::clone(&reports), &config.reports, &config.place.cluster);
+        let sending_client = client.clone();
         let asker = Arc::new(Asker {
             client,
             known,
+            reports: Arc::clone(&reports),
             breaker: Breaker::default(),
             fail: config.fail,
             place: config.place,
@@ -131,8 +149,22 @@ impl App {
         tasks.spawn(certificates.follow(metrics, stop.clone()));
         tasks.spawn(keeper.clone().run(stop.clone()));
         tasks.spawn(ready(Arc::clone(&webhook), asker, stop.clone()));
+        let told = CancellationToken::new();
+        let sender = tokio::spawn(reports.send(sending_client, told.clone(), LAST_REPORTS));
+        let reports = tokio::spawn(report_keeper.run(told.clone()));
         tracing::info!(%address, admin = %admin_address, "listening");
-        Ok(Self { address, admin_address, webhook, drain: config.drain, stop, tasks, keeper })
+        Ok(Self {
+            address,
+            admin_address,
+            webhook,
+            drain: config.drain,
+            stop,
+            tasks,
+            keeper,
+            told,
+            sender,
+            reports,
+        })
     }
 
     /// Where reviews are taken.
@@ -163,6 +195,20 @@ impl App {
             tracing::warn!(left = self.tasks.len(), "some connections did not end in time");
         }
         self.keeper.write().await;
+        // No more answers are given: what can still be told is told, and the rest is written.
+        self.told.cancel();
+        if let Err(error) = self.sender.await {
+            tracing::error!(%error, "the sending of reports ended early");
+        }
+        let write = async {
+            match self.reports.await {
+                Ok(mut keeper) => drop(keeper.write().await),
+                Err(error) => tracing::error!(%error, "the keeping of reports ended early"),
+            }
+        };
+        if timeout(LAST_WRITE, write).await.is_err() {
+            tracing::error!("the last reports may not have been written");
+        }
     }
 }
 

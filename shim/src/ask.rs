@@ -12,6 +12,7 @@ use crate::breaker::Breaker;
 use crate::config::{FailPolicies, Place};
 use crate::known::LastKnown;
 use crate::metrics::{Sample, Sampled};
+use crate::reports::{Given, Reports};
 use crate::review::{Action, Cause, Decision, FailPolicy, Known, Outcome, Question, Source};
 
 /// A time that is shorter than this says nothing about a service that did not answer in it.
@@ -36,6 +37,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Asker {
     pub(crate) client: Client,
     pub(crate) known: LastKnown,
+    pub(crate) reports: Arc<Reports>,
     pub(crate) breaker: Breaker,
     pub(crate) fail: FailPolicies,
     pub(crate) place: Place,
@@ -69,11 +71,13 @@ impl Asker {
         }
         let request = self.request(question, purpose);
         match self.answer(&request, deadline).await {
-            Ok((response, source)) => Found {
-                outcome: outcome(&response, fail_policy, source),
-                cause: None,
-                source: source.word(),
-            },
+            Ok((response, source)) => {
+                if source == Source::NearCache {
+                    self.tell(&request, &Given::Near(&response));
+                }
+                let outcome = outcome(&response, fail_policy, source);
+                Found { outcome, cause: None, source: source.word() }
+            }
             Err(cause) => self.otherwise(question, &request, fail_policy, &cause),
         }
     }
@@ -158,14 +162,23 @@ impl Asker {
             let age = age.as_secs();
             let said = "answered by what was last known";
             tracing::warn!(namespace, pod, images, age, cause = word, "{said}");
+            self.tell(request, &Given::LastKnown(&response, word));
             let outcome = outcome(&response, fail_policy, Source::LastKnown);
             return Found { outcome, cause: Some(word), source: "last_known" };
         }
         let allows = fail_policy == FailPolicy::Allow && !is_refused;
         tracing::warn!(namespace, pod, images, allows, cause = word, "answered by the fail policy");
+        self.tell(request, &Given::FailPolicy(allows, word));
         let images = question.images.iter().map(|_| Known::Unknown(cause.clone())).collect();
         let outcome = Outcome { images, fail_policy, policy_revision: String::new() };
         Found { outcome, cause: Some(word), source: "fail_policy" }
+    }
+
+    /// Has the service told, later, what was answered without it. Of advice there is nothing to tell.
+    fn tell(&self, request: &v1::CheckRequest, given: &Given<'_>) {
+        if request.purpose() != v1::Purpose::Advice {
+            self.reports.take(request, given, (self.clock)());
+        }
     }
 
     /// What was last known; for advice that of an admission, if there is one.
@@ -239,6 +252,7 @@ impl Sampled for Asker {
             known_bytes,
             is_open: self.breaker.is_open(),
             unlabelled: self.unlabelled.load(Ordering::Relaxed),
+            reports: self.reports.counts(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use self::file::File;
+use crate::reports::ReportsConfig;
 use crate::review::{FailPolicy, Settings};
 
 mod file;
@@ -48,6 +49,8 @@ pub struct Config {
     pub fail: FailPolicies,
     /// What is known when the service is away.
     pub known: KnownConfig,
+    /// What is told of answers that were given without the service.
+    pub reports: ReportsConfig,
     /// Which objects a denial stops, and where they have images.
     pub reviews: Settings,
     /// The longest that a review may take.
@@ -238,11 +241,9 @@ pub enum ConfigError {
     /// Half of a pair is configured.
     #[error("`service.tls` has one of `certificateFile` and `keyFile`: give both or neither")]
     HalfPair,
-    /// What is last known is kept in a file that belongs to no cluster.
-    #[error(
-        "`lastKnown.file` needs `context.cluster`, so that no other cluster's answers are used"
-    )]
-    NoCluster,
+    /// Something is kept in a file that belongs to no cluster.
+    #[error("`{0}` needs `context.cluster`, so that nothing of another cluster's is used")]
+    NoCluster(&'static str),
 }
 
 impl Config {

@@ -14,6 +14,7 @@ mod places;
 pub mod review;
 mod breaker;
 pub mod known;
+pub mod reports;
 pub mod ask;
 mod budget;
 mod reviewer;

@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::reports::Counts;
+
 /// How long reviews take, in seconds.
 const BUCKETS: [f64; 10] = [0.000_25, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 10.0];
 
@@ -53,6 +55,7 @@ pub(crate) struct Sample {
     pub(crate) known_bytes: usize,
     pub(crate) is_open: bool,
     pub(crate) unlabelled: u64,
+    pub(crate) reports: Counts,
 }
 
 impl Default for Metrics {
@@ -246,8 +249,68 @@ impl Collector for Samples {
         let value = ConstCounter::new(sample.unlabelled);
         value.encode(e.encode_descriptor("shim_unlabelled", help, None, value.metric_type())?)?;
 
+        reports(&mut e, &sample.reports)?;
+
         let help = "Whether the service is taken to be away: it is asked once a second";
         let value = gauge(usize::from(sample.is_open));
         value.encode(e.encode_descriptor("shim_service_away", help, None, value.metric_type())?)
     }
+}
+
+/// What became of reports of answers that were given without the service.
+fn reports(e: &mut DescriptorEncoder<'_>, counts: &Counts) -> Result<(), fmt::Error> {
+    let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+
+    let help = "Answers that were given without the service and are reported to it";
+    let value = ConstCounter::new(counts.made);
+    value.encode(e.encode_descriptor("shim_reports", help, None, value.metric_type())?)?;
+
+    let help = "Reports that the service has";
+    let value = ConstCounter::new(counts.sent);
+    value.encode(e.encode_descriptor("shim_reports_sent", help, None, value.metric_type())?)?;
+
+    let help = "Reports for which there was no room, or that the service does not take";
+    let value = ConstCounter::new(counts.dropped);
+    value.encode(e.encode_descriptor(
+        "shim_reports_dropped",
+        help,
+        None,
+        value.metric_type(),
+    )?)?;
+
+    let help = "Calls with reports that failed";
+    let value = ConstCounter::new(counts.send_failures);
+    value.encode(e.encode_descriptor(
+        "shim_reports_send_failures",
+        help,
+        None,
+        value.metric_type(),
+    )?)?;
+
+    let help = "Times that reports could not be written to disk or read from it";
+    let value = ConstCounter::new(counts.disk_failures);
+    value.encode(e.encode_descriptor(
+        "shim_reports_disk_failures",
+        help,
+        None,
+        value.metric_type(),
+    )?)?;
+
+    let help = "Reports that wait to be sent";
+    let value = gauge(counts.waiting);
+    value.encode(e.encode_descriptor(
+        "shim_reports_waiting",
+        help,
+        None,
+        value.metric_type(),
+    )?)?;
+
+    let help = "What those reports hold";
+    let value = gauge(counts.waiting_bytes);
+    value.encode(e.encode_descriptor(
+        "shim_reports_waiting_size",
+        help,
+        Some(&Unit::Bytes),
+        value.metric_type(),
+    )?)
 }

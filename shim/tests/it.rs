@@ -19,5 +19,8 @@ mod outage;
 #[path = "it/advice.rs"]
 mod advice;
 #[cfg(test)]
+#[path = "it/reports.rs"]
+mod reports;
+#[cfg(test)]
 #[path = "it/serving.rs"]
 mod serving;

@@ -107,12 +107,20 @@ fn cells(Row { seq, stored }: &Row<'_>) -> [String; 6] {
     let named = if workload.is_empty() { pod.to_owned() } else { format!("{kind}/{workload}") };
     let place = [cluster, &stored.namespace, &named];
     let place: Vec<_> = place.into_iter().filter(|part| !part.is_empty()).collect();
-    let why = match (stored.rule(), stored.reason(), stored.break_glass()) {
+    let decided = match (stored.rule(), stored.reason(), stored.break_glass()) {
         (_, reason, Some(glass)) => {
             format!("lifted by {glass}: {}", reason.unwrap_or_default())
         }
         (Some(rule), Some(reason), None) => format!("{rule}: {reason}"),
         (rule, reason, None) => rule.or(reason).unwrap_or_default().to_owned(),
+    };
+    let why = match stored.answered() {
+        None => decided,
+        Some(answered) => {
+            let words = [answered.by.as_str(), &answered.cause, &decided];
+            let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            format!("without the service: {}", words.join(": "))
+        }
     };
     let (image, action) = (stored.image().to_owned(), stored.action.as_str().to_owned());
     [seq.to_string(), time, action, place.join(" "), image, why]

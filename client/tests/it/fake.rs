@@ -258,6 +258,13 @@ impl DecisionService for Told {
         Ok(Response::new(v1::BulkCheckResponse { pending: 7, ..Default::default() }))
     }
 
+    async fn report_answered(
+        &self,
+        _: Request<v1::ReportAnsweredRequest>,
+    ) -> Result<Response<v1::ReportAnsweredResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
 
     async fn watch(

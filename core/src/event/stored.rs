@@ -20,8 +20,8 @@ use time::OffsetDateTime;
 use super::evidence::{Status, is_cut};
 use super::grounds::{exemption_record, violation_record};
 use super::{
-    ExemptionRecord, MAX_LABELS, MAX_LISTED, MAX_NAME, NoticeRecord, ViolationRecord, listed, name,
-    notice_record,
+    Answered, ExemptionRecord, MAX_LABELS, MAX_LISTED, MAX_NAME, NoticeRecord, Told,
+    ViolationRecord, listed, name, notice_record,
 };
 use crate::decide::{Action, Context, Decision, MAX_JUSTIFICATION};
 use crate::evidence::{Evidence, Subject};
@@ -60,7 +60,7 @@ pub struct Made<'a> {
 }
 
 /// Why a decision was made, in an event. All that a plain allow has not.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Grounds {
     pub(super) rule: Option<String>,
     pub(super) reason: Option<String>,
@@ -74,6 +74,8 @@ pub(super) struct Grounds {
     pub(super) notices_total: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) whole: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) answered: Option<Answered>,
 }
 
 impl Grounds {
@@ -101,6 +103,7 @@ impl Grounds {
             notices: listed(&decision.notices, limit, notice_record),
             notices_total: decision.notices.len(),
             whole: None,
+            answered: None,
         }
     }
 
@@ -166,11 +169,7 @@ pub fn write(
     }
     instant(out, *time);
     varint(out, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    out.push(match decision.action {
-        Action::Allow => 0,
-        Action::Audit => 1,
-        Action::Deny => 2,
-    });
+    out.push(word(decision.action));
     let cut = subjects.len() > MAX_LISTED
         || ctx.namespace_labels.len() > MAX_LABELS
         || ctx.pod_labels.len() > MAX_LABELS
@@ -181,6 +180,43 @@ pub fn write(
     let named = subjects.iter().find(|subject| subject.platform.is_none());
     let digest = named.and_then(|subject| subject.digest).or(image.digest());
     optional(out, digest.filter(|_| digest != image.digest()));
+    place(out, ctx, container);
+    text(out, &decision.policy_revision, MAX_NAME);
+    varint(out, subjects.len() as u64);
+    for subject in listed {
+        manifest(out, subject, digest);
+    }
+    out.extend_from_slice(grounds);
+}
+
+/// Appends what is `told` to `out`.
+pub fn write_told(out: &mut Vec<u8>, told: &Told<'_>) {
+    out.reserve(USUAL);
+    out.push(0);
+    instant(out, told.time);
+    varint(out, 0);
+    out.push(word(told.action));
+    out.push(if told.is_cut() { CUT } else { 0 });
+    text(out, &told.image(), usize::MAX);
+    optional(out, None);
+    optional(out, told.digest);
+    place(out, told.ctx, told.container);
+    text(out, &name(told.policy_revision), MAX_NAME);
+    varint(out, 0);
+    // These types have no map and nothing that could fail.
+    out.extend(serde_json::to_vec(&told.grounds()).unwrap_or_default());
+}
+
+const fn word(action: Action) -> u8 {
+    match action {
+        Action::Allow => 0,
+        Action::Audit => 1,
+        Action::Deny => 2,
+    }
+}
+
+/// Where an image would run.
+fn place(out: &mut Vec<u8>, ctx: &Context, container: &str) {
     for name in [
         ctx.cluster.as_str(),
         &ctx.provider,
@@ -203,12 +239,6 @@ pub fn write(
             text(out, value, MAX_NAME);
         }
     }
-    text(out, &decision.policy_revision, MAX_NAME);
-    varint(out, subjects.len() as u64);
-    for subject in listed {
-        manifest(out, subject, digest);
-    }
-    out.extend_from_slice(grounds);
 }
 
 /// Gives each name of what was known in `stored` a new one.

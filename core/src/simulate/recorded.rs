@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 
 use crate::decide::{Action, Context, Decision, decide, printable};
@@ -185,6 +186,8 @@ pub struct Recorded {
     evidence: Vec<Known>,
     #[serde(default)]
     cut: bool,
+    /// Whoever answered without the service, whatever is said of it.
+    answered: Option<IgnoredAny>,
 }
 
 /// What was known of one manifest.
@@ -221,6 +224,9 @@ pub enum CannotTell {
     /// The event has not what is needed.
     #[error("it was recorded by a version that did not keep what was known")]
     OldVersion,
+    /// It is no decision of the rules.
+    #[error("the service did not answer it: a shim told of it afterwards")]
+    NotDecided,
     /// The event is not whole.
     #[error("names or lists were too long to be recorded whole")]
     Cut,
@@ -249,6 +255,7 @@ impl CannotTell {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::OldVersion => "old_version",
+            Self::NotDecided => "not_decided",
             Self::Cut => "cut",
             Self::Report(_) => "report_missing",
             Self::Vex(_) => "vex_missing",
@@ -292,6 +299,9 @@ impl Recorded {
         &self,
         mut verified: impl FnMut(Attached) -> Result<Arc<Evidence>, CannotTell>,
     ) -> Result<Question, CannotTell> {
+        if self.answered.is_some() {
+            return Err(CannotTell::NotDecided);
+        }
         if self.cut {
             return Err(CannotTell::Cut);
         }

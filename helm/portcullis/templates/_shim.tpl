@@ -31,6 +31,9 @@
 {{- $known := $config.lastKnown | default dict -}}
 {{- $_ := set $known "file" "/var/lib/portcullis/known" -}}
 {{- $_ := set $config "lastKnown" $known -}}
+{{- $reports := $config.reports | default dict -}}
+{{- $_ := set $reports "file" "/var/lib/portcullis/reports" -}}
+{{- $_ := set $config "reports" $reports -}}
 {{- if not (dig "log" "format" "" $config) -}}
 {{- $_ := set $config "log" (merge (dict "format" "json") ($config.log | default dict)) -}}
 {{- end -}}

@@ -13,6 +13,7 @@ use tower::Layer as _;
 
 use super::stack::{Checker, Remembered, Source};
 use super::{AppError, Shared};
+use crate::events::Reported;
 use crate::grpc::deadline::{DeadlineLayer, Deadlined};
 use crate::grpc::evidence::EvidenceAnswers;
 use crate::grpc::front::Front;
@@ -34,13 +35,14 @@ type EvidenceServer = EvidenceServiceServer<EvidenceAnswers<Source, Remembered>>
 /// # Errors
 /// When reflection cannot be made.
 pub(super) async fn services(
-    checker: Arc<Checker>,
+    (checker, reported): (Arc<Checker>, Arc<Reported>),
     inspector: Inspector<Source>,
     refresher: Arc<Refresher<Remembered>>,
     budget: Duration,
     shared: &Shared,
 ) -> Result<(HealthReporter, Services), AppError> {
-    let decisions = Decisions::new(checker, budget, shared.stop.clone(), shared.tasks.clone());
+    let decisions = Decisions::new(checker, budget, shared.stop.clone(), shared.tasks.clone())
+        .recording(reported);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(DECISIONS, ServingStatus::Serving).await;
     health.set_serving::<EvidenceServer>().await;

@@ -13,7 +13,7 @@ use crate::access::AccessScopes;
 use crate::caught::Caught;
 use crate::check::Decider;
 use crate::config::Config;
-use crate::events::Recorded;
+use crate::events::{Recorded, Reported};
 use crate::evidence::bulkhead::Bulkhead;
 use crate::evidence::collect::Collect;
 use crate::evidence::marks::{Kept, Marked};
@@ -44,6 +44,7 @@ pub(super) type Checker = Caught<Recorded<Limited<Decider<Remembered>>>>;
 /// What is served.
 pub(super) struct Stack {
     pub(super) checker: Arc<Checker>,
+    pub(super) reported: Arc<Reported>,
     pub(super) inspector: Inspector<Source>,
     pub(super) refresher: Arc<Refresher<Remembered>>,
     pub(super) told: Option<Told>,
@@ -129,9 +130,10 @@ pub(super) async fn stack(
     let decider = Decider::new(resolver, memory, rules, Arc::clone(clock), access, config.clusters);
     let limited = Limited::new(decider, config.max_in_flight, config.limits, Arc::clone(metrics));
     let recorded = Recorded::new(limited, sinks, start, Arc::clone(metrics));
+    let reported = Arc::new(recorded.reported(Arc::clone(clock), background.clone()));
     let checker = Arc::new(Caught::new(recorded, Arc::clone(metrics)));
     store.opened(OPENING).await;
-    Ok(Stack { checker, inspector, refresher, told, marks, store, writers })
+    Ok(Stack { checker, reported, inspector, refresher, told, marks, store, writers })
 }
 
 fn told(

@@ -65,7 +65,7 @@ impl<C> Recorded<C> {
         lifted: &[&Decided],
         until: Instant,
     ) -> Result<Vec<Event>, Unrecorded> {
-        let Sinks { spool, queue, unrecorded: _ } = &self.sinks;
+        let Sinks { spool, queue, unrecorded: _ } = &*self.sinks;
         let (mut events, mut written) = (Vec::new(), Vec::new());
         let mut unused = Unused { spool: spool.as_ref(), numbers: Vec::new() };
         for decided in lifted {

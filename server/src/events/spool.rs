@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::event::Told;
 use portcullis_core::event::stored::{self, Made};
 use portcullis_core::ports::Clock;
 use time::OffsetDateTime;
@@ -209,6 +210,17 @@ impl Spool {
 }
 
 impl Spool {
+    /// Records what was answered without the service, and gives its number and what tells when it is on disk.
+    ///
+    /// # Errors
+    /// With the number, when too much waits already, or the writer is gone.
+    pub(super) fn record_told(&self, told: &Told<'_>) -> Result<(u64, oneshot::Receiver<()>), u64> {
+        let mut record = Vec::new();
+        stored::write_told(&mut record, told);
+        let (awaited, receiver) = oneshot::channel();
+        self.shared.push_whole(&record, awaited).map(|number| (number, receiver))
+    }
+
     /// Tells the record that the decisions of these numbers were not given.
     pub(super) fn take_back(&self, numbers: &[u64]) {
         self.shared.take_back(numbers);

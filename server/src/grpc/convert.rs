@@ -7,6 +7,7 @@ mod bulk;
 mod explanation;
 mod inspection;
 mod refreshed;
+mod reported;
 
 use portcullis_core::decide::{Action, Applied, Lifted, Notice, Violation};
 use portcullis_core::evidence::{Evidence, Report, Source, Subject};
@@ -21,6 +22,7 @@ pub use self::explanation::MAX_EXPLAINED;
 pub use self::inspection::MAX_ATTACHED;
 pub(crate) use self::inspection::inspection;
 pub(crate) use self::refreshed::refreshed;
+pub(super) use self::reported::reports;
 pub use self::request::MAX_CONTEXT;
 pub(super) use self::request::{StreamRequest, nodes, question, stream_request};
 pub(super) use self::response::answer;

@@ -34,6 +34,7 @@ enum Call {
     Check,
     CheckStream,
     BulkCheck,
+    ReportAnswered,
 }
 
 impl Call {
@@ -42,6 +43,7 @@ impl Call {
             "Check" => Some(Self::Check),
             "CheckStream" => Some(Self::CheckStream),
             "BulkCheck" => Some(Self::BulkCheck),
+            "ReportAnswered" => Some(Self::ReportAnswered),
             _ => None,
         }
     }
@@ -52,6 +54,7 @@ impl Call {
             Self::Check => "portcullis.v1.DecisionService/Check",
             Self::CheckStream => "portcullis.v1.DecisionService/CheckStream",
             Self::BulkCheck => "portcullis.v1.DecisionService/BulkCheck",
+            Self::ReportAnswered => "portcullis.v1.DecisionService/ReportAnswered",
         }
     }
 }
@@ -255,6 +258,7 @@ where
         }
         match self.call {
             Call::BulkCheck => self.decisions.bulk_check(message, &self.who, self.deadline),
+            Call::ReportAnswered => self.decisions.report(message, &self.who, self.deadline),
             Call::Check | Call::CheckStream => {
                 self.decisions.check(message, &self.who, self.deadline)
             }

@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::MAX_REQUEST;
 use super::wire::Malformed;
+use crate::answered::HearError;
 use crate::check::CheckError;
 use crate::identity::Refusal;
 use crate::inspect::InspectError;
@@ -82,6 +83,11 @@ pub(super) fn unknown_encoding(encoding: &HeaderValue) -> Status {
     status
 }
 
+/// Nobody records reports here.
+pub(super) fn no_reports() -> Status {
+    Status::unimplemented("the service takes no reports")
+}
+
 /// A call that has one message has none or several (gRPC, "Status codes").
 pub(super) fn not_one() -> Status {
     Status::unimplemented("the call takes one message, and there are none or several")
@@ -127,6 +133,14 @@ pub(crate) fn from_check(error: &CheckError) -> Status {
 pub(crate) fn from_inspect(error: &InspectError) -> Status {
     match error {
         InspectError::Busy { retry_after } => overloaded(&error.to_string(), *retry_after),
+    }
+}
+
+/// Nothing is recorded. Neither says that the replica does not serve, or has no room for questions.
+pub(crate) fn from_hear(error: &HearError) -> Status {
+    match error {
+        HearError::Busy => Status::aborted(error.to_string()),
+        HearError::Unrecorded => Status::failed_precondition(error.to_string()),
     }
 }
 

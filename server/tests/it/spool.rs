@@ -21,7 +21,7 @@ async fn recording() -> Site {
 
 /// The decisions in the record of a site.
 #[cfg(test)]
-fn recorded(data: &Path) -> Vec<Value> {
+pub(crate) fn recorded(data: &Path) -> Vec<Value> {
     let mut lines = Vec::new();
     let read = |entry: Entry<'_>| {
         if let Entry::Decision { seq, run, stored, known } = entry {

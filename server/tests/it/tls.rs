@@ -18,6 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
+use crate::reported::{answered, reports};
 use crate::world::*;
 
 /// Clients ask the system for the time.
@@ -160,11 +161,21 @@ async fn a_cluster_speaks_for_itself_and_its_events_name_it() {
     };
     let refused = client.bulk_check(bulk).await.unwrap_err();
     assert_eq!(refusal(&refused).1, "ANOTHER_CLUSTER");
+    // What it answered by itself it says of itself alone.
+    let told = |cluster: &str| {
+        let mut answered = answered(1, v1::AnsweredBy::NearCache, &image);
+        answered.context.as_mut().unwrap().cluster = cluster.to_owned();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        client.report(reports(vec![answered]), deadline)
+    };
+    let refused = told("test").await.unwrap_err();
+    assert_eq!(refusal(&refused).1, "ANOTHER_CLUSTER");
+    told("").await.unwrap();
     let Secure { site, app } = secure;
     drop(client);
     app.stop().await;
     let events = lines(&site.path("events.jsonl"));
-    assert_eq!(events.len(), 2);
+    assert_eq!(events.len(), 3);
     for event in events {
         assert_eq!(
             (&event["cluster"], &event["account"]),

@@ -14,6 +14,7 @@ use super::{
     Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES,
     MAX_PLATFORMS, MAX_TIMEOUT, Place, ServiceConfig, ServiceTls, TlsConfig,
 };
+use crate::reports::ReportsConfig;
 use crate::review::{FailPolicy, Settings};
 
 /// What is never asked about, whatever is configured: without it no cluster can start.
@@ -36,6 +37,8 @@ pub(super) struct File {
     fail_policy: FailFile,
     #[serde(default)]
     last_known: KnownFile,
+    #[serde(default)]
+    reports: ReportsFile,
     #[serde(default)]
     reviews: Settings,
     timeout: Option<Span>,
@@ -91,6 +94,13 @@ struct KnownFile {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct ReportsFile {
+    file: Option<PathBuf>,
+    max_bytes: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct LimitsFile {
     connections: Option<usize>,
     connections_per_peer: Option<usize>,
@@ -126,6 +136,7 @@ impl File {
             exempt_namespaces,
             fail_policy,
             last_known,
+            reports,
             reviews,
             timeout,
             margin,
@@ -138,8 +149,12 @@ impl File {
             return Err(ConfigError::Range { field: "timeout", expected: "at most 30s" });
         }
         let known = last_known.into_config(folder)?;
-        if known.file.is_some() && context.cluster.is_empty() {
-            return Err(ConfigError::NoCluster);
+        let reports = reports.into_config(folder)?;
+        let files = [("lastKnown.file", &known.file), ("reports.file", &reports.file)];
+        if let Some((field, _)) = files.into_iter().find(|(_, file)| file.is_some())
+            && context.cluster.is_empty()
+        {
+            return Err(ConfigError::NoCluster(field));
         }
         let mut exempt = checked("exemptNamespaces", exempt_namespaces)?;
         let namespace = namespace.map_or_else(|| own_namespace(account), |name| Ok(Some(name)))?;
@@ -167,6 +182,7 @@ impl File {
                 fail_policy.namespaces,
             ),
             known,
+            reports,
             reviews,
             timeout,
             margin: margin.map_or(Duration::from_millis(250), |span| span.0),
@@ -202,6 +218,17 @@ impl KnownFile {
         }
         let limit = max_age.map_or(Duration::from_secs(3_600), |span| span.0);
         Ok(KnownConfig { file: file.map(|path| folder.join(path)), limit, tags, max_bytes })
+    }
+}
+
+impl ReportsFile {
+    fn into_config(self, folder: &Path) -> Result<ReportsConfig, ConfigError> {
+        let max_bytes = self.max_bytes.unwrap_or(8 * 1024 * 1024);
+        if max_bytes > crate::reports::MAX_BYTES {
+            let expected = "at most 67108864";
+            return Err(ConfigError::Range { field: "reports.maxBytes", expected });
+        }
+        Ok(ReportsConfig { file: self.file.map(|path| folder.join(path)), max_bytes })
     }
 }
 

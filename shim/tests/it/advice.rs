@@ -10,6 +10,7 @@ use super::world::{Site, pod};
 async fn t068_a_dry_run_and_a_mutation_ask_for_advice_and_a_validation_does_not() {
     let site = Site::new().await;
     let shim = site.start("").await;
+    shim.until_near(&site.fake).await;
     let image = format!("registry.example/good@{DIGEST}");
     let review = pod("web", &image);
     let mut dry = review.clone();

@@ -33,6 +33,7 @@ pub(crate) enum Act {
 pub(crate) struct State {
     pub(crate) act: Mutex<Act>,
     pub(crate) asked: Mutex<Vec<v1::CheckRequest>>,
+    pub(crate) told: Mutex<Vec<v1::Answered>>,
 }
 
 /// It ends when it is dropped.
@@ -44,7 +45,11 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start() -> Self {
-        let state = Arc::new(State { act: Mutex::new(Act::Answer), asked: Mutex::default() });
+        let state = Arc::new(State {
+            act: Mutex::new(Act::Answer),
+            asked: Mutex::default(),
+            told: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = DecisionServiceServer::new(Told(Arc::clone(&state)));
@@ -56,6 +61,13 @@ impl Fake {
 
     pub(crate) fn act(&self, act: Act) {
         *self.state.act.lock() = act;
+    }
+
+    /// What was reported: by what each answer was given, and its image.
+    pub(crate) fn told(&self) -> Vec<(v1::AnsweredBy, String)> {
+        let told = self.state.told.lock();
+        let of = |one: &v1::Answered| (one.answered_by(), one.containers[0].image.clone());
+        told.iter().map(of).collect()
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -107,6 +119,29 @@ impl DecisionService for Told {
         _: Request<v1::BulkCheckRequest>,
     ) -> Result<Response<v1::BulkCheckResponse>, Status> {
         Err(Status::unimplemented("not here"))
+    }
+
+    async fn report_answered(
+        &self,
+        request: Request<v1::ReportAnsweredRequest>,
+    ) -> Result<Response<v1::ReportAnsweredResponse>, Status> {
+        let act = *self.0.act.lock();
+        let answered = request.into_inner().answered;
+        match act {
+            Act::Answer => {
+                self.0.told.lock().extend(answered);
+                Ok(Response::new(v1::ReportAnsweredResponse {}))
+            }
+            Act::Hang => std::future::pending().await,
+            // One of them.
+            Act::Refuse if answered.iter().any(|one| one.containers[0].image.contains("odd")) => {
+                Err(Status::invalid_argument("`answered` is malformed"))
+            }
+            Act::Refuse => {
+                self.0.told.lock().extend(answered);
+                Ok(Response::new(v1::ReportAnsweredResponse {}))
+            }
+        }
     }
 
     type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;

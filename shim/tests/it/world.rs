@@ -169,6 +169,20 @@ impl Shim {
         value.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{line}: {value}")))
     }
 
+    /// Waits until the near cache answers: it hears of changes a little after the service is reached. Leaves out
+    /// what was asked and told until then.
+    pub(crate) async fn until_near(&self, fake: &Fake) {
+        let review = pod("warm", "registry.example/warm@sha256:0");
+        eventually(async || {
+            self.post("/validate", &review).await;
+            self.metric("portcullis_shim_near_hits_total").await > 0
+        })
+        .await;
+        eventually(async || self.metric("portcullis_shim_reports_waiting").await == 0).await;
+        fake.state.asked.lock().clear();
+        fake.state.told.lock().clear();
+    }
+
     async fn until_ready(&self) {
         eventually(async || self.get("/readyz").await.0 == 200).await;
     }

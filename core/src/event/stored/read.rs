@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::text::Parts;
 use super::{CUT, MAX_JUSTIFICATION};
 use crate::decide::Action;
-use crate::event::is_false;
+use crate::event::{Answered, is_false};
 use crate::image::{Digest, Platform};
 
 /// The grounds of a plain allow.
@@ -88,6 +88,7 @@ struct ReadGrounds<'a> {
     notices: &'a RawValue,
     notices_total: usize,
     whole: Option<Digest>,
+    answered: Option<Answered>,
 }
 
 /// What was known of a manifest, as it was stored.
@@ -203,6 +204,12 @@ impl<'a> Stored<'a> {
         self.rest.grounds.break_glass.as_deref()
     }
 
+    /// By whom and when it was given, where the service did not give it.
+    #[must_use]
+    pub const fn answered(&self) -> Option<&Answered> {
+        self.rest.grounds.answered.as_ref()
+    }
+
     /// The image, normalised.
     #[must_use]
     pub fn image(&self) -> &str {
@@ -271,6 +278,7 @@ impl<'a> Stored<'a> {
             cut,
             policy_revision: &rest.policy_revision,
             duration_us: rest.duration_us,
+            answered: self.answered(),
         }
     }
 }
@@ -333,6 +341,8 @@ pub struct StoredLine<'a> {
     cut: bool,
     policy_revision: &'a str,
     duration_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered: Option<&'a Answered>,
 }
 
 #[derive(Debug, Clone, Serialize)]

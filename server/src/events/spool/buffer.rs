@@ -100,6 +100,33 @@ impl Shared {
         grounds: &[u8],
         awaited: Option<oneshot::Sender<()>>,
     ) -> Result<u64, u64> {
+        self.append(awaited, |batch| {
+            let Batch { bytes, evidence, held, places, .. } = batch;
+            stored::write(bytes, made, grounds, |known| {
+                *places.entry(Arc::as_ptr(known).addr()).or_insert_with(|| {
+                    *held = held.saturating_add(known.weight());
+                    evidence.push(Arc::clone(known));
+                    // A batch has fewer decisions than bytes, and far fewer of those than this.
+                    u32::try_from(evidence.len() - 1).unwrap_or(u32::MAX)
+                })
+            });
+        })
+    }
+
+    /// The same for one that is written already and names nothing.
+    pub(super) fn push_whole(
+        &self,
+        record: &[u8],
+        awaited: oneshot::Sender<()>,
+    ) -> Result<u64, u64> {
+        self.append(Some(awaited), |batch| batch.bytes.extend_from_slice(record))
+    }
+
+    fn append(
+        &self,
+        awaited: Option<oneshot::Sender<()>>,
+        write: impl FnOnce(&mut Batch),
+    ) -> Result<u64, u64> {
         let mut buffer = self.buffer.lock();
         let Buffer { batch, next, urgent, abandoned, .. } = &mut *buffer;
         let number = *next;
@@ -113,17 +140,9 @@ impl Shared {
             batch.dropped += 1;
             return Err(number);
         }
-        let Batch { bytes, evidence, held, places, .. } = batch;
-        let start = frame::begin(bytes, kind::DECISION, number);
-        stored::write(bytes, made, grounds, |known| {
-            *places.entry(Arc::as_ptr(known).addr()).or_insert_with(|| {
-                *held = held.saturating_add(known.weight());
-                evidence.push(Arc::clone(known));
-                // A batch has fewer decisions than bytes, and far fewer of those than this.
-                u32::try_from(evidence.len() - 1).unwrap_or(u32::MAX)
-            })
-        });
-        frame::end(bytes, start);
+        let start = frame::begin(&mut batch.bytes, kind::DECISION, number);
+        write(batch);
+        frame::end(&mut batch.bytes, start);
         batch.count += 1;
         let much = batch.bytes.len() >= self.limit / 2 || batch.held >= MAX_HELD / 2;
         let hurry = awaited.is_some() || much;
