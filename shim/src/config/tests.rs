@@ -142,3 +142,11 @@ fn a_configuration_is_refused_one_byte_past_its_bound() {
     assert!(read(&fill(MAX_CONFIG)).is_ok());
     refused(&fill(MAX_CONFIG + 1), &["longer than"]);
 }
+
+#[test]
+fn reports_belong_to_a_cluster_and_have_a_bound() {
+    refused("reports: {file: reports}\n", &["`reports.file` needs `context.cluster`"]);
+    assert!(read("reports: {file: reports}\ncontext: {cluster: east}\n").is_ok());
+    refused("reports: {maxBytes: 67108865}\n", &["`reports.maxBytes`", "at most 67108864"]);
+    assert!(read("reports: {maxBytes: 67108864}\n").is_ok());
+}
