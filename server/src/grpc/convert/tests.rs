@@ -28,12 +28,15 @@ fn plain(answer: &Answer) -> v1::CheckResponse {
     told(answer, Detail::Plain)
 }
 
+fn asking(context: v1::Context) -> v1::CheckRequest {
+    let containers = vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }];
+    v1::CheckRequest { context: Some(context), containers, ..v1::CheckRequest::default() }
+}
+
 /// The context of a question that a caller sends.
 fn context(context: v1::Context) -> Result<Context, Status> {
-    let containers = vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }];
-    let request =
-        v1::CheckRequest { context: Some(context), containers, explain: false, purpose: 0 };
-    question(&request.encode_to_vec()).map(|(question, _)| Context::clone(&question.context))
+    let request = asking(context).encode_to_vec();
+    question(&request).map(|(question, _)| Context::clone(&question.context))
 }
 
 fn pair(name: &str) -> HashMap<String, String> {
@@ -87,14 +90,8 @@ fn a_context_past_its_bound_is_refused_whole_or_in_parts() {
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert!(refused.message().starts_with("`context` is 262145 bytes long"), "{refused}");
     // What a message says twice is taken together.
-    let request = |context| v1::CheckRequest {
-        context: Some(context),
-        containers: vec![v1::Container { name: "c".to_owned(), image: "nginx".to_owned() }],
-        explain: false,
-        purpose: 0,
-    };
-    let mut parts = request(with(MAX_CONTEXT - 206)).encode_to_vec();
-    parts.extend(request(with(200)).encode_to_vec());
+    let mut parts = asking(with(MAX_CONTEXT - 206)).encode_to_vec();
+    parts.extend(asking(with(200)).encode_to_vec());
     assert!(question(&parts).unwrap_err().message().starts_with("`context` is 262145 bytes long"));
     let bulk = v1::BulkCheckRequest {
         context: Some(with(MAX_CONTEXT - 3)),
