@@ -128,6 +128,7 @@ impl Asked {
         v1::CheckRequest {
             context: Some(context()),
             containers: vec![v1::Container { name: "main".to_owned(), image }],
+            purpose: v1::Purpose::Admission.into(),
             explain: false,
         }
     }
