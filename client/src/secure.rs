@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use portcullis_tls::{
-    Client, ClientFiles, Due, Fault, Finder, Looked, ServerName, name, system_time,
+    Client, ClientFiles, Due, Fault, Finder, H2, Looked, Oldest, Protocols, ServerName, name,
+    system_time,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
@@ -34,7 +35,12 @@ impl Secure {
         let given = server_name.as_ref();
         let wrong = |given: &String| ClientError::ServerName(given.clone());
         let name = given.map(|given| name(given).ok_or_else(|| wrong(given))).transpose()?;
-        let files = ClientFiles { authorities: authorities.clone(), pair: pair.clone() };
+        let files = ClientFiles {
+            authorities: authorities.clone(),
+            pair: pair.clone(),
+            oldest: Oldest::Tls13,
+            protocols: Protocols::Demanded(vec![H2.to_vec()]),
+        };
         Ok(Self { client: Client::load(files, system_time())?, name })
     }
 
@@ -57,7 +63,7 @@ impl Secure {
             Ok(stream) => Ok(Box::new(Heard { stream, told })),
             Err(error) => {
                 tell(&told, &error);
-                // Who hangs up on a greeting does not know the language.
+                // Who hangs up on a greeting does not know the language, or has no place.
                 if error.kind() == io::ErrorKind::UnexpectedEof {
                     let _ = told.set(Told { fault: Fault::Broken, finder: Finder::Us });
                 }
@@ -153,7 +159,8 @@ impl fmt::Display for Told {
             (Finder::Us, Fault::Version) => "the service does not speak TLS 1.3",
             (Finder::Us, Fault::Protocol) => "the service does not speak HTTP/2 in TLS",
             (Finder::Us, Fault::Broken) => {
-                "the service does not speak TLS: is it served in plain text, at `http://`?"
+                "the service does not speak TLS, or closed the connection: is it served in plain text, at `http://`, or \
+                 does it have all the connections that its limits allow?"
             }
             (Finder::Us, _) => "the certificate of the service cannot be used",
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::ports::Clock;
-use portcullis_tls::{Due, H2, Looked, Now, Server, ServerFiles, TlsError};
+use portcullis_tls::{Due, H2, Looked, Now, Protocols, Server, ServerFiles, TlsError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::chain::chain;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
 
-pub use portcullis_tls::{Demand, Oldest, PairFiles};
+pub use portcullis_tls::{Demand, Oldest, PairFiles, Strangers};
 
 /// How often files are looked at, where nothing else is configured. A change is taken at the second look that
 /// sees it.
@@ -56,7 +56,8 @@ impl Tls {
     /// When a file cannot be read or used.
     pub(crate) fn load(config: TlsConfig, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
         let TlsConfig { pair, clients, oldest, identities, interval } = config;
-        let files = ServerFiles { pair, clients, oldest, protocols: vec![H2.to_vec()] };
+        let protocols = Protocols::Demanded(vec![H2.to_vec()]);
+        let files = ServerFiles { pair: Some(pair), clients, oldest, protocols };
         let told = Arc::clone(&clock);
         let now: Now = Arc::new(move || told.now());
         let server = Server::load(files, now)?;
@@ -97,7 +98,9 @@ impl Tls {
                 }
             }
         }
-        metrics.certificate(self.server.until() - self.clock.now());
+        if let Some(until) = self.server.until() {
+            metrics.certificate(until - self.clock.now());
+        }
         let until = self.until();
         match self.server.due() {
             None => {}
@@ -113,6 +116,7 @@ impl Tls {
     }
 
     fn until(&self) -> String {
-        self.server.until().format(&Rfc3339).unwrap_or_default()
+        let until = self.server.until().and_then(|until| until.format(&Rfc3339).ok());
+        until.unwrap_or_default()
     }
 }

@@ -10,16 +10,16 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
-use tokio_rustls::rustls::{self, ClientConfig};
 
 use crate::demand::Authorities;
 use crate::expiry::Expiry;
 use crate::pair::PairFiles;
 use crate::part::{Part, Source as _};
-use crate::{Due, H2, Looked, Now, Oldest, Time, TlsError, provider, wrong};
+use crate::{Due, Looked, Now, Oldest, Protocols, Time, TlsError, provider, wrong};
 
 /// What a client has of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,18 @@ pub struct ClientFiles {
     pub authorities: PathBuf,
     /// Who it is, where it is to say so.
     pub pair: Option<PairFiles>,
+    /// The oldest version that it speaks.
+    pub oldest: Oldest,
+    /// The protocols that it speaks in TLS.
+    pub protocols: Protocols,
 }
 
-/// A client's side of TLS 1.3, in which HTTP/2 is spoken.
+/// A client's side of TLS.
 pub struct Client {
     parts: Mutex<Parts>,
     config: ArcSwap<ClientConfig>,
+    oldest: Oldest,
+    protocols: Protocols,
     now: Now,
 }
 
@@ -55,14 +61,14 @@ impl Client {
     /// # Errors
     /// When one cannot be read or used.
     pub fn load(files: ClientFiles, now: Now) -> Result<Self, TlsError> {
-        let ClientFiles { authorities, pair } = files;
+        let ClientFiles { authorities, pair, oldest, protocols } = files;
         let parts = Parts {
             authorities: Part::load(Authorities(authorities))?,
             pair: pair.map(Part::load).transpose()?,
             expiry: Expiry::default(),
         };
-        let config = ArcSwap::from_pointee(config(&parts, &now)?);
-        Ok(Self { parts: Mutex::new(parts), config, now })
+        let config = ArcSwap::from_pointee(config(&parts, oldest, &protocols, &now)?);
+        Ok(Self { parts: Mutex::new(parts), config, oldest, protocols, now })
     }
 
     /// As [`crate::Server::look`].
@@ -74,7 +80,7 @@ impl Client {
         let pair = parts.pair.as_mut().and_then(Part::look);
         news.extend(pair.map(|outcome| Looked { what: PairFiles::NAME, outcome }));
         if news.iter().any(|looked| looked.outcome.is_ok()) {
-            match config(&parts, &self.now) {
+            match config(&parts, self.oldest, &self.protocols, &self.now) {
                 Ok(config) => self.config.store(Arc::new(config)),
                 Err(error) => news.push(Looked { what: PairFiles::NAME, outcome: Err(error) }),
             }
@@ -103,16 +109,19 @@ impl Client {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = TlsConnector::from(self.config.load_full()).connect(name, stream).await?;
-        if stream.get_ref().1.alpn_protocol() != Some(H2) {
-            return Err(io::Error::other(rustls::Error::NoApplicationProtocol));
-        }
+        self.protocols.check(stream.get_ref().1.alpn_protocol())?;
         Ok(stream)
     }
 }
 
-fn config(parts: &Parts, now: &Now) -> Result<ClientConfig, TlsError> {
+fn config(
+    parts: &Parts,
+    oldest: Oldest,
+    protocols: &Protocols,
+    now: &Now,
+) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(Time(Arc::clone(now))))
-        .with_protocol_versions(Oldest::Tls13.versions())
+        .with_protocol_versions(oldest.versions())
         .map_err(wrong)?
         .with_root_certificates(Arc::clone(parts.authorities.value()));
     let mut config = match &parts.pair {
@@ -122,7 +131,7 @@ fn config(parts: &Parts, now: &Now) -> Result<ClientConfig, TlsError> {
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![H2.to_vec()];
+    config.alpn_protocols = protocols.names();
     config.resumption = Resumption::disabled();
     Ok(config)
 }

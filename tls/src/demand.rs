@@ -16,6 +16,16 @@ pub const MAX_AUTHORITIES: usize = 1_000;
 /// The most lists of revoked certificates.
 pub const MAX_LISTS: usize = 100;
 
+/// What becomes of a client that shows no certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strangers {
+    /// It is refused in the handshake.
+    #[default]
+    Refused,
+    /// It is let in as nobody, for an answer in words.
+    Nobody,
+}
+
 /// What is demanded of clients: a certificate of one of these authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demand {
@@ -24,6 +34,8 @@ pub struct Demand {
     /// Lists of certificates that were revoked, in PEM, one each. With one, there must be one for each authority,
     /// or its certificates are refused.
     pub revoked: Vec<PathBuf>,
+    /// What becomes of who shows none. Who shows another is refused.
+    pub strangers: Strangers,
 }
 
 impl Source for Demand {
@@ -44,8 +56,13 @@ impl Source for Demand {
         let roots = roots(&self.authorities, authorities)?;
         let lists = self.revoked.iter().zip(lists).map(|(path, bytes)| files::list(path, bytes));
         let lists = lists.collect::<Result<Vec<_>, _>>()?;
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-            .with_crls(lists)
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .with_crls(lists);
+        let verifier = match self.strangers {
+            Strangers::Refused => verifier,
+            Strangers::Nobody => verifier.allow_unauthenticated(),
+        };
+        verifier
             .build()
             .map_err(|source| TlsError::Lists { authorities: self.authorities.clone(), source })
     }

@@ -17,8 +17,10 @@ mod expiry;
 mod fault;
 mod server;
 mod client;
+mod believed;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -30,8 +32,9 @@ use tokio_rustls::rustls::{self, SupportedProtocolVersion};
 
 pub use tokio_rustls::rustls::pki_types::ServerName;
 
+pub use self::believed::{first_certificate, is_believed};
 pub use self::client::{Client, ClientFiles, name};
-pub use self::demand::{Demand, MAX_AUTHORITIES, MAX_LISTS};
+pub use self::demand::{Demand, MAX_AUTHORITIES, MAX_LISTS, Strangers};
 pub use self::error::TlsError;
 pub use self::expiry::Due;
 pub use self::fault::{Fault, Finder};
@@ -51,6 +54,8 @@ pub fn system_time() -> Now {
 
 /// The name of HTTP/2 in a handshake (RFC 7301).
 pub const H2: &[u8] = b"h2";
+/// The name of HTTP/1.1.
+pub const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The oldest version of TLS that is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +75,33 @@ impl Oldest {
         match self {
             Self::Tls12 => &BOTH,
             Self::Tls13 => &NEW,
+        }
+    }
+}
+
+/// The protocols that are spoken in TLS, by their names in a handshake, the best first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocols {
+    /// The other must name one of them.
+    Demanded(Vec<Vec<u8>>),
+    /// The other may also name none: HTTP/1.1 was there before these names were.
+    Offered(Vec<Vec<u8>>),
+}
+
+impl Protocols {
+    fn names(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Demanded(names) | Self::Offered(names) => names.clone(),
+        }
+    }
+
+    /// Whether what came of a handshake will do; rustls lets in who names none.
+    fn check(&self, agreed: Option<&[u8]>) -> io::Result<()> {
+        match (self, agreed) {
+            (Self::Demanded(names), None) if !names.is_empty() => {
+                Err(io::Error::other(rustls::Error::NoApplicationProtocol))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::clusters::Speakers;
 use crate::identity::{Identities, MAX_NAMES, MAX_OPERATORS, Name, NameError, Role, Twice};
-use crate::tls::{Demand, Oldest, PairFiles, TlsConfig};
+use crate::tls::{Demand, Oldest, PairFiles, Strangers, TlsConfig};
 
 /// The section on TLS.
 #[derive(Deserialize)]
@@ -162,6 +162,7 @@ pub(super) fn tls(
     let clients = client_ca_file.map(|authorities| Demand {
         authorities: folder.join(authorities),
         revoked: client_crl_files.iter().map(|path| folder.join(path)).collect(),
+        strangers: Strangers::Refused,
     });
     let oldest = match min_version {
         OldestFile::Tls12 => Oldest::Tls12,

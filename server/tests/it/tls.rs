@@ -9,7 +9,7 @@ use portcullis_client::{Client, ClientError, Config as Asking, TlsConfig as Trus
 use portcullis_proto::v1;
 use portcullis_server::app::App;
 use portcullis_server::identity::{Identities, Place, Role};
-use portcullis_server::tls::{Demand, PairFiles, TlsConfig};
+use portcullis_server::tls::{Demand, PairFiles, Strangers, TlsConfig};
 use portcullis_testkit::keys::{Authority, Issued};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -50,7 +50,11 @@ impl Secure {
         let roles = [(PROD, Role::Cluster(place)), (READER, Role::Reader), (WRITER, Role::Writer)];
         let identities = roles.map(|(name, role)| (vec![name.parse().unwrap()], role));
         site.config.tls = Some(TlsConfig {
-            clients: Some(Demand { authorities: site.path("ca.crt"), revoked: Vec::new() }),
+            clients: Some(Demand {
+                authorities: site.path("ca.crt"),
+                revoked: Vec::new(),
+                strangers: Strangers::Refused,
+            }),
             identities: Identities::new(identities).unwrap(),
             interval: Duration::from_millis(10),
             ..TlsConfig::new(pair)
@@ -249,7 +253,7 @@ async fn who_has_no_good_certificate_is_told_what_helps() {
     let world = World::new().await;
     let target = [format!("https://127.0.0.1:{}", world.app.address().port())];
     let wrong = Asking { targets: target.into(), ..secure.asking(own, Some(good())) };
-    refused(wrong, "served in plain text", "").await;
+    refused(wrong, "does not speak TLS, or closed the connection", "").await;
 }
 
 #[tokio::test]

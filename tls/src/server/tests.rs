@@ -9,11 +9,11 @@ use time::Duration;
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::version::TLS12;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::*;
 use crate::demand::{MAX_AUTHORITIES, MAX_LISTS};
-use crate::{Client, ClientFiles, Fault, Finder, H2, PeerError, name};
+use crate::{Client, ClientFiles, Fault, Finder, H2, PeerError, Strangers, name};
 
 const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
 
@@ -75,13 +75,17 @@ impl Site {
     /// A server that demands certificates of the authorities in the file.
     fn server(&self, authorities: &str, revoked: &[&str]) -> Server {
         let files = ServerFiles {
-            pair: PairFiles { certificate: self.path("server.crt"), key: self.path("server.key") },
+            pair: Some(PairFiles {
+                certificate: self.path("server.crt"),
+                key: self.path("server.key"),
+            }),
             clients: Some(Demand {
                 authorities: self.path(authorities),
                 revoked: revoked.iter().map(|list| self.path(list)).collect(),
+                strangers: Strangers::Refused,
             }),
             oldest: Oldest::Tls13,
-            protocols: vec![H2.to_vec()],
+            protocols: Protocols::Demanded(vec![H2.to_vec()]),
         };
         Server::load(files, self.now()).unwrap()
     }
@@ -89,7 +93,12 @@ impl Site {
     /// A client that trusts the first authority and has the pair.
     fn client(&self, pair: Option<&Issued>) -> Client {
         let pair = pair.map(|pair| self.pair("client", pair));
-        let files = ClientFiles { authorities: self.path("one.crt"), pair };
+        let files = ClientFiles {
+            authorities: self.path("one.crt"),
+            pair,
+            oldest: Oldest::Tls13,
+            protocols: Protocols::Demanded(vec![H2.to_vec()]),
+        };
         Client::load(files, self.now()).unwrap()
     }
 }
@@ -224,7 +233,7 @@ async fn t153_an_expired_certificate_of_the_server_costs_handshakes_until_a_new_
     }
     let within = Due::Within;
     assert_eq!(said, [(30, within(30)), (7, within(7)), (1, within(1)), (0, Due::Over)]);
-    assert_eq!(server.until(), until);
+    assert_eq!(server.until(), Some(until));
     let (served, asked) = shake(&server, &client).await;
     assert!(served.is_err());
     assert_eq!(asked, Err((Fault::Expired, Finder::Us)));
@@ -308,10 +317,13 @@ async fn old_versions_and_other_protocols_are_refused() {
         assert_eq!(connect(&server, &strange).await, Err(Fault::Protocol), "{protocols:?}");
     }
     let files = ServerFiles {
-        pair: PairFiles { certificate: site.path("server.crt"), key: site.path("server.key") },
+        pair: Some(PairFiles {
+            certificate: site.path("server.crt"),
+            key: site.path("server.key"),
+        }),
         clients: None,
         oldest: Oldest::Tls12,
-        protocols: vec![H2.to_vec()],
+        protocols: Protocols::Demanded(vec![H2.to_vec()]),
     };
     let server = Server::load(files, site.now()).unwrap();
     assert_eq!(connect(&server, &stranger(&site, &[H2], true)).await, Ok(false));
@@ -339,14 +351,18 @@ fn authorities_lists_and_names_are_refused_one_past_their_bounds() {
     let load = |demand: &Demand| demand.read().and_then(|files| demand.parse(&files).map(drop));
     let roots = |count| {
         site.write("many.crt", site.one.root_pem().repeat(count));
-        load(&Demand { authorities: site.path("many.crt"), revoked: Vec::new() })
+        load(&Demand {
+            authorities: site.path("many.crt"),
+            revoked: Vec::new(),
+            strangers: Strangers::Refused,
+        })
     };
     roots(MAX_AUTHORITIES).unwrap();
     assert!(matches!(roots(MAX_AUTHORITIES + 1), Err(TlsError::ManyAuthorities { .. })));
     site.write("list", site.one.revoked(&[]).unwrap());
     let lists = |count| {
         let revoked = vec![site.path("list"); count];
-        load(&Demand { authorities: site.path("one.crt"), revoked })
+        load(&Demand { authorities: site.path("one.crt"), revoked, strangers: Strangers::Refused })
     };
     lists(MAX_LISTS).unwrap();
     assert!(
@@ -371,4 +387,63 @@ fn authorities_lists_and_names_are_refused_one_past_their_bounds() {
     assert_eq!(names(crate::MAX_NAMES).unwrap().dns.len(), crate::MAX_NAMES);
     assert!(matches!(names(crate::MAX_NAMES + 1), Err(PeerError::ManyNames(_))));
     assert!(matches!(Peer::of(b"x"), Err(PeerError::Malformed)));
+}
+
+/// What came of a handshake with a client that names no protocol and shows no certificate.
+async fn nameless(server: &Server, site: &Site) -> io::Result<Option<Peer>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(site.one.root_der().to_vec().into()).unwrap();
+    let config = ClientConfig::builder_with_details(provider(), Arc::new(Time(site.now())))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let asks = client.connect(name("localhost").unwrap(), near);
+    let (served, _) = tokio::join!(server.accept(far), asks);
+    served.map(|(_, peer)| peer)
+}
+
+#[tokio::test]
+async fn who_need_not_show_a_certificate_or_name_a_protocol_is_nobody() {
+    let site = Site::new();
+    let load = |strangers, protocols| {
+        let pair = PairFiles { certificate: site.path("server.crt"), key: site.path("server.key") };
+        let authorities = site.path("one.crt");
+        let clients = Some(Demand { authorities, revoked: Vec::new(), strangers });
+        let files = ServerFiles { pair: Some(pair), clients, oldest: Oldest::Tls13, protocols };
+        Server::load(files, site.now()).unwrap()
+    };
+    let names = || vec![H2.to_vec()];
+    let server = load(Strangers::Nobody, Protocols::Offered(names()));
+    assert_eq!(nameless(&server, &site).await.unwrap(), None);
+    let server = load(Strangers::Nobody, Protocols::Demanded(names()));
+    assert_eq!(fault(&nameless(&server, &site).await.unwrap_err()).0, Fault::Protocol);
+    let server = load(Strangers::Refused, Protocols::Offered(names()));
+    assert_eq!(fault(&nameless(&server, &site).await.unwrap_err()).0, Fault::NoCertificate);
+}
+
+#[tokio::test]
+async fn who_is_given_a_pair_is_nobody_until_then_and_keeps_it_when_another_is_no_good() {
+    let site = Site::new();
+    let files = ServerFiles {
+        pair: None,
+        clients: None,
+        oldest: Oldest::Tls13,
+        protocols: Protocols::Offered(vec![H2.to_vec()]),
+    };
+    let server = Server::load(files, site.now()).unwrap();
+    assert_eq!((server.until(), server.due()), (None, None));
+    nameless(&server, &site).await.unwrap_err();
+    let called = PairFiles { certificate: "tls.crt".into(), key: "tls.key".into() };
+    let (pair, other) =
+        (site.one.tls(&["localhost"]).unwrap(), site.one.tls(&["localhost"]).unwrap());
+    server.take(&called, pair.chain_pem.as_bytes(), pair.key_pem.as_bytes()).unwrap();
+    nameless(&server, &site).await.unwrap();
+    let until = server.until();
+    let wrong = server.take(&called, other.chain_pem.as_bytes(), pair.key_pem.as_bytes());
+    assert!(matches!(wrong, Err(TlsError::Pair { .. })));
+    assert_eq!(server.until(), until);
+    nameless(&server, &site).await.unwrap();
 }
