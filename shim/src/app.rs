@@ -9,6 +9,8 @@ use std::time::Duration;
 use portcullis_client::{
     Client, ClientError, Config as ClientConfig, NearCacheConfig, PairFiles, TlsConfig as ClientTls,
 };
+use portcullis_tls::Now;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,6 +24,7 @@ use crate::known::LastKnown;
 use crate::listen::Serving;
 use crate::metrics::Metrics;
 use crate::places::Places;
+use crate::renewal::{Keeper as Renewal, RenewalError};
 use crate::reports::{Keeper as ReportKeeper, NoRun, Reports};
 use crate::reviewer::Reviewer;
 use crate::tls::{Certificates, TlsError};
@@ -54,6 +57,9 @@ pub enum AppError {
     /// The certificate cannot be used.
     #[error("failed to load the certificate")]
     Tls(#[from] TlsError),
+    /// The certificate cannot be made here.
+    #[error("failed to set up `tls.self`")]
+    Renewal(#[from] RenewalError),
     /// The service's addresses or the files to ask it with cannot be used.
     #[error("`service` cannot be used")]
     Client(#[from] ClientError),
@@ -97,7 +103,8 @@ impl App {
                 "it is not known in which namespace this is: set `namespace`, or its own pods are asked about"
             );
         }
-        let certificates = Arc::new(Certificates::load(&config.tls)?);
+        let now = now(Arc::clone(&clock));
+        let certificates = Arc::new(Certificates::load(&config.tls, Arc::clone(&now))?);
         let client = Client::start(&client(&config))?;
         let known = LastKnown::new(config.known.limit, config.known.tags, config.known.max_bytes);
         let reports = Arc::new(Reports::new(config.reports.max_bytes)?);
@@ -115,7 +122,7 @@ impl App {
             unlabelled: AtomicU64::new(0),
         });
         let metrics = Arc::new(Metrics::with(asker.clone()));
-        metrics.certificate(certificates.current().expires);
+        certificates.tell(&metrics);
         let keeper = Keeper {
             asker: Arc::clone(&asker),
             config: config.known,
@@ -136,6 +143,10 @@ impl App {
         let (listener, address) = bind(config.listen).await?;
         let (admin_listener, admin_address) = bind(config.admin).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        if let Some(renewal) = config.tls.renewal {
+            let renewal = Renewal::load(renewal, &certificates, &metrics, now)?;
+            tasks.spawn(renewal.run(stop.clone()));
+        }
         let serving = Serving {
             webhook: Arc::clone(&webhook),
             certificates: Arc::clone(&certificates),
@@ -146,9 +157,9 @@ impl App {
         };
         tasks.spawn(serving.clone().webhook(listener));
         tasks.spawn(serving.admin(admin_listener));
-        tasks.spawn(certificates.follow(metrics, stop.clone()));
+        tasks.spawn(Arc::clone(&certificates).follow(metrics, stop.clone()));
         tasks.spawn(keeper.clone().run(stop.clone()));
-        tasks.spawn(ready(Arc::clone(&webhook), asker, stop.clone()));
+        tasks.spawn(ready(Arc::clone(&webhook), certificates, asker, stop.clone()));
         let told = CancellationToken::new();
         let sender = tokio::spawn(reports.send(sending_client, told.clone(), LAST_REPORTS));
         let reports = tokio::spawn(report_keeper.run(told.clone()));
@@ -214,7 +225,20 @@ impl App {
 
 /// Takes reviews as soon as the service is there, and without it after [`FIRST_CONTACT`]: who takes none sends
 /// the API server back to its own fail policy, which says nothing to anybody.
-async fn ready(webhook: Arc<Webhook>, asker: Arc<Asker>, stop: CancellationToken) {
+///
+/// Never before there is a certificate that API servers trust: where we make it ourselves, they are told first.
+async fn ready(
+    webhook: Arc<Webhook>,
+    certificates: Arc<Certificates>,
+    asker: Arc<Asker>,
+    stop: CancellationToken,
+) {
+    while certificates.expires().is_none() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+    }
     let until = Instant::now() + FIRST_CONTACT;
     while !asker.is_reached() {
         if Instant::now() >= until {
@@ -276,6 +300,11 @@ impl Keeper {
             Err(error) => tracing::error!(%error, "the writing of what was last known ended early"),
         }
     }
+}
+
+/// The clock as certificates are verified by it.
+fn now(clock: Clock) -> Now {
+    Arc::new(move || OffsetDateTime::from(clock()))
 }
 
 /// The client library's part of the configuration.

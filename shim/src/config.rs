@@ -7,14 +7,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_tls::PairFiles;
 use serde::Deserialize;
 
 use self::file::File;
+use crate::renewal::RenewalConfig;
 use crate::reports::ReportsConfig;
 use crate::review::{FailPolicy, Settings};
 
 mod file;
+mod tls;
 mod span;
+
+pub use self::tls::MAX_OWN_NAMES;
 
 /// The largest configuration file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
@@ -68,10 +73,10 @@ pub struct Config {
 /// Who we are to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The certificate with what it was signed by, in PEM.
-    pub certificate: PathBuf,
-    /// Its private key, in PEM.
-    pub key: PathBuf,
+    /// The certificate with what it was signed by, and its key. None, where there is `renewal`.
+    pub pair: Option<PairFiles>,
+    /// How we make them ourselves, in place of files.
+    pub renewal: Option<RenewalConfig>,
     /// Who signs the certificate that the API server must show. None: it need not show one.
     pub client_authorities: Option<PathBuf>,
 }
@@ -237,6 +242,33 @@ pub enum ConfigError {
         field: &'static str,
         /// What is allowed.
         expected: &'static str,
+    },
+    /// It is not said where the certificate is from.
+    #[error("`tls` needs either `certificateFile` and `keyFile`, or `self`")]
+    Source,
+    /// It is not known where the Secret of the certificate is.
+    #[error("`tls.self` needs `namespace`: its Secret is there")]
+    NoNamespace,
+    /// A certificate would be for nobody, or nobody would know it.
+    #[error(
+        "`tls.self` needs `names`, and one of `validatingWebhooks` and `mutatingWebhooks`: who is told by whom to \
+         know us"
+    )]
+    NoWebhooks,
+    /// The API server's address cannot be one.
+    #[error(
+        "`tls.self.apiServer` is `{0}`: expected an address such as `https://kubernetes.default.svc`"
+    )]
+    ApiServer(String),
+    /// An object cannot be called so.
+    #[error(
+        "`{field}` has `{name}`, which cannot be a name: expected lower case letters, digits, `-` and `.`"
+    )]
+    Name {
+        /// Which field.
+        field: &'static str,
+        /// As configured.
+        name: String,
     },
     /// Half of a pair is configured.
     #[error("`service.tls` has one of `certificateFile` and `keyFile`: give both or neither")]

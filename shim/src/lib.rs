@@ -9,6 +9,7 @@
 
 pub mod config;
 pub mod tls;
+pub mod renewal;
 mod metrics;
 mod places;
 pub mod review;

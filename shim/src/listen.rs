@@ -14,7 +14,6 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -148,9 +147,9 @@ impl Serving {
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
         // Each connection keeps what it began with.
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.certificates.current().server));
-        let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
+        let shaken = timeout(HANDSHAKE, self.certificates.server.accept(stream)).await;
+        let (stream, shown) = match shaken {
+            Ok(Ok(shaken)) => shaken,
             Ok(Err(error)) => {
                 self.metrics.refused("handshake");
                 tracing::debug!(%peer, %error, "a handshake failed");
@@ -163,7 +162,7 @@ impl Serving {
             }
         };
         let (_, tls) = stream.get_ref();
-        let is_known = !self.certificates.demands() || tls.peer_certificates().is_some();
+        let is_known = !self.certificates.demands() || shown.is_some();
         let is_h2 = tls.alpn_protocol() == Some(b"h2");
         let peer = Peer { address: peer.ip(), is_known };
         let webhook = Arc::clone(&self.webhook);

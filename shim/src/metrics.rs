@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     certificates: Counters<1>,
     expires: Gauge<i64, AtomicI64>,
     known_failures: Counter,
+    renewals: Counters<1>,
+    renewal_failures: Counters<1>,
 }
 
 /// What is read when metrics are asked for.
@@ -113,6 +115,18 @@ impl Default for Metrics {
             "Writes of what was last known that failed",
             known_failures.clone(),
         );
+        let renewals = Counters::default();
+        r.register(
+            "shim_renewals",
+            "What this replica made anew of its own certificates, and what it told the API server of",
+            renewals.clone(),
+        );
+        let renewal_failures = Counters::default();
+        r.register(
+            "shim_renewal_failures",
+            "Looks after its own certificates that failed, by why",
+            renewal_failures.clone(),
+        );
         Self {
             registry,
             reviews,
@@ -123,6 +137,8 @@ impl Default for Metrics {
             certificates,
             expires,
             known_failures,
+            renewals,
+            renewal_failures,
         }
     }
 }
@@ -170,13 +186,20 @@ impl Metrics {
         self.expires.set(expires);
     }
 
-    pub(crate) fn certificate_taken(&self, expires: i64) {
+    pub(crate) fn certificate_taken(&self) {
         self.certificates.get_or_create(&[("result", "taken")]).inc();
-        self.certificate(expires);
     }
 
     pub(crate) fn certificate_kept(&self) {
         self.certificates.get_or_create(&[("result", "kept")]).inc();
+    }
+
+    pub(crate) fn renewed(&self, what: &'static str) {
+        self.renewals.get_or_create(&[("what", what)]).inc();
+    }
+
+    pub(crate) fn renewal_failed(&self, cause: &'static str) {
+        self.renewal_failures.get_or_create(&[("cause", cause)]).inc();
     }
 
     pub(crate) fn known_failed(&self) {

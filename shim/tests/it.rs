@@ -24,3 +24,6 @@ mod reports;
 #[cfg(test)]
 #[path = "it/serving.rs"]
 mod serving;
+#[cfg(test)]
+#[path = "it/own.rs"]
+mod own;

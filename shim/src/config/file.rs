@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::span::Span;
+use super::tls::TlsFile;
 use super::{
     Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES,
-    MAX_PLATFORMS, MAX_TIMEOUT, Place, ServiceConfig, ServiceTls, TlsConfig,
+    MAX_PLATFORMS, MAX_TIMEOUT, Place, ServiceConfig, ServiceTls,
 };
 use crate::reports::ReportsConfig;
 use crate::review::{FailPolicy, Settings};
@@ -48,15 +49,6 @@ pub(super) struct File {
     limits: LimitsFile,
     #[serde(default)]
     log: LogFile,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TlsFile {
-    #[serde(alias = "certFile")]
-    certificate_file: PathBuf,
-    key_file: PathBuf,
-    client_ca_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -164,11 +156,7 @@ impl File {
         Ok(Config {
             listen: listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8443))),
             admin: admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
-            tls: TlsConfig {
-                certificate: folder.join(tls.certificate_file),
-                key: folder.join(tls.key_file),
-                client_authorities: tls.client_ca_file.map(|path| folder.join(path)),
-            },
+            tls: tls.into_tls(folder, namespace.as_deref())?,
             service: ServiceConfig {
                 servers: service.servers,
                 tls: service.tls.map(|tls| tls.into_tls(folder)).transpose()?,

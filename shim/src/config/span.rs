@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// The longest duration that may be configured.
-const MAX: Duration = Duration::from_hours(30 * 24);
-
-/// A duration such as `250ms`, `30s`, `5m`, `12h` or `30d`.
+/// A duration such as `250ms`, `30s`, `5m`, `12h` or `30d`, of at most so many days.
 #[derive(Clone, Copy)]
-pub(super) struct Span(pub(super) Duration);
+pub(super) struct Span<const DAYS: u64 = 30>(pub(super) Duration);
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de, const DAYS: u64> Deserialize<'de> for Span<DAYS> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        span(&text).map(Self).ok_or_else(|| {
+        let max = Duration::from_hours(DAYS * 24);
+        span(&text).filter(|span| *span <= max).map(Self).ok_or_else(|| {
             serde::de::Error::custom(format_args!(
                 "`{text}` is not a duration: expected a whole number and one of ms, s, m, h, d, \
-                 above zero and at most 30d"
+                 above zero and at most {DAYS}d"
             ))
         })
     }
@@ -35,5 +33,5 @@ fn span(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let span = Duration::from_millis(number.checked_mul(milliseconds)?);
-    (!span.is_zero() && span <= MAX).then_some(span)
+    (!span.is_zero()).then_some(span)
 }

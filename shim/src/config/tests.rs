@@ -26,7 +26,8 @@ fn the_least_configuration_is_complete() {
     let config = read("").unwrap();
     assert_eq!(config.listen, "0.0.0.0:8443".parse().unwrap());
     assert!(config.admin.ip().is_loopback());
-    assert!(config.tls.certificate.ends_with("tls.crt") && config.tls.certificate.is_absolute());
+    let pair = config.tls.pair.unwrap();
+    assert!(pair.certificate.ends_with("tls.crt") && pair.certificate.is_absolute());
     assert_eq!(config.exempt, BTreeSet::from(["kube-system".to_owned()]));
     assert_eq!(config.fail.of("any"), FailPolicy::Allow);
     assert_eq!(config.timeout, Duration::from_millis(2_500));
@@ -149,4 +150,51 @@ fn reports_belong_to_a_cluster_and_have_a_bound() {
     assert!(read("reports: {file: reports}\ncontext: {cluster: east}\n").is_ok());
     refused("reports: {maxBytes: 67108865}\n", &["`reports.maxBytes`", "at most 67108864"]);
     assert!(read("reports: {maxBytes: 67108864}\n").is_ok());
+}
+
+/// A configuration whose `tls` is this.
+fn with_tls(tls: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shim.yaml");
+    let service = "service: {servers: [\"http://portcullis:7443\"]}";
+    fs::write(&path, format!("tls: {tls}\n{service}\nnamespace: gate\n")).unwrap();
+    Config::read_in(&path, &folder.path().join("namespace"))
+}
+
+#[test]
+fn a_certificate_is_from_files_or_from_ourselves() {
+    let own = "secret: own, names: [shim.gate.svc], validatingWebhooks: [gate]";
+    let config = with_tls(&format!("{{self: {{{own}}}}}")).unwrap();
+    let renewal = config.tls.renewal.unwrap();
+    assert_eq!(config.tls.pair, None);
+    assert_eq!((renewal.api.host.as_str(), renewal.api.port), ("kubernetes.default.svc", 443));
+    assert!(renewal.api.token.ends_with("serviceaccount/token"));
+    assert_eq!(renewal.secret.to_string(), "Secret `gate/own`");
+    assert_eq!(renewal.terms.certificate_life, Duration::from_hours(30 * 24));
+    let long = "certificateLife: 10s, authorityLife: 30s, apiServer: 'https://[::1]:6443/'";
+    let renewal = with_tls(&format!("{{self: {{{own}, {long}}}}}")).unwrap().tls.renewal.unwrap();
+    assert_eq!((renewal.api.host.as_str(), renewal.api.port), ("::1", 6443));
+    let names = |count| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>().join(", ");
+    let named = |names: &str| {
+        format!("{{self: {{secret: own, names: [{names}], validatingWebhooks: [gate]}}}}")
+    };
+    with_tls(&named(&names(MAX_OWN_NAMES))).unwrap();
+    for (tls, word) in [
+        ("{}".to_owned(), "either `certificateFile` and `keyFile`, or `self`"),
+        ("{certificateFile: a}".to_owned(), "either"),
+        (format!("{{certificateFile: a, keyFile: b, self: {{{own}}}}}"), "either"),
+        ("{self: {secret: own, names: [a]}}".to_owned(), "`validatingWebhooks`"),
+        (named(""), "`names`"),
+        (named(&names(MAX_OWN_NAMES + 1)), "at most 16 names"),
+        (named("'../a'"), "`tls.self.names` has `../a`"),
+        (named(&"a".repeat(64)), "cannot be a name"),
+        ("{self: {secret: 'a/b', names: [a], validatingWebhooks: [b]}}".to_owned(), "`a/b`"),
+        (format!("{{self: {{{own}, certificateLife: 9s}}}}"), "at least 10s"),
+        (format!("{{self: {{{own}, authorityLife: 89d}}}}"), "three times"),
+        (format!("{{self: {{{own}, apiServer: 'http://a'}}}}"), "`http://a`"),
+        (format!("{{self: {{{own}, apiServer: 'https://a/b'}}}}"), "`https://a/b`"),
+    ] {
+        let text = with_tls(&tls).unwrap_err().to_string();
+        assert!(text.contains(word), "{tls}: {text}");
+    }
 }

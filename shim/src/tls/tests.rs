@@ -1,6 +1,10 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use super::*;
 use std::os::unix::fs::symlink;
 
+use portcullis_tls::{MAX_FILE, PairFiles};
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
@@ -39,21 +43,28 @@ impl Folder {
 
     fn config(&self) -> TlsConfig {
         TlsConfig {
-            certificate: self.path("tls.crt"),
-            key: self.path("tls.key"),
+            pair: Some(PairFiles { certificate: self.path("tls.crt"), key: self.path("tls.key") }),
+            renewal: None,
             client_authorities: None,
         }
     }
 
     fn load(&self) -> Certificates {
-        Certificates::load(&self.config()).unwrap()
+        Certificates::load(&self.config(), portcullis_tls::system_time()).unwrap()
     }
 
-    /// Looks once; whether something else is used than before.
+    /// Looks until files that rest are taken; whether something else is used than before.
     fn turned(&self, certificates: &Certificates) -> bool {
-        let before = certificates.current();
+        let taken = || {
+            let text = self.metrics.encode().unwrap();
+            let changes = "portcullis_shim_certificate_changes_total{result=\"taken\"} ";
+            text.lines().find_map(|line| line.strip_prefix(changes)).map(str::to_owned)
+        };
+        let before = taken();
         certificates.look(&self.metrics);
-        !Arc::ptr_eq(&before, &certificates.current())
+        assert_eq!(taken(), before, "it is taken before it rests");
+        certificates.look(&self.metrics);
+        taken() != before
     }
 }
 
@@ -116,16 +127,17 @@ fn what_cannot_be_used_is_named() {
     let (one, other) = (pair("one"), pair("other"));
     let folder = Folder::new(&one);
     let refused = |words: &[&str]| {
-        let error = Certificates::load(&folder.config()).err().unwrap();
+        let error =
+            Certificates::load(&folder.config(), portcullis_tls::system_time()).err().unwrap();
         let text = crate::chain(&error);
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
     folder.write("tls.key", &other.key);
-    refused(&["tls.crt", "tls.key", "do not go together"]);
+    refused(&["tls.crt", "tls.key", "does not go with"]);
     folder.write("tls.key", "no key");
     refused(&["tls.key", "not PEM"]);
     folder.write("tls.crt", &one.key);
     refused(&["tls.crt", "no certificate"]);
-    folder.write("tls.crt", &"x".repeat(MAX_PEM + 1));
+    folder.write("tls.crt", &"x".repeat(MAX_FILE + 1));
     refused(&["tls.crt", "longer than"]);
 }

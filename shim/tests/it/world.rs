@@ -129,7 +129,7 @@ impl Site {
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "the shim is handed the system's clock")]
-fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 

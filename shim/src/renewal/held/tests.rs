@@ -1,0 +1,132 @@
+use time::Duration as Days;
+use time::macros::datetime;
+
+use super::*;
+
+const NOW: OffsetDateTime = datetime!(2026-11-28 12:00 UTC);
+const DAY: Duration = Duration::from_hours(24);
+
+fn terms() -> Terms {
+    let names = vec!["gate-shim.portcullis.svc".to_owned()];
+    Terms { names, certificate_life: DAY * 30, authority_life: DAY * 360 }
+}
+
+fn new() -> Held {
+    Held::new(Vec::new(), &terms(), NOW).unwrap()
+}
+
+#[track_caller]
+fn check(held: &Held, days: i64, expected: Option<Renewal>) {
+    assert_eq!(held.due(&terms(), NOW + Days::days(days)), expected, "after {days} days");
+}
+
+#[test]
+fn what_was_made_is_held_as_it_was_and_is_believed() {
+    let held = new();
+    let again = Held::read(&held.data()).unwrap();
+    assert!(again == held);
+    assert!(held.certificate.is_good(&held.authority.certificate, &terms().names, NOW));
+    let others = ["other.portcullis.svc".to_owned()];
+    assert!(!held.certificate.is_good(&held.authority.certificate, &others, NOW));
+    assert!(!held.certificate.is_good(&new().authority.certificate, &terms().names, NOW));
+}
+
+#[test]
+fn a_certificate_is_renewed_when_a_third_of_its_life_is_left_and_an_authority_likewise() {
+    let held = new();
+    for (days, expected) in [
+        (0, None),
+        (19, None),
+        (20, Some(Renewal::Certificate)),
+        (200, Some(Renewal::Certificate)),
+        (240, Some(Renewal::Authority)),
+        (400, Some(Renewal::Authority)),
+    ] {
+        check(&held, days, expected);
+    }
+}
+
+#[test]
+fn what_is_for_other_names_or_of_another_authority_or_has_another_key_is_renewed() {
+    let (held, other) = (new(), new());
+    let more = Terms { names: vec!["other.portcullis.svc".to_owned()], ..terms() };
+    assert_eq!(held.due(&more, NOW), Some(Renewal::Certificate));
+    let foreign = Held { certificate: other.certificate.clone(), ..held.clone() };
+    check(&foreign, 0, Some(Renewal::Certificate));
+    let key = Pair { key: other.certificate.key, ..held.certificate.clone() };
+    check(&Held { certificate: key, ..held }, 0, Some(Renewal::Certificate));
+}
+
+#[test]
+fn what_lacks_something_or_is_broken_is_not_held() {
+    let data = new().data();
+    assert!(Held::read(&BTreeMap::new()).is_none());
+    for key in ["ca.crt", "ca.key", "tls.crt", "tls.key"] {
+        let mut less = data.clone();
+        less.remove(key);
+        assert!(Held::read(&less).is_none(), "without {key}");
+    }
+    let wrong = |key: &str, text: String| {
+        let mut wrong = data.clone();
+        wrong.insert(key.to_owned(), text);
+        Held::read(&wrong).is_none()
+    };
+    assert!(wrong("ca.crt", "x".to_owned()));
+    assert!(wrong("ca.key", new().authority.key));
+    // What is signed by it cannot sign.
+    assert!(wrong("ca.crt", new().certificate.certificate));
+}
+
+#[test]
+fn a_certificate_never_outlives_its_authority() {
+    let held = new();
+    let late = NOW + Days::days(355);
+    let certificate = issue::certificate(&held.authority, &terms(), late).unwrap();
+    let of = |pair: &Pair| Read::of(&pair.certificate).unwrap().until;
+    assert_eq!(of(&certificate), of(&held.authority));
+}
+
+#[test]
+fn an_authority_of_before_is_trusted_until_it_ends_and_not_after() {
+    let first = new();
+    let at = NOW + Days::days(240);
+    let second = first.clone().renewed(Renewal::Authority, &terms(), at).unwrap();
+    assert!(second.authority != first.authority && second.certificate != first.certificate);
+    assert_eq!(second.old, std::slice::from_ref(&first.authority.certificate));
+    assert!(second.bundle().starts_with(&second.authority.certificate));
+    assert!(second.bundle().contains(&first.authority.certificate));
+    // Also while certificates are renewed, until it has ended for everybody's clock.
+    let third = second.renewed(Renewal::Certificate, &terms(), NOW + Days::days(359)).unwrap();
+    assert_eq!(third.old.len(), 1);
+    check(&third, 360, None);
+    let ended = NOW + Days::days(360) + Days::minutes(5);
+    assert_eq!(third.due(&terms(), ended), Some(Renewal::Ended));
+    let fourth = third.clone().renewed(Renewal::Ended, &terms(), ended).unwrap();
+    assert!(fourth.old.is_empty() && fourth.certificate == third.certificate);
+    assert_eq!(fourth.due(&terms(), ended), None);
+}
+
+#[test]
+fn authorities_of_before_are_as_many_as_are_allowed_each_once() {
+    let roots = |count| (0..count).map(|_| new().authority.certificate).collect::<Vec<_>>();
+    let known = roots(MAX_OLD + 1);
+    let held = |known: Vec<String>| Held::new(known, &terms(), NOW).unwrap().old.len();
+    assert_eq!(held(known.iter().take(MAX_OLD).cloned().collect()), MAX_OLD);
+    assert_eq!(held(known.clone()), MAX_OLD);
+    assert_eq!(held([known.clone(), known].concat().into_iter().take(2).collect()), 2);
+    let [one] = roots(1).try_into().unwrap();
+    assert_eq!(held(vec![one.clone(), one]), 1);
+}
+
+#[test]
+fn authorities_are_found_among_other_text() {
+    let (one, other) = (new().authority.certificate, new().authority.certificate);
+    let text = format!(
+        "# ours\r\n{one}-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n{other}rest"
+    );
+    let found = authorities(&text);
+    assert_eq!(found.len(), 2);
+    assert_eq!(Read::of(&found[0]), Read::of(&one));
+    assert_eq!(Read::of(&found[1]), Read::of(&other));
+    assert!(authorities("").is_empty() && authorities("-----BEGIN CERTIFICATE-----").is_empty());
+}
