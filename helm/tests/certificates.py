@@ -1,13 +1,14 @@
 """How shim, service and API server know each other."""
 
 import base64
+import ssl
 import subprocess
 import tempfile
 
 import yaml
 
 from cluster import cluster
-from rendered import NAMESPACE, SCHEMAS, WEBHOOKS, everything, of_kind, one, pods, render, webhooks
+from rendered import NAMESPACE, SCHEMAS, WEBHOOKS, everything, of_kind, one, pods, refused, render, webhooks
 
 
 def decoded(secret):
@@ -102,6 +103,48 @@ def test_cert_manager_makes_what_pods_mount():
         assert source == f"{NAMESPACE}/gate-portcullis-shim-tls"
         # An upgrade would take away what was put there.
         assert all("caBundle" not in hook["clientConfig"] for hook in each["webhooks"])
+
+
+def test_what_the_shim_makes_itself_is_no_part_of_a_release():
+    """An upgrade would take it away."""
+    documents = everything()["self"]
+    own = one(documents, "Secret", "shim-own")
+    assert own["type"] == "Opaque" and not {"data", "stringData"} & set(own), own
+    assert all("caBundle" not in hook["clientConfig"] for hook in webhooks(documents))
+    mounted = {volume.get("secret", {}).get("secretName") for _, pod in pods(documents) for volume in pod["spec"]["volumes"]}
+    # Only the process that makes it sees it.
+    assert mounted - {None} == {"gate-portcullis-service-tls", "gate-portcullis-client-tls"}, mounted
+
+
+def test_no_generated_certificate_outlives_its_authority():
+    objects, day = {}, 24 * 3600
+
+    def upgrade(values):
+        with cluster(SCHEMAS / "discovery", objects) as config:
+            arguments = ["--dry-run=server", "--disable-openapi-validation", "--kubeconfig", str(config)]
+            documents = render(*arguments, values=values)
+        for secret in of_kind(documents, "Secret"):
+            owner = {"meta.helm.sh/release-name": "gate", "meta.helm.sh/release-namespace": NAMESPACE}
+            secret["metadata"]["annotations"] |= owner
+            objects[f"/api/v1/namespaces/{NAMESPACE}/secrets/{secret['metadata']['name']}"] = secret
+        ends = {}
+        for secret in of_kind(documents, "Secret"):
+            text = openssl("x509", "-noout", "-enddate", text=decoded(secret)["tls.crt"]).strip().removeprefix("notAfter=")
+            ends[secret["metadata"]["name"].removeprefix("gate-portcullis-")] = ssl.cert_time_to_seconds(text)
+        return ends, objects[f"/api/v1/namespaces/{NAMESPACE}/secrets/gate-portcullis-ca"]["metadata"]["annotations"]
+
+    short = {"tls": {"generated": {"days": 10, "renewBefore": 3}}}
+    first, annotations = upgrade(short)
+    assert int(annotations["portcullis.dev/ends"]) - first["ca"] in range(-3605, -3595), annotations
+    # Of what is signed later, for longer than the authority has left.
+    long = {"tls": {"generated": {"days": 400, "renewBefore": 3}, "extraNames": ["portcullis.example"]}}
+    second, _ = upgrade(long)
+    assert second["ca"] == first["ca"] and second["service-tls"] != first["service-tls"]
+    assert all(end <= second["ca"] for end in second.values()), second
+    assert second["ca"] - second["service-tls"] < 2 * day, second
+    service = objects[f"/api/v1/namespaces/{NAMESPACE}/secrets/gate-portcullis-service-tls"]["metadata"]["annotations"]
+    assert service["portcullis.dev/renew-after"] == annotations["portcullis.dev/renew-after"], "it is renewed later"
+    refused({"tls": {"generated": {"days": 10, "renewBefore": 10}}}, "tls.generated.renewBefore", "tls.generated.days")
 
 
 def test_provided_secrets_are_mounted_and_none_is_made():

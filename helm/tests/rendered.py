@@ -73,6 +73,7 @@ def everything():
     rendered = {"defaults": render(), "full": render(values=full)}
     rendered["cert-manager"] = render(values={"tls": {"mode": "cert-manager"}, "webhook": {"pinning": {"enabled": True}}})
     rendered["provided"] = render(values=PROVIDED)
+    rendered["self"] = render(values={"tls": {"mode": "self"}, **{key: full[key] for key in ("networkPolicy", "webhook")}})
     for example in EXAMPLES:
         rendered[example.stem] = render("--values", str(example))
     return rendered

@@ -1,6 +1,8 @@
 """What pods may do, whom they may reach, and how many there are."""
 
-from rendered import everything, of_kind, one, pods
+import yaml
+
+from rendered import WEBHOOKS, everything, of_kind, one, pods, render
 
 
 def is_confined(spec, where):
@@ -68,9 +70,47 @@ def t175_the_metadata_service_and_strangers_are_shut_out():
     assert len(asked) == 1 and asked[0]["from"] == peers, asked
 
 
+ROLES = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+
+
 def t177_nothing_may_ask_the_api_server():
+    """But for a shim that makes its own certificate."""
     for name, documents in everything().items():
-        kinds = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
-        assert not of_kind(documents, *kinds), name
+        assert name == "self" or not of_kind(documents, *ROLES), name
+        for workload, template in pods(documents):
+            account = [each for each in template["spec"]["volumes"] if each["name"] == "account"]
+            assert bool(account) == ((name, workload) == ("self", "gate-portcullis-shim")), f"{name}/{workload}"
         for account in of_kind(documents, "ServiceAccount"):
             assert account["automountServiceAccountToken"] is False, name
+
+
+def t177_a_shim_that_makes_its_own_certificate_may_touch_its_own_objects_alone():
+    documents = everything()["self"]
+    name, hooks = "gate-portcullis-shim", "gate-portcullis.portcullis"
+    rules = {kind: one(documents, kind)["rules"] for kind in ("Role", "ClusterRole")}
+    resources = ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"]
+    assert rules == {
+        "Role": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [f"{name}-own"], "verbs": ["get", "update"]}],
+        "ClusterRole": [{"apiGroups": ["admissionregistration.k8s.io"], "resources": resources,
+                         "resourceNames": [hooks], "verbs": ["get", "patch"]}],
+    }, rules
+    account = {"kind": "ServiceAccount", "name": name, "namespace": "portcullis"}
+    for kind in ("Role", "ClusterRole"):
+        binding, role = one(documents, f"{kind}Binding"), one(documents, kind)["metadata"]["name"]
+        assert binding["subjects"] == [account], binding
+        assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}, binding
+    [template] = [template for workload, template in pods(documents) if workload == name]
+    assert template["spec"]["serviceAccountName"] == name
+    # These are the objects that it is configured to ask for.
+    config = yaml.safe_load(one(documents, "ConfigMap", "shim-config")["data"]["shim.yaml"])["tls"]["self"]
+    assert config["secret"] == f"{name}-own" and config["names"][0] == f"{name}.portcullis.svc", config
+    assert config["validatingWebhooks"] == config["mutatingWebhooks"] == [hooks], config
+    assert {each["metadata"]["name"] for each in of_kind(documents, *WEBHOOKS)} == {hooks}
+    # Without pinning there is no such configuration, and no right to one.
+    documents = render(values={"tls": {"mode": "self"}})
+    assert one(documents, "ClusterRole")["rules"][0]["resources"] == resources[:1]
+    config = yaml.safe_load(one(documents, "ConfigMap", "shim-config")["data"]["shim.yaml"])["tls"]["self"]
+    assert "mutatingWebhooks" not in config
+    # It reaches the API server through the network's policy.
+    [policy] = [each for each in of_kind(everything()["self"], "NetworkPolicy") if each["metadata"]["name"] == name]
+    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 7443]

@@ -28,6 +28,8 @@ def test_what_cannot_work_is_refused_with_its_cure():
     refused(alone, "shim.servers")
     refused(alone | {"shim": {"servers": ["https://portcullis.example:7443"]}}, "shim.clientSecret")
     refused({"shim": {"enabled": False}}, "service.config.clusters")
+    shared = {"tls": {"mode": "self"}, "shim": {"serviceAccount": {"create": False}}}
+    refused(shared, "shim.serviceAccount.name")
     refused({"shim": {"identity": "spiffe://example.org/prod"}}, "shim.clientSecret")
     for path in ("tls.provided.serviceSecret", "tls.provided.shimSecret", "tls.provided.caBundle", "shim.clientSecret"):
         values = json.loads(json.dumps(PROVIDED))

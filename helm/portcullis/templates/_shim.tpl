@@ -4,6 +4,13 @@
 {{- $_ := set $config "listen" (include "portcullis.address" (dict "root" . "port" 8443)) -}}
 {{- $_ := set $config "admin" (include "portcullis.address" (dict "root" . "port" 8080)) -}}
 {{- $tls := dict "certificateFile" "/etc/portcullis/tls/tls.crt" "keyFile" "/etc/portcullis/tls/tls.key" -}}
+{{- if eq .Values.tls.mode "self" -}}
+{{- $certificates := include "portcullis.certificates" . | fromYaml -}}
+{{- $webhooks := list (printf "%s.%s" (include "portcullis.fullname" .) .Release.Namespace) -}}
+{{- $own := dict "secret" $certificates.shim.secret "names" $certificates.shim.names "validatingWebhooks" $webhooks -}}
+{{- if .Values.webhook.pinning.enabled -}}{{- $_ := set $own "mutatingWebhooks" $webhooks -}}{{- end -}}
+{{- $tls = dict "self" (merge $own .Values.tls.self) -}}
+{{- end -}}
 {{- if .Values.shim.apiServerCa -}}
 {{- $_ := set $tls "clientCaFile" "/etc/portcullis/api-server/ca.crt" -}}
 {{- end -}}

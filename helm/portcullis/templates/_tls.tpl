@@ -13,6 +13,7 @@ shim.{{ regexReplaceAll "[^a-z0-9]+" (lower .Values.cluster.name) "-" | trunc 60
 {{- $name := include "portcullis.fullname" . -}}
 {{- $ns := .Release.Namespace -}}
 {{- $isProvided := eq .Values.tls.mode "provided" -}}
+{{- $isSelf := eq .Values.tls.mode "self" -}}
 {{- if .Values.service.enabled }}
 service:
   secret: {{ ternary .Values.tls.provided.serviceSecret (printf "%s-service-tls" $name) $isProvided }}
@@ -22,8 +23,9 @@ service:
 {{- end }}
 {{- if .Values.shim.enabled }}
 shim:
-  secret: {{ ternary .Values.tls.provided.shimSecret (printf "%s-shim-tls" $name) $isProvided }}
-  isMade: {{ not $isProvided }}
+  # What the shim makes itself is in no file.
+  secret: {{ ternary .Values.tls.provided.shimSecret (printf "%s-shim-%s" $name (ternary "own" "tls" $isSelf)) $isProvided }}
+  isMade: {{ not (or $isProvided $isSelf) }}
   names: {{ list (printf "%s-shim.%s.svc" $name $ns) (printf "%s-shim.%s" $name $ns) | toJson }}
   usage: server auth
 client:
@@ -49,7 +51,7 @@ client:
 {{- end -}}
 
 {{/* Makes the authority and the certificates of a release once, or takes those that are there, and leaves them in
-     .Values.made: ca (bundle), and by part secret, data, annotations. Only with tls.mode `generated`. */}}
+     .Values.made: ca (bundle), and by part secret, data, annotations. Only with tls.mode `generated` and `self`. */}}
 {{- define "portcullis.made" -}}
 {{- if not (hasKey .Values "made") -}}
 {{- $days := int .Values.tls.generated.days -}}
@@ -62,13 +64,21 @@ client:
 {{- if include "portcullis.isKept" (dict "secret" $there "names" "ca") -}}
 {{- $ca = buildCustomCert (index $there.data "tls.crt") (index $there.data "tls.key") -}}
 {{- $data = $there.data -}}
-{{- $annotations = pick $there.metadata.annotations "portcullis.dev/renew-after" "portcullis.dev/names" -}}
+{{- $annotations = pick $there.metadata.annotations "portcullis.dev/renew-after" "portcullis.dev/names" "portcullis.dev/ends" -}}
 {{- else -}}
-{{- $ca = genCA $caName $days -}}
+{{/* A day more than what it signs, which is made a moment later; an hour of it is not counted on. */}}
+{{- $ca = genCA $caName (add $days 1 | int) -}}
 {{- $old := dig "data" "tls.crt" "" ($there | default dict) | b64dec -}}
 {{- $data = dict "tls.crt" ($ca.Cert | b64enc) "tls.key" ($ca.Key | b64enc) "previous.crt" ($old | b64enc) -}}
-{{- $annotations = dict "portcullis.dev/renew-after" (toString $due) "portcullis.dev/names" "ca" -}}
+{{- $ends := add (now | unixEpoch | int64) (mul 86400 $days) 82800 -}}
+{{- $annotations = dict "portcullis.dev/renew-after" (toString $due) "portcullis.dev/names" "ca" "portcullis.dev/ends" (toString $ends) -}}
 {{- end -}}
+{{/* What it signs is renewed with it, and ends before it. */}}
+{{- $caDue := index $annotations "portcullis.dev/renew-after" | int64 -}}
+{{- $caEnds := index $annotations "portcullis.dev/ends" | default (add $caDue (mul 86400 (int .Values.tls.generated.renewBefore)) | toString) | int64 -}}
+{{- $due = min $due $caDue -}}
+{{- $left := div (sub $caEnds (now | unixEpoch | int64)) 86400 -}}
+{{- $days = min $days $left | int -}}
 {{- $bundle := printf "%s%s" $ca.Cert (index $data "previous.crt" | default "" | b64dec) -}}
 {{- $made := dict "ca" (dict "secret" $caName "data" $data "annotations" $annotations "bundle" $bundle) -}}
 {{- $previous := index $data "previous.crt" | default "" | b64dec -}}
@@ -99,6 +109,9 @@ client:
 {{- if not (or .Values.service.enabled .Values.shim.enabled) -}}
 {{- fail "nothing to install: set service.enabled or shim.enabled" -}}
 {{- end -}}
+{{- if ge (int .Values.tls.generated.renewBefore) (int .Values.tls.generated.days) -}}
+{{- fail "tls.generated.renewBefore must be less than tls.generated.days: what is always due is made anew by each upgrade" -}}
+{{- end -}}
 {{- range $part, $certificate := include "portcullis.certificates" . | fromYaml -}}
 {{- if not $certificate.secret -}}
 {{- fail (printf "tls.mode provided needs the Secret of the %s: set %s" $part (get (dict "service" "tls.provided.serviceSecret" "shim" "tls.provided.shimSecret" "client" "shim.clientSecret") $part)) -}}
@@ -108,6 +121,9 @@ client:
 {{- if and (hasPrefix "spiffe://" .Values.shim.identity) (ne .Values.tls.mode "provided") (not .Values.shim.clientSecret) -}}
 {{- fail "a SPIFFE ID is in no certificate that is made here: set shim.clientSecret to one that has it, or shim.identity to a DNS name" -}}
 {{- end -}}
+{{- if and (eq .Values.tls.mode "self") (not .Values.shim.serviceAccount.create) (has .Values.shim.serviceAccount.name (list "" "default")) -}}
+{{- fail "tls.mode self gives rights to the service account of the shim, and not to that of all pods of the namespace: set shim.serviceAccount.name to one of its own, or shim.serviceAccount.create" -}}
+{{- end -}}
 {{- if and (eq .Values.tls.mode "provided") (not .Values.tls.provided.caBundle) -}}
 {{- fail "tls.mode provided needs tls.provided.caBundle: by it the API server knows the shim" -}}
 {{- end -}}
@@ -115,7 +131,7 @@ client:
 {{- if not .Values.shim.servers -}}
 {{- fail "a shim without the service needs shim.servers: https://… of the decision service" -}}
 {{- end -}}
-{{- if and (eq .Values.tls.mode "generated") (not .Values.shim.clientSecret) -}}
+{{- if and (has .Values.tls.mode (list "generated" "self")) (not .Values.shim.clientSecret) -}}
 {{- fail "a shim without the service needs shim.clientSecret: a certificate that the service knows it by, with the authority of the service" -}}
 {{- end -}}
 {{- end -}}
