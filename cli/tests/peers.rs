@@ -4,7 +4,7 @@
 //! and the command must deny it, with the signer and the CVE. Without its signature, or under another
 //! authority, it must be rejected evidence. And what `portcullis attach` signs, `notation verify` must
 //! accept. What `cosign attest` of two versions attaches is denied by its key alone. Prometheus scrapes the
-//! service, keeps its exemplars and evaluates the alerts.
+//! service, keeps its exemplars and evaluates the alerts; grpcurl and ghz ask it; a collector takes its traces.
 //!
 //! Where a program is not installed the tests say so and pass; with `PORTCULLIS_PEERS=required` they
 //! fail. `.ci/tools` installs them.
@@ -41,6 +41,12 @@ mod prometheus;
 #[cfg(test)]
 #[path = "peers/notified.rs"]
 mod notified;
+#[cfg(test)]
+#[path = "peers/callers.rs"]
+mod callers;
+#[cfg(test)]
+#[path = "peers/collector.rs"]
+mod collector;
 
 use cosign::{Cosign, Version};
 use host::{Peer, Registry};
@@ -86,6 +92,21 @@ fn moto_as_the_token_services_of_aws() {
 #[test]
 fn prometheus_as_who_scrapes_and_alerts() {
     prometheus::story();
+}
+
+#[test]
+fn grpcurl_as_who_asks_by_hand() {
+    callers::grpcurl();
+}
+
+#[test]
+fn ghz_as_who_asks_much() {
+    callers::ghz();
+}
+
+#[test]
+fn an_opentelemetry_collector_as_who_takes_traces() {
+    collector::story();
 }
 
 /// zot is a peer where it is installed; the module of it cannot be had everywhere.

@@ -6,6 +6,7 @@ mod lines;
 
 use std::io::IsTerminal as _;
 
+use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
@@ -183,6 +184,11 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
         .with_batch_exporter(exporter)
         // What is not to be kept is not begun (`spans`).
         .with_sampler(Sampler::AlwaysOn)
-        .with_resource(Resource::builder().with_service_name("portcullis").build())
+        .with_resource(
+            Resource::builder()
+                .with_service_name("portcullis")
+                .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+                .build(),
+        )
         .build())
 }

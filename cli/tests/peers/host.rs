@@ -87,6 +87,17 @@ pub(crate) fn wait_for(port: u16) {
     panic!("nobody listens on port {port}");
 }
 
+/// Looks for what comes within half a minute.
+pub(crate) fn eventually(what: &str, look: impl Fn() -> bool) {
+    for _ in 0..150 {
+        if look() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    panic!("it never came: {what}");
+}
+
 /// Runs a program to its end, and gives what it wrote to standard output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> String {

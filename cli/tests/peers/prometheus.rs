@@ -5,17 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::PORTCULLIS;
-use super::host::{Process, are_there, free_port, wait_for};
-
-/// How often it is looked for what must come, and how long the rest in between is.
-const LOOKS: usize = 150;
-const REST: Duration = Duration::from_millis(200);
+use super::host::{Process, are_there, eventually, free_port, wait_for};
 
 pub(crate) fn story() {
     if !are_there(&["prometheus"], "Prometheus", true) {
@@ -111,14 +105,4 @@ fn get(port: u16, path: &str) -> Value {
     let body = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}")).1;
     // It says so while it starts, and not as JSON.
     serde_json::from_str(body).unwrap_or(Value::Null)
-}
-
-fn eventually(what: &str, look: impl Fn() -> bool) {
-    for _ in 0..LOOKS {
-        if look() {
-            return;
-        }
-        thread::sleep(REST);
-    }
-    panic!("it never came: {what}");
 }

@@ -16,31 +16,64 @@ pub(crate) fn ask(folder: &Path, registry: &Registry, trust: &Value, image: &str
 
 /// As [`ask`], with these settings for the registry.
 pub(crate) fn ask_with(folder: &Path, registry: &Value, trust: &Value, image: &str) -> Answer {
-    let (port, admin) = (free_port(), free_port());
-    fs::write(folder.join("rules.yaml"), RULES).unwrap();
-    let config = folder.join("portcullis.yaml");
-    let text = json!({
-        "listen": format!("127.0.0.1:{port}"),
-        "admin": format!("127.0.0.1:{admin}"),
-        "rules": ["rules.yaml"],
-        "trust": trust,
-        "registries": [registry],
-        "log": {"filter": "warn"},
-    });
-    fs::write(&config, text.to_string()).unwrap();
-    let serve = &mut Command::new(PORTCULLIS);
-    let _service =
-        Process::start(serve.arg("serve").arg("--config").arg(&config).stdout(Stdio::null()));
-    wait_for(port);
-    let output = Command::new(PORTCULLIS)
-        .args(["check", image, "--output", "json", "--server"])
-        .arg(format!("http://127.0.0.1:{port}"))
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let document = serde_json::from_str(&text)
-        .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)));
-    Answer { code: output.status.code(), document }
+    Running::start(folder, registry, &json!({"trust": trust})).check(image)
+}
+
+/// A service that runs; it ends with its owner.
+pub(crate) struct Running {
+    address: String,
+    _process: Process,
+}
+
+impl Running {
+    /// That trusts nobody, and asks this registry.
+    pub(crate) fn before(folder: &Path, registry: &Registry) -> Self {
+        Self::with(folder, registry, &json!({}))
+    }
+
+    /// The same with more settings.
+    pub(crate) fn with(folder: &Path, registry: &Registry, more: &Value) -> Self {
+        Self::start(folder, &json!({"host": registry.host(), "scheme": "http"}), more)
+    }
+
+    fn start(folder: &Path, registry: &Value, more: &Value) -> Self {
+        let (port, admin) = (free_port(), free_port());
+        fs::write(folder.join("rules.yaml"), RULES).unwrap();
+        let config = folder.join("portcullis.yaml");
+        let mut document = json!({
+            "listen": format!("127.0.0.1:{port}"),
+            "admin": format!("127.0.0.1:{admin}"),
+            "rules": ["rules.yaml"],
+            "registries": [registry],
+            "log": {"filter": "warn"},
+        });
+        for (key, value) in more.as_object().unwrap() {
+            document[key] = value.clone();
+        }
+        fs::write(&config, document.to_string()).unwrap();
+        let serve = &mut Command::new(PORTCULLIS);
+        let serve = serve.arg("serve").arg("--config").arg(&config).stdout(Stdio::null());
+        let process = Process::start(serve);
+        wait_for(port);
+        Self { address: format!("127.0.0.1:{port}"), _process: process }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What our command answers.
+    pub(crate) fn check(&self, image: &str) -> Answer {
+        let output = Command::new(PORTCULLIS)
+            .args(["check", image, "--output", "json", "--server"])
+            .arg(format!("http://{}", self.address))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let document = serde_json::from_str(&text)
+            .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+        Answer { code: output.status.code(), document }
+    }
 }
 
 const RULES: &str = "\
