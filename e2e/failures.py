@@ -4,7 +4,7 @@ import socket
 import ssl
 import time
 
-from gate import HOST
+from gate import HOST, OTHER, metrics
 from load import Callers, Load
 from parts import Authority, Failed, until
 from pods import pod
@@ -74,6 +74,20 @@ def the_service_comes_back(t):
     until("an answer of the service", lambda: t.gate.probe(strict).ok, 60, [t.gate.shim, t.gate.service])
     answer = allowed(create(t, strict))
     same("warnings", answer.warnings, [])
+
+
+def a_shim_with_the_certificate_of_another_cluster_is_told_of(t):
+    # Whoever it is that it says it is, it may not speak for this cluster.
+    t.gate.shim.stop()
+    t.gate.start_shim(certificate=OTHER)
+    new = pod("foreign", "fresh", t.gate.image("unsigned"))
+    warned(allowed(create(t, new)), "does not let this cluster ask")
+    denied(create(t, pod("foreign", "strict", t.gate.image("unsigned"))), "does not let this cluster ask")
+    counted = [name for name in metrics(t.gate.replica[1]) if 'cause="forbidden"' in name]
+    if not counted:
+        raise Failed("it is not counted that the service refuses this shim")
+    t.gate.shim.stop()
+    t.gate.start_shim()
 
 
 def t147_a_service_that_is_killed_leaves_nothing_unsaid(t):
@@ -182,6 +196,7 @@ ALL = [
     t150_kube_system_starts_without_the_service,
     t147_what_was_known_outlives_the_shim,
     the_service_comes_back,
+    a_shim_with_the_certificate_of_another_cluster_is_told_of,
     t147_a_service_that_is_killed_leaves_nothing_unsaid,
     without_a_shim_the_failure_policy_decides,
     t151_certificates_change_under_load,

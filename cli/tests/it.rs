@@ -40,6 +40,9 @@ mod floods;
 #[path = "it/drain.rs"]
 mod drain;
 #[cfg(test)]
+#[path = "it/standstill.rs"]
+mod standstill;
+#[cfg(test)]
 #[path = "it/attach.rs"]
 mod attach;
 #[cfg(test)]

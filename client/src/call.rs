@@ -6,21 +6,25 @@
 
 use std::error::Error as _;
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use crate::config::Config;
 use crate::error::ClientError;
 use crate::near::{NearCache, Ticket};
 use crate::pool::Pool;
-use crate::replica::Replica;
-use crate::stats::Stats;
+use crate::replica::{Replica, SERVICE};
+use crate::stats::{Standing, Stats};
 
 /// A time-out that is shorter than this says nothing about the replica that did not answer in it.
 const TELLING: Duration = Duration::from_millis(100);
@@ -29,6 +33,10 @@ const TELLING: Duration = Duration::from_millis(100);
 const MAX_TOKENS: i64 = 100;
 /// How exact timers are.
 const TIMER: Duration = Duration::from_millis(2);
+/// How long a replica may say nothing before it is asked whether it is there, and how long the answer to that may
+/// take. Together with the time for a second call they are less than a question has.
+const SUSPECT: Duration = Duration::from_millis(200);
+const PROBE: Duration = Duration::from_millis(250);
 /// How long a broken connection may take to be noticed.
 const NOTICE: Duration = Duration::from_millis(50);
 /// What one second call costs, in the unit in which an answer gives 1.
@@ -115,7 +123,13 @@ impl Calls {
             let begin = Instant::now();
             let ticket = near.and_then(|near| near.ticket(replica.id, begin));
             let left = deadline.saturating_duration_since(begin);
-            let asked = timeout_at(deadline, ask(channel, left)).await;
+            // One second call at the most, and only where there is somebody else.
+            let may_leave = first.is_none() && left >= SUSPECT + PROBE + floor;
+            let asking = ask(channel.clone(), left);
+            let asked = match (may_leave, pin!(asking)) {
+                (true, asking) => self.listen(call.replica(), channel, deadline, asking).await,
+                (false, asking) => timeout_at(deadline, asking).await,
+            };
             let status = match asked {
                 Ok(Ok(answer)) => {
                     call.replica().answered();
@@ -134,6 +148,34 @@ impl Calls {
         }
         let status = first.map_or_else(late, |(_, status)| status);
         Err(ClientError::NoAnswer(Box::new(status)))
+    }
+
+    /// The answer of `asking`. Whoever says nothing for a while is asked whether it is there at all: one that is at
+    /// work on a search says so at once, and one that stands still is left, if another one could answer.
+    async fn listen<T>(
+        &self,
+        replica: &Replica,
+        channel: Channel,
+        deadline: Instant,
+        mut asking: Pin<&mut impl Future<Output = Result<T, Status>>>,
+    ) -> Result<Result<T, Status>, Elapsed> {
+        if let Ok(answer) = timeout(SUSPECT, asking.as_mut()).await {
+            return Ok(answer);
+        }
+        let now = Instant::now();
+        let is_other = |other: Arc<Replica>| other.standing(now) == Standing::Ready;
+        if self.pool.pick(Some(replica.id)).is_some_and(is_other) {
+            let is_there = tokio::select! {
+                answer = asking.as_mut() => return Ok(answer),
+                is_there = is_there(channel) => is_there,
+            };
+            // All may be busy, and must not be asked twice as much then.
+            if !is_there && self.take_token() {
+                replica.stands_still(Instant::now());
+                return Ok(Err(Status::unavailable("the replica stands still")));
+            }
+        }
+        timeout_at(deadline, asking).await
     }
 
     /// How much time a second call needs.
@@ -197,6 +239,13 @@ impl Calls {
             self.tokens.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether somebody answers at the other end. What is the answer does not matter.
+async fn is_there(channel: Channel) -> bool {
+    let mut client = HealthClient::new(channel);
+    let request = HealthCheckRequest { service: SERVICE.to_owned() };
+    timeout(PROBE, client.check(request)).await.is_ok()
 }
 
 /// The time was up before anybody answered.

@@ -61,6 +61,9 @@ pub enum ErrorKind {
     Overloaded,
     /// The question is malformed, and asking again is of no use; what the service says of it.
     Refused(String),
+    /// The service does not let this caller ask: its certificate, or the place that it says it is at. It is
+    /// not the question's fault, and asking again is of no use before somebody mends that.
+    Forbidden,
     /// Anything else: the service or the client is at fault.
     Failed,
 }
@@ -85,6 +88,7 @@ impl ClientError {
             Code::Unavailable => ErrorKind::Unreachable,
             // What has a source happened on the way.
             _ if status.source().is_some() => ErrorKind::Unreachable,
+            Code::Unauthenticated | Code::PermissionDenied => ErrorKind::Forbidden,
             // Who has no room says when to come again.
             Code::ResourceExhausted if status.get_details_retry_info().is_some() => {
                 ErrorKind::Overloaded
@@ -180,7 +184,8 @@ mod tests {
         assert_eq!(kind(Status::invalid_argument("the message is malformed")), ErrorKind::Failed);
         assert_eq!(kind(Status::out_of_range("why")), refused);
         assert_eq!(kind(Status::internal("bug")), ErrorKind::Failed);
-        assert_eq!(kind(Status::unauthenticated("who")), ErrorKind::Failed);
+        assert_eq!(kind(Status::unauthenticated("who")), ErrorKind::Forbidden);
+        assert_eq!(kind(Status::permission_denied("elsewhere")), ErrorKind::Forbidden);
         let broken = Status::from_error(Box::new(std::io::Error::other("reset")));
         assert_eq!(kind(broken), ErrorKind::Unreachable);
         assert_eq!(ClientError::Targets(0).kind(), ErrorKind::Failed);

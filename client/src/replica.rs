@@ -26,7 +26,7 @@ use crate::stats::{ReplicaStats, Standing};
 use crate::{CONNECT, MAX_ANSWER};
 
 /// What is asked for its health: gRPC's own protocol, under the name of what we call.
-const SERVICE: &str = "portcullis.v1.DecisionService";
+pub(crate) const SERVICE: &str = "portcullis.v1.DecisionService";
 /// How often a connection is probed, and how long the answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,13 +161,25 @@ impl Replica {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let in_a_row = self.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         // Those that were under way when it was ejected are of the same fault.
-        if in_a_row >= EJECT_AFTER && self.standing(now) != Standing::Avoided {
-            self.failed_in_a_row.store(0, Ordering::Relaxed);
-            let before = self.ejected_in_a_row.fetch_add(1, Ordering::Relaxed);
-            self.ejections.fetch_add(1, Ordering::Relaxed);
-            self.avoid(now + EJECT_FOR * 2_u32.pow(before.min(MAX_DOUBLINGS)));
-            tracing::warn!(address = %self.address, "a replica fails, and is left alone for a while");
+        if in_a_row >= EJECT_AFTER {
+            self.eject(now);
         }
+    }
+
+    /// It does not even say that it is there, and is left alone at once.
+    pub(crate) fn stands_still(&self, now: Instant) {
+        self.eject(now);
+    }
+
+    fn eject(&self, now: Instant) {
+        if self.standing(now) == Standing::Avoided {
+            return;
+        }
+        self.failed_in_a_row.store(0, Ordering::Relaxed);
+        let before = self.ejected_in_a_row.fetch_add(1, Ordering::Relaxed);
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+        self.avoid(now + EJECT_FOR * 2_u32.pow(before.min(MAX_DOUBLINGS)));
+        tracing::warn!(address = %self.address, "a replica fails, and is left alone for a while");
     }
 
     /// It is at its limit, and says for how long.

@@ -21,9 +21,11 @@ use self::sinks::Writer;
 use self::stack::{Stack, stack};
 use crate::admin::{Admin, Readiness};
 use crate::changes::Changes;
+use crate::clock::jumps;
 use crate::config::Config;
 use crate::evidence::marks::Kept;
 use crate::evidence::store::Store;
+use crate::identity::silence;
 use crate::listen;
 use crate::listen::Listening;
 use crate::listen::workers::Workers;
@@ -154,6 +156,8 @@ impl App {
         let (admin_listener, admin_address) = bind(admin).await?;
         let hooks_address = refreshing::start(refresher, told, &shared).await?;
         let Shared { clock, metrics, changes, stop, tasks, searches, .. } = shared;
+        metrics.show_clock(&clock);
+        tasks.spawn(jumps::follow(Arc::clone(&clock), Arc::clone(&metrics), stop.clone()));
         let workers = Workers::start(serving.workers).map_err(AppError::Workers)?;
         let listening = Listening { listener, config: serving, tls: tls.clone() };
         tasks.spawn(listen::grpc(
@@ -165,6 +169,8 @@ impl App {
             tasks.clone(),
         ));
         if let Some(tls) = tls {
+            let (clusters, clock) = (tls.identities.clone(), Arc::clone(&clock));
+            tasks.spawn(silence::follow(clusters, clock, Arc::clone(&metrics), stop.clone()));
             tasks.spawn(tls.follow(Arc::clone(&metrics), stop.clone()));
         }
         let readiness = Arc::new(Readiness::default());
@@ -230,6 +236,7 @@ impl App {
         self.readiness.set(false);
         services::not_serving(&self.health).await;
         self.stop.cancel();
+        services::forget(&self.health).await;
         self.tasks.close();
         self.searches.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {

@@ -1,5 +1,7 @@
 //! The system's clock as core's port, and instants that are cheap to compare.
 
+pub(crate) mod jumps;
+
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

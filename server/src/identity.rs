@@ -4,9 +4,11 @@
 //! that a question is about, and its cloud and account where they are configured, are those of the certificate.
 
 mod name;
+pub(crate) mod silence;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use portcullis_core::decide::{Context, printable};
 use portcullis_tls::Peer;
@@ -49,11 +51,32 @@ pub enum Role {
 #[derive(Debug, Clone, Default)]
 pub struct Identities(BTreeMap<Name, Arc<Known>>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Known {
     /// Its place among all.
     number: u32,
     role: Role,
+    /// How many connections it has.
+    connections: AtomicUsize,
+    /// Whether it asked anything since somebody looked.
+    asked: AtomicBool,
+}
+
+/// One connection of somebody who is known, for as long as it is there.
+#[derive(Debug)]
+struct Present(Arc<Known>);
+
+impl Present {
+    fn new(known: &Arc<Known>) -> Self {
+        known.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(known))
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A name is given twice.
@@ -69,7 +92,8 @@ impl Identities {
     pub fn new(all: impl IntoIterator<Item = (Vec<Name>, Role)>) -> Result<Self, Twice> {
         let mut known = BTreeMap::new();
         for (number, (names, role)) in (0..).zip(all) {
-            let one = Arc::new(Known { number, role });
+            let (connections, asked) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let one = Arc::new(Known { number, role, connections, asked });
             for name in names {
                 if known.insert(name.clone(), Arc::clone(&one)).is_some() {
                     return Err(Twice(name));
@@ -91,7 +115,7 @@ impl Identities {
         match self.known(peer) {
             Ok(known) => Who {
                 caller: Caller::identity(known.number),
-                standing: Standing::Known(Arc::clone(known)),
+                standing: Standing::Known(Arc::new(Present::new(known))),
             },
             Err(why) => Who { caller, standing: Standing::Stranger(why.into()) },
         }
@@ -109,7 +133,7 @@ impl Identities {
             ([], names) => {
                 let found = names.iter().filter_map(|name| self.0.get(&Name::Dns(name.clone())));
                 let mut found: Vec<_> = found.collect();
-                found.dedup();
+                found.dedup_by_key(|known| known.number);
                 match found.as_slice() {
                     [one] => Ok(*one),
                     [] => Err(unknown(&names.join(", "))),
@@ -148,7 +172,7 @@ enum Standing {
     /// Nobody is asked who they are.
     #[default]
     Open,
-    Known(Arc<Known>),
+    Known(Arc<Present>),
     /// With a certificate that says nothing to us, and why.
     Stranger(Arc<str>),
 }
@@ -225,7 +249,7 @@ impl Who {
         match &self.standing {
             Standing::Open => Ok(()),
             Standing::Stranger(why) => Err(Refusal::Stranger(Arc::clone(why))),
-            Standing::Known(known) => known.role.may(Need::of(path)),
+            Standing::Known(present) => present.0.role.may(Need::of(path)),
         }
     }
 
@@ -236,8 +260,14 @@ impl Who {
     #[inline]
     pub fn bind(&self, context: &mut Arc<Context>) -> Result<(), Refusal> {
         match &self.standing {
-            Standing::Known(known) => match &known.role {
-                Role::Cluster(place) => place.bind(Arc::make_mut(context)),
+            Standing::Known(present) => match &present.0.role {
+                Role::Cluster(place) => {
+                    // Read first: it is written by every question otherwise.
+                    if !present.0.asked.load(Ordering::Relaxed) {
+                        present.0.asked.store(true, Ordering::Relaxed);
+                    }
+                    place.bind(Arc::make_mut(context))
+                }
                 Role::Reader | Role::Writer => Ok(()),
             },
             Standing::Open | Standing::Stranger(_) => Ok(()),

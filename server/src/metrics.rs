@@ -22,6 +22,8 @@ mod events;
 mod evidence;
 mod limits;
 mod caches;
+mod clock;
+mod clusters;
 mod logs;
 mod policy;
 mod questions;
@@ -56,6 +58,8 @@ pub struct Metrics {
     events: events::EventMetrics,
     evidence: evidence::EvidenceMetrics,
     caches: caches::CacheMetrics,
+    clock: clock::ClockMetrics,
+    clusters: clusters::ClusterMetrics,
     limits: limits::LimitMetrics,
     policy: policy::PolicyMetrics,
     questions: questions::QuestionMetrics,
@@ -88,6 +92,8 @@ impl Metrics {
             events: events::EventMetrics::register(r),
             evidence: evidence::EvidenceMetrics::register(r),
             caches: caches::CacheMetrics::register(r),
+            clock: clock::ClockMetrics::register(r),
+            clusters: clusters::ClusterMetrics::register(r),
             limits: limits::LimitMetrics::register(r),
             policy: policy::PolicyMetrics::register(r),
             questions: questions::QuestionMetrics::register(r),

@@ -115,12 +115,17 @@ impl Asker {
                     Cause::Deadline if patience >= TELLING => self.breaker.failed(Instant::now()),
                     Cause::Deadline => {}
                     // It is there.
-                    Cause::Overloaded | Cause::Refused(_) | Cause::Failed => {
+                    Cause::Overloaded | Cause::Refused(_) | Cause::Forbidden | Cause::Failed => {
                         self.breaker.answered()
                     }
                 }
                 let error = crate::chain(&error);
-                tracing::warn!(error, "the decision service has no answer");
+                if cause == Cause::Forbidden {
+                    // It stays so until somebody changes a certificate or a configuration.
+                    tracing::error!(error, "the decision service does not let this shim ask");
+                } else {
+                    tracing::warn!(error, "the decision service has no answer");
+                }
                 Err(cause)
             }
         }
@@ -316,6 +321,7 @@ fn cause(error: &ClientError) -> Cause {
         portcullis_client::ErrorKind::Late => Cause::Deadline,
         portcullis_client::ErrorKind::Overloaded => Cause::Overloaded,
         portcullis_client::ErrorKind::Refused(message) => Cause::Refused(message),
+        portcullis_client::ErrorKind::Forbidden => Cause::Forbidden,
         portcullis_client::ErrorKind::Failed => Cause::Failed,
     }
 }

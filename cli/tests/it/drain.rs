@@ -5,6 +5,9 @@ use std::net::TcpStream;
 
 use portcullis_proto::v1;
 use portcullis_proto::v1::decision_service_client::DecisionServiceClient;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::frames::{DATA, Wire, health};
 use super::world::{Service, World};
@@ -62,5 +65,26 @@ fn t140_a_second_signal_ends_it_though_somebody_is_connected() {
     while status(&service, "/readyz") != 503 {}
     service.signal("INT");
     assert!(wire.closes());
+    service.wait().ends_with(0);
+}
+
+/// Who follows its health does so for ever, and would hold up its end.
+#[test]
+fn t140_who_follows_its_health_is_told_and_let_go() {
+    let world = World::new();
+    world.configure("limits: {drain: 1ms}\n");
+    let service = world.serve();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut told = runtime.block_on(async {
+        let channel =
+            tonic::transport::Endpoint::new(service.url()).unwrap().connect().await.unwrap();
+        let request = HealthCheckRequest { service: String::new() };
+        HealthClient::new(channel).watch(request).await.unwrap().into_inner()
+    });
+    let mut next = || runtime.block_on(told.message());
+    assert_eq!(next().unwrap().unwrap().status(), ServingStatus::Serving);
+    service.signal("TERM");
+    // In order, and not by a connection that is cut.
+    assert_eq!(next().unwrap(), None);
     service.wait().ends_with(0);
 }

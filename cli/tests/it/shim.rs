@@ -98,7 +98,7 @@ fn a_shim_speaks_for_the_cluster_of_its_certificate() {
     let (test, client) = shim(&world, &super::tls::url(&service), more);
     let refused = review(&runtime, &test, &client, "/validate", world.image("clean"));
     assert_eq!(refused["allowed"], false, "{refused}");
-    assert_eq!(refused["auditAnnotations"]["cause"], "failed", "{refused}");
+    assert_eq!(refused["auditAnnotations"]["cause"], "forbidden", "{refused}");
 }
 
 #[test]

@@ -112,23 +112,51 @@ async fn a_replica_that_serves_again_is_asked_again() {
     assert!(fakes.iter().all(|fake| fake.asked() > 20));
 }
 
-/// Nothing is refused and nothing is reset; only its silence tells.
+/// Nothing is refused and nothing is reset; only its silence tells. Each question has its answer within its second.
 #[tokio::test(start_paused = true)]
-async fn a_black_hole_is_left_after_a_few_questions_and_its_connection_after_its_probes() {
+async fn t146_a_replica_that_stands_still_costs_no_question_and_its_connection_is_left_after_its_probes()
+ {
     let (_net, fakes, client) = replicas(2).await;
     fakes[0].line(Line::Frozen);
-    let mut failed = 0;
-    for _ in 0..100 {
-        failed += usize::from(client.check(question("n")).await.is_err());
-    }
-    // Five in a row eject it; each time that it is tried again costs as many.
-    assert!((1..=10).contains(&failed), "{failed}");
+    ask(&client, 100).await;
     assert_ne!(standing(&client, &fakes[0]), Some(Standing::Ready));
+    let stats = client.stats();
+    // One finds it out, and another one each time that it is tried again.
+    assert!((1..=4).contains(&stats.retries), "{stats:?}");
     tokio::time::sleep(SECOND * 16).await;
     assert_eq!(standing(&client, &fakes[0]), Some(Standing::Down));
     ask(&client, 100).await;
     fakes[0].line(Line::Open);
     until_ready(&client, 2).await;
+}
+
+/// It is at work, and says so: the second one would only do the same work again.
+#[tokio::test(start_paused = true)]
+async fn t146_a_replica_that_is_slow_and_there_is_waited_for() {
+    let (_net, fakes, client) = replicas(2).await;
+    fakes.iter().for_each(|fake| fake.act(Act::After(SECOND * 9 / 10)));
+    ask(&client, 20).await;
+    let asked: usize = fakes.iter().map(Fake::asked).sum();
+    assert_eq!((asked, client.stats().retries), (20, 0));
+    assert!(fakes.iter().all(|fake| standing(&client, fake) == Some(Standing::Ready)));
+}
+
+/// What it had to say when it stood still is not taken for an answer to what is asked now.
+#[tokio::test(start_paused = true)]
+async fn t146_what_a_replica_says_after_it_stood_still_is_of_nobodys_question() {
+    let (_net, fakes, client) = replicas(2).await;
+    fakes[0].line(Line::Frozen);
+    ask(&client, 50).await;
+    fakes[0].state.answer.lock().policy_revision = "old".to_owned();
+    fakes[0].line(Line::Open);
+    tokio::time::sleep(SECOND / 10).await;
+    fakes[0].state.answer.lock().policy_revision = "new".to_owned();
+    fakes[1].state.answer.lock().policy_revision = "new".to_owned();
+    until_ready(&client, 2).await;
+    for _ in 0..100 {
+        assert_eq!(client.check(question("n")).await.unwrap().policy_revision, "new");
+    }
+    assert!(fakes[0].asked() > 10, "it is asked again");
 }
 
 #[tokio::test(start_paused = true)]

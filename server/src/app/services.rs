@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
-use portcullis_proto::v1::decision_service_server;
 use portcullis_proto::v1::evidence_service_server::EvidenceServiceServer;
+use portcullis_proto::v1::{decision_service_server, evidence_service_server};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -49,6 +49,8 @@ pub(super) async fn services(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(portcullis_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // The details of errors.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?
         .max_decoding_message_size(MAX_SMALL_REQUEST);
     let health_service = health_service.max_decoding_message_size(MAX_SMALL_REQUEST);
@@ -70,4 +72,12 @@ pub(super) async fn services(
 pub(super) async fn not_serving(health: &HealthReporter) {
     health.set_service_status(DECISIONS, ServingStatus::NotServing).await;
     health.set_not_serving::<EvidenceServer>().await;
+}
+
+/// Ends the calls of who follows its health: they have been told, and must not hold up the end.
+pub(super) async fn forget(health: &HealthReporter) {
+    let mut health = health.clone();
+    for service in ["", DECISIONS, evidence_service_server::SERVICE_NAME] {
+        health.clear_service_status(service).await;
+    }
 }

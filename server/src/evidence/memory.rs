@@ -207,10 +207,10 @@ impl<S: EvidenceSource> Memory<S> {
             async move { shared.search(&question, asked).await }.instrument(span)
         };
         let kept = || {
-            let now = self.0.clock.now();
+            let now = Now::by(&*self.0.clock);
             let fresh = |entry: &Entry| {
-                (now < entry.plan.known.fresh_until && now < entry.plan.due)
-                    .then(|| entry.plan.clone())
+                let is_fresh = now.at < entry.plan.known.fresh_until;
+                (is_fresh && !entry.is_due(now.stamp, &self.0.config)).then(|| entry.plan.clone())
             };
             self.0.kept.get(self.0.kept.hash(&key), |other| *other == key, fresh).flatten()
         };

@@ -116,7 +116,7 @@ impl Metrics {
     clippy::cast_precision_loss,
     reason = "Unix seconds fit a double until the year 285 million"
 )]
-const fn seconds(at: OffsetDateTime) -> f64 {
+pub(super) const fn seconds(at: OffsetDateTime) -> f64 {
     at.unix_timestamp() as f64
 }
 

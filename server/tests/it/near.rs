@@ -177,3 +177,41 @@ async fn t156_an_exemption_ends_on_three_replicas_and_near_their_caller_at_once(
         app.stop().await;
     }
 }
+
+/// Two replicas of which one is three quarters of a minute ahead: what does not end between their times they say
+/// alike, and what does is over where it is over by the clock there.
+#[tokio::test]
+async fn t155_replicas_whose_clocks_differ_answer_alike_but_for_what_ends_between_their_times() {
+    const APART: Duration = Duration::from_secs(45);
+    const RULES: &str = "spec:\n  exemptions:\n\
+        \x20   - {name: soon, owner: a@example.com, reason: it is, until: 2026-08-01T12:00:30Z, match: [\
+        {field: vulnerability, operator: equals, values: [CVE-2022-37434]}, \
+        {field: namespace, operator: equals, values: [soon]}]}\n\
+        \x20   - {name: later, owner: a@example.com, reason: it is, until: 2026-08-01T13:00:00Z, match: [\
+        {field: vulnerability, operator: equals, values: [CVE-2022-37434]}, \
+        {field: namespace, operator: equals, values: [later]}]}\n";
+    let site = Site::new().await;
+    site.write_rules(&DENY.replace("spec:\n", RULES));
+    let images = [site.scanned("bad", &critical()), site.scanned("good", &clean())];
+    let ahead = std::sync::Arc::new(portcullis_testkit::clock::TestClock::new(NOW + APART));
+    let apps = [
+        App::start(site.config.clone(), site.clock.clone()).await.unwrap(),
+        App::start(site.config.clone(), ahead).await.unwrap(),
+    ];
+    let clients = [client(&[apps[0].address()]), client(&[apps[1].address()])];
+    for image in &images {
+        for namespace in ["", "later", "soon"] {
+            let mut said = Vec::new();
+            for client in &clients {
+                said.push(ask(client, &image.name, namespace).await.response.action());
+            }
+            let ends_between = namespace == "soon" && image.name == images[0].name;
+            let expected = if ends_between { [Action::Allow, Action::Deny] } else { [said[0]; 2] };
+            assert_eq!(said, expected, "{} in `{namespace}`", image.name);
+        }
+    }
+    drop(clients);
+    for app in apps {
+        app.stop().await;
+    }
+}

@@ -73,6 +73,8 @@ pub enum Cause {
     /// The service says that the question is malformed, and what is wrong with it. Whoever writes a pod
     /// can make it so, and so it is a denial whatever the fail policy.
     Refused(String),
+    /// The service does not let this shim ask: its certificate or its cluster's name is wrong.
+    Forbidden,
     /// The service fails, or its answer makes no sense.
     Failed,
 }
@@ -98,6 +100,7 @@ impl Cause {
             Self::Deadline => "deadline",
             Self::Overloaded => "overloaded",
             Self::Refused(_) => "refused",
+            Self::Forbidden => "forbidden",
             Self::Failed => "failed",
         }
     }
@@ -109,6 +112,7 @@ impl Cause {
             Self::Deadline => "the decision service did not answer in time",
             Self::Overloaded => "the decision service is at its limit",
             Self::Refused(_) => "the decision service refuses the question",
+            Self::Forbidden => "the decision service does not let this cluster ask",
             Self::Failed => "the decision service failed",
         }
     }

@@ -28,6 +28,8 @@ pub(crate) enum Act {
     Answer,
     Hang,
     Refuse,
+    /// Says that whoever asks may not.
+    Forbid,
 }
 
 pub(crate) struct State {
@@ -97,6 +99,7 @@ impl DecisionService for Told {
         match act {
             Act::Answer => Ok(Response::new(answer(&request))),
             Act::Hang => std::future::pending().await,
+            Act::Forbid => Err(Status::permission_denied("your certificate speaks for `prod`")),
             Act::Refuse => {
                 let text = "`image` is no reference";
                 let details = ErrorDetails::with_bad_request_violation("containers[0].image", text);
@@ -133,6 +136,7 @@ impl DecisionService for Told {
                 Ok(Response::new(v1::ReportAnsweredResponse {}))
             }
             Act::Hang => std::future::pending().await,
+            Act::Forbid => Err(Status::permission_denied("your certificate speaks for `prod`")),
             // One of them.
             Act::Refuse if answered.iter().any(|one| one.containers[0].image.contains("odd")) => {
                 Err(Status::invalid_argument("`answered` is malformed"))

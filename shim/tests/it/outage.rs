@@ -57,6 +57,27 @@ async fn t147_what_was_last_known_of_a_digest_holds_for_its_time_and_says_so() {
     assert!(!late.allowed(), "{late:?}");
 }
 
+/// A wrong certificate or name of the cluster stops no pod that the fail policy lets run, and is loud.
+#[tokio::test]
+async fn a_service_that_does_not_let_the_shim_ask_is_named_and_counted_apart() {
+    let site = Site::new().await;
+    let shim = site.start(FAIL).await;
+    site.fake.act(Act::Forbid);
+    let allowed = shim.post(SOON, &pod("web", &pinned("good"))).await;
+    assert!(allowed.allowed());
+    assert!(allowed.warnings().contains("does not let this cluster ask"), "{allowed:?}");
+    assert_eq!(allowed.annotation("cause"), "forbidden", "{allowed:?}");
+    let denied = shim.post(SOON, &pod("payments", &pinned("good"))).await;
+    assert!(!denied.allowed() && denied.message().contains("does not let this cluster ask"));
+    for instead in ["allow", "deny"] {
+        let line = "portcullis_shim_unanswered_total{cause=\"forbidden\",";
+        assert_eq!(shim.metric(&format!("{line}instead=\"{instead}\"}}")).await, 1);
+    }
+    // Another replica would say the same, and this one is there.
+    assert_eq!(site.fake.asked(), 2);
+    assert_eq!(shim.metric("portcullis_shim_service_away").await, 0);
+}
+
 #[tokio::test]
 async fn t149_what_was_last_known_outlives_a_restart_in_its_own_cluster() {
     let site = Site::new().await;

@@ -1,6 +1,7 @@
 //! What is kept of a question in, whether it may be used out.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use portcullis_core::evidence::Source;
 use time::OffsetDateTime;
@@ -9,6 +10,9 @@ use super::MemoryConfig;
 use super::plan::{Plan, stale_until};
 use crate::clock::{Now, Stamp};
 use crate::evidence::Known;
+
+/// What clocks may differ by without being set.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// What is kept under a key.
 pub(super) struct Entry {
@@ -33,7 +37,7 @@ pub(super) enum Look {
 
 impl Entry {
     pub(super) fn look(&self, now: Now, config: &MemoryConfig) -> Look {
-        let (Plan { known, failures, .. }, (fresh_until, due)) = (&self.plan, self.limits);
+        let (Plan { known, failures, .. }, (fresh_until, _)) = (&self.plan, self.limits);
         let source = |source| Known { source, ..known.clone() };
         let known = if now.stamp < fresh_until {
             source(if known.source == Source::Stale { Source::Stale } else { Source::Memory })
@@ -45,10 +49,17 @@ impl Entry {
         if self.used_at.load(Ordering::Relaxed) != now.seconds {
             self.used_at.store(now.seconds, Ordering::Relaxed);
         }
-        if now.stamp < due || self.is_asking.swap(true, Ordering::Relaxed) {
+        if !self.is_due(now.stamp, config) || self.is_asking.swap(true, Ordering::Relaxed) {
             return Look::Fresh(known);
         }
         Look::Due(known)
+    }
+
+    /// Whether it has to be asked about again, beside use. It has, too, if more than a lifetime is left of it: then it
+    /// was found out before the clock was set back (T154).
+    pub(super) fn is_due(&self, now: Stamp, config: &MemoryConfig) -> bool {
+        let (fresh_until, due) = self.limits;
+        now >= due || fresh_until.since(now) > config.ttl.max(config.negative_ttl) + SLACK
     }
 
     /// Whoever asked about it again has no result.

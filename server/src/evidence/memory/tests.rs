@@ -109,6 +109,27 @@ async fn each_kind_of_evidence_lives_as_long_as_it_may() {
     }
 }
 
+/// The clock of the machine is set back by an hour: a lifetime is not an hour longer for that.
+#[tokio::test(start_paused = true)]
+async fn t154_what_was_found_out_before_the_clock_was_set_back_is_asked_about_again() {
+    for evidence in [Evidence::Verified(Vec::new().into()), Evidence::Missing] {
+        let world = world(evidence);
+        assert_eq!(world.ask(&question()).await, 1);
+        world.clock.set(NOW - Duration::from_secs(3_600));
+        let before = world.memory.0.inner.asked.load(Ordering::SeqCst);
+        let known =
+            world.memory.evidence(&question(), Instant::now() + Duration::from_secs(5)).await;
+        assert_eq!(known.source, super::Source::Memory, "it is used meanwhile");
+        world.memory.0.tasks.close();
+        world.memory.0.tasks.wait().await;
+        assert_eq!(world.memory.0.inner.asked.load(Ordering::SeqCst), before + 1);
+        // And from then on it lives as long as ever.
+        assert_eq!(world.ask(&question()).await, before + 1);
+        world.clock.advance(Duration::from_secs(300));
+        assert_eq!(world.ask(&question()).await, before + 2);
+    }
+}
+
 #[tokio::test]
 async fn verified_evidence_is_verified_again_when_a_signature_may_have_ended() {
     let until = |seconds| Some(NOW + Duration::from_secs(seconds));

@@ -147,6 +147,7 @@ fn an_image_that_nothing_is_known_of_is_told_or_denied() {
         (Cause::Unreachable, "unreachable"),
         (Cause::Deadline, "deadline"),
         (Cause::Overloaded, "overloaded"),
+        (Cause::Forbidden, "forbidden"),
         (Cause::Failed, "failed"),
     ];
     for (cause, word) in causes {
