@@ -16,6 +16,7 @@ mod told;
 mod weight;
 
 use self::told::Told;
+use self::weight::Weighed;
 
 /// One verified report on one digest.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,7 @@ pub struct Reports {
     valid_until: Option<OffsetDateTime>,
     memo: Memo<Profiles>,
     told: Told,
+    weighed: Weighed,
 }
 
 impl Reports {
@@ -77,7 +79,8 @@ impl Reports {
     pub fn new(list: Vec<Arc<Report>>, vex: Vec<Arc<Statements>>) -> Self {
         // Most often it is one, which then lies here.
         let list = list.into_iter().collect();
-        Self { list, vex, valid_until: None, memo: Memo::default(), told: Told::default() }
+        let (memo, told, weighed) = (Memo::default(), Told::default(), Weighed::default());
+        Self { list, vex, valid_until: None, memo, told, weighed }
     }
 
     /// The same, to be verified again from `instant` on.

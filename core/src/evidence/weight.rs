@@ -1,6 +1,8 @@
 //! Reports in, the memory that they take out, with what decisions keep beside them.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Reports, Statements};
 use crate::decide::Profiles;
@@ -11,9 +13,43 @@ const UNSHARED: usize = 64;
 /// Of how many findings one has a name that rules have, for which decisions keep eight bytes.
 const NAMED: usize = 8;
 
+/// What reports weigh, once that was asked: all their findings are looked at for it, and who asks may hold a lock.
+/// A copy begins without it, and it makes no difference between two.
+#[derive(Default)]
+pub(super) struct Weighed(AtomicUsize);
+
+impl Clone for Weighed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Weighed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Weighed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Weighed")
+    }
+}
+
 impl Reports {
     /// With room for what decisions keep beside them.
     pub(super) fn weight(&self) -> usize {
+        // Nothing weighs nothing. Two who ask at once find the same.
+        let known = self.weighed.0.load(Ordering::Relaxed);
+        if known > 0 {
+            return known;
+        }
+        let weight = self.weigh();
+        self.weighed.0.store(weight, Ordering::Relaxed);
+        weight
+    }
+
+    fn weigh(&self) -> usize {
         let reports: usize = self.list.iter().map(|report| report.weight()).sum();
         let vex: usize = self.vex.iter().map(|vex| vex.weight()).sum();
         let findings: usize = self.list.iter().map(|report| report.findings.len()).sum();
@@ -94,6 +130,16 @@ mod tests {
         };
         let vex = said.map(document).into_iter().collect();
         Reports::new(vec![Arc::new(report)], vex).weight()
+    }
+
+    #[test]
+    fn reports_are_weighed_once_and_copies_anew() {
+        let lone = Reports::new(Vec::new(), Vec::new());
+        let weight = lone.weight();
+        lone.weighed.0.store(weight + 1, Ordering::Relaxed);
+        let copy = lone.clone();
+        assert_eq!((lone.weight(), copy.weight()), (weight + 1, weight));
+        assert_eq!(copy, lone);
     }
 
     #[test]
