@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -71,9 +72,24 @@ impl Drop for Process {
     }
 }
 
-/// A port that nobody listens on just now.
+/// The ports that stories may have: below those that the system gives to whoever asks for any.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A port that nobody listens on, and that no other story is given while this process lives, of this process or
+/// another: two registries on one port would be one registry for two stories. Who has a port holds it for UDP.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Processes begin in different places, most often.
+    let first = std::process::id().wrapping_mul(97) % count;
+    for number in 0..count {
+        let port = PORTS.start + u16::try_from((first + number) % count).unwrap();
+        let Ok(hold) = UdpSocket::bind(("127.0.0.1", port)) else { continue };
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            Box::leak(Box::new(hold));
+            return port;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
 
 /// Waits until somebody listens on `port`.
