@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Serves a registry with signed reports alone, until it is interrupted.
     Registry(RegistryArgs),
-    /// Serves the bare echo alone.
+    /// Serves the bare echo alone, of gRPC or HTTPS.
     Echo(EchoArgs),
 }
 
@@ -50,13 +50,14 @@ pub(crate) struct RunArgs {
     /// Allows a --target that is another machine.
     #[arg(long, requires = "target")]
     pub(crate) target_is_meant: bool,
-    /// Whether a bare gRPC echo is measured in turn with the service.
+    /// Whether a bare echo of gRPC, or of HTTPS beside a shim, is measured in turn.
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) baseline: Baseline,
-    /// Cores that the service and the echo run on, such as `0` or `0,1`.
+    /// Cores that what is measured and the echo run on, such as `0` or `0,1`: the service, or the shim where
+    /// there is one.
     #[arg(long, value_name = "CORES")]
     pub(crate) server_core: Option<Cores>,
-    /// Cores that the harness and its registry run on.
+    /// Cores that the harness and its registry run on, and the service where a shim is before it.
     #[arg(long, value_name = "CORES")]
     pub(crate) client_core: Option<Cores>,
     /// Where the registry listens.
@@ -142,4 +143,7 @@ pub(crate) struct EchoArgs {
     /// How long its replies are.
     #[arg(long, default_value_t = 500)]
     pub(crate) reply_bytes: usize,
+    /// Speaks HTTPS and not gRPC, with the `tls.crt` and `tls.key` of a folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) https: Option<PathBuf>,
 }

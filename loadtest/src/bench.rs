@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 
+use crate::Part;
 use crate::clock;
+use crate::front::Front;
 use crate::generator::{Generator, Pace, Seen, Setup, Strictness, Until, Waiting};
 use crate::library;
 use crate::measure::{Interval, Measured};
@@ -16,6 +18,7 @@ use crate::progress::Progress;
 use crate::questions::{Asked, Call, Pick, Questions};
 use crate::registry::{Holdings, Registry};
 use crate::scenario::{Load, Scenario};
+use crate::segments::Asks as _;
 use crate::world::World;
 
 /// How many questions say how long an answer is.
@@ -79,6 +82,8 @@ struct Replica {
 /// All that a scenario needs, running.
 pub(crate) struct Bench<'a> {
     options: &'a Options,
+    /// It ends before the services that it asks.
+    front: Option<Front>,
     registry: Registry,
     world: World,
     /// They may be restarted while they are asked.
@@ -107,11 +112,23 @@ impl<'a> Bench<'a> {
         let world = World::new(&registry, &scenario.service.config, count)?;
         let replicas = (0..count).map(|_| Replica { service: None, address: None }).collect();
         let replicas = Mutex::new(replicas);
-        let bench = Self { options, registry, world, replicas, echo: None, reply: 0 };
+        let mut bench =
+            Self { options, registry, world, replicas, front: None, echo: None, reply: 0 };
+        let has_shim = scenario.shim.is_some();
         for replica in 0..count {
-            bench.begin(replica)?;
+            bench.begin_on(replica, has_shim)?;
+        }
+        if let Some(shim) = &scenario.shim {
+            let cores = options.server_cores.as_ref();
+            let services = bench.addresses();
+            bench.front = Some(Front::start(&options.under_test, cores, shim, &services)?);
         }
         Ok(bench)
+    }
+
+    /// The shim before the service, if there is one.
+    pub(crate) const fn front(&self) -> Option<&Front> {
+        self.front.as_ref()
     }
 
     /// How many replicas there are.
@@ -121,13 +138,20 @@ impl<'a> Bench<'a> {
 
     /// Begins a replica, and gives how long it took to say that it listens.
     pub(crate) fn begin(&self, replica: u32) -> anyhow::Result<Duration> {
+        self.begin_on(replica, self.front.is_some())
+    }
+
+    /// The same. Behind a shim it is not the service that is measured, and it has the harness's cores.
+    fn begin_on(&self, replica: u32, has_shim: bool) -> anyhow::Result<Duration> {
         let began = clock::now();
         let config = self.world.config(replica);
         let service = match &self.options.under_test {
             UnderTest::Program(program) => {
                 let log = self.world.log(replica);
-                let cores = self.options.server_cores.as_ref();
-                let (process, addresses) = process::serve(program, &config, &log, cores)?;
+                let Options { server_cores, client_cores, .. } = self.options;
+                let cores = if has_shim { client_cores } else { server_cores }.as_ref();
+                let (process, addresses) =
+                    process::begin(Part::Service, program, &config, &log, cores)?;
                 Service::Program(process, addresses)
             }
             UnderTest::Running(grpc) => {
@@ -135,15 +159,15 @@ impl<'a> Bench<'a> {
                     World::write(folder, &self.registry, "", *grpc)?;
                 }
                 process::wait_for(*grpc)?;
-                Service::Running(Addresses { grpc: *grpc, admin: None })
+                Service::Running(Addresses { address: *grpc, admin: None })
             }
             UnderTest::Within(begin) => {
-                let (addresses, held) = begin(&config)?;
+                let (addresses, held) = begin(Part::Service, &config)?;
                 Service::Within(addresses, held)
             }
         };
         if let Some(place) = self.replicas.lock().get_mut(at(replica)) {
-            place.address = Some(service.addresses().grpc);
+            place.address = Some(service.addresses().address);
             place.service = Some(service);
         }
         Ok(Duration::from_nanos(clock::now().saturating_sub(began)))
@@ -169,8 +193,11 @@ impl<'a> Bench<'a> {
         &self.registry
     }
 
-    /// The last line of the first replica's log, if it has one.
+    /// The last line of the shim's log or the first replica's, if it has one.
     pub(crate) fn last_word(&self) -> Option<String> {
+        if let Some(front) = &self.front {
+            return front.last_word();
+        }
         let said = std::fs::read_to_string(self.world.log(0)).ok()?;
         said.lines().last().map(ToOwned::to_owned)
     }
@@ -180,8 +207,12 @@ impl<'a> Bench<'a> {
         self.replicas.lock().iter().filter_map(|replica| replica.address).collect()
     }
 
-    /// What the replicas take of the machine together: of a service that runs elsewhere it is not known.
+    /// What the shim takes of the machine, or the replicas together: of a service that runs elsewhere it is not
+    /// known.
     pub(crate) fn usage(&self) -> anyhow::Result<Option<Usage>> {
+        if let Some(front) = &self.front {
+            return front.usage().map(Some);
+        }
         let mut all = Usage::default();
         for replica in self.replicas.lock().iter() {
             let usage = match &replica.service {
@@ -190,6 +221,7 @@ impl<'a> Bench<'a> {
                 Some(Service::Running(_)) | None => return Ok(None),
             };
             all.resident += usage.resident;
+            all.peak += usage.peak;
             all.cpu_s += usage.cpu_s;
         }
         Ok(Some(all))
@@ -240,9 +272,20 @@ impl<'a> Bench<'a> {
         }
         self.reply = self.reply_length()?;
         let cores = self.options.server_cores.as_ref();
-        let (process, address) = process::echo(&self.options.own, self.reply, cores)?;
+        let (process, address) = process::echo(&self.options.own, self.reply, None, cores)?;
         self.echo = Some((process, address));
         Ok(address)
+    }
+
+    /// An echo that speaks HTTPS with the shim's certificate, with replies of so many bytes; it is begun in place of
+    /// one with others.
+    pub(crate) fn https_echo(&mut self, reply: usize) -> anyhow::Result<(u32, SocketAddr)> {
+        let front = self.front.as_ref().context("there is no shim")?;
+        let cores = self.options.server_cores.as_ref();
+        let begun = process::echo(&self.options.own, reply, Some(front.folder()), cores)?;
+        self.reply = reply;
+        let (process, address) = self.echo.insert(begun);
+        Ok((process.id(), *address))
     }
 
     /// The length of the echo's replies, in bytes; 0 where there is none.
@@ -304,7 +347,8 @@ impl<'a> Bench<'a> {
         Generator::connect(setup, questions)
     }
 
-    fn questions(&self, load: &Load, call: Call) -> Questions {
+    /// What a load asks.
+    pub(crate) fn questions(&self, load: &Load, call: Call) -> Questions {
         let (from, count) = load.range(self.registry.images().count());
         Questions::new(Asked {
             call,

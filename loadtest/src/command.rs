@@ -42,8 +42,12 @@ fn dispatch(args: Args, within: Option<Box<Begin>>) -> anyhow::Result<ExitCode> 
         Command::List => list(),
         Command::Compare(args) => compared(&args),
         Command::Registry(args) => registry(&args),
-        Command::Echo(EchoArgs { listen, reply_bytes }) => {
-            echo::serve(listen, reply_bytes, |address| print(&format!("listening {address}")))?;
+        Command::Echo(EchoArgs { listen, reply_bytes, https }) => {
+            let listening = |address| print(&format!("listening {address}"));
+            match https {
+                Some(folder) => echo::https::serve(listen, reply_bytes, &folder, listening)?,
+                None => echo::serve(listen, reply_bytes, listening)?,
+            }
             Ok(ExitCode::SUCCESS)
         }
     }

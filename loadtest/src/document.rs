@@ -57,8 +57,10 @@ pub(crate) struct Document {
     pub(crate) errors: u64,
     /// Requests that the registry had.
     pub(crate) registry_requests: u64,
-    /// Memory that the service held at the end; nothing where it runs elsewhere.
+    /// Memory that the service held at the end, or the shim where there is one; nothing where it runs elsewhere.
     pub(crate) rss_bytes: Option<u64>,
+    /// Memory that the shim held before it was asked anything; nothing where there is none.
+    pub(crate) rest_rss_bytes: Option<u64>,
     /// Whether all objectives are met that could be judged.
     pub(crate) passed: bool,
     /// The objectives.
@@ -82,6 +84,10 @@ pub(crate) struct PhaseDocument {
     pub(crate) ratio_to_echo: Option<f64>,
     /// The ratio by other ways.
     pub(crate) ratios: Option<Ratios>,
+    /// Reviews by the seconds of a processor that the shim took for them; nothing where there is none.
+    pub(crate) per_core_per_s: Option<f64>,
+    /// The same by what the echo gave for as much.
+    pub(crate) per_core_ratio_to_echo: Option<f64>,
     /// As in the document.
     pub(crate) latency_us: LatencyUs,
     /// As in the document.
@@ -156,12 +162,21 @@ impl Document {
                  {} errors  {} registry requests",
                 phase.phase, phase.throughput_per_s, phase.errors, phase.registry_requests
             );
+            if let Some(per_core) = phase.per_core_per_s {
+                let ratio = phase
+                    .per_core_ratio_to_echo
+                    .map_or_else(String::new, |r| format!("  {r:.2} x echo"));
+                let _ = writeln!(text, "  {:<16} {per_core:>10.0} per second of a core{ratio}", "");
+            }
             for (failure, count) in &phase.failures {
                 let _ = writeln!(text, "  {:<16} {count} {failure}", "");
             }
         }
         if let Some(rss) = self.rss_bytes {
             let _ = writeln!(text, "  resident {} MiB", rss / (1024 * 1024));
+        }
+        if let Some(rest) = self.rest_rss_bytes {
+            let _ = writeln!(text, "  resident at rest {} MiB", rest / (1024 * 1024));
         }
         for verdict in &self.objectives {
             let _ = writeln!(text, "  {}", verdict.line());

@@ -16,6 +16,8 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::server::TcpIncoming;
 use tonic_prost::ProstCodec;
 
+pub(crate) mod https;
+
 /// The path of the method.
 pub(crate) const PATH: &str = "/portcullis.loadtest.Echo/Echo";
 /// The longest reply that may be asked for, in bytes.

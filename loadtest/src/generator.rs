@@ -18,6 +18,7 @@ use crate::clock;
 use crate::measure::{Interval, Measured, Outcome, Recorder};
 use crate::pace::{Arrivals, Schedule};
 use crate::questions::Questions;
+use crate::segments::Asks;
 
 mod lane;
 mod ledger;
@@ -185,12 +186,15 @@ impl Generator {
         Ok(())
     }
 
-    /// Asks at `pace`, `until` its end, and waits for the answers. Each part that ends is shown to
-    /// `watch`.
-    ///
-    /// # Errors
-    /// When more than [`MAX_BACKLOG`] questions wait for room.
-    pub(crate) fn run(
+    /// What was said in the answers of all runs so far that were read.
+    pub(crate) const fn seen(&self) -> &Seen {
+        &self.ledger.seen
+    }
+}
+
+impl Asks for Generator {
+    /// It fails where more than [`MAX_BACKLOG`] questions wait for room.
+    fn run(
         &mut self,
         pace: Pace,
         until: Until,
@@ -233,12 +237,9 @@ impl Generator {
         let recorder = self.ledger.take_recorder().context("nothing was recorded")?;
         Ok(recorder.end(now, until))
     }
+}
 
-    /// What was said in the answers of all runs so far that were read.
-    pub(crate) const fn seen(&self) -> &Seen {
-        &self.ledger.seen
-    }
-
+impl Generator {
     fn ask(&mut self, run: &mut Run, now: u64) -> anyhow::Result<()> {
         match (run.pace, &mut run.schedule) {
             (Pace::Closed(in_flight), _) => {

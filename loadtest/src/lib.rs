@@ -3,7 +3,9 @@
 //! ```text
 //! scenario ─ phases ─┬─ registry: signed reports by number, near or far, well or ill
 //!                    ├─ world: configuration, trust and rules ─ process: the service, the echo
-//!                    └─ generator: questions ─ pace ─ connection ─ frame, hpack
+//!                    ├─ front: a shim before the service
+//!                    ├─ generator: questions ─ pace ─ connection ─ frame, hpack
+//!                    └─ callers: reviews, as API servers send them
 //!                         └─ measure ─ segments: in turn with the echo ─ figures ─ document
 //! ```
 //!
@@ -20,10 +22,13 @@ mod pace;
 mod measure;
 mod generator;
 mod library;
+mod certificate;
+mod callers;
 mod echo;
 mod registry;
 mod process;
 mod world;
+mod front;
 mod scenario;
 mod progress;
 mod bench;
@@ -43,5 +48,35 @@ pub use crate::args::Args;
 pub use crate::command::{execute, execute_within};
 pub use crate::process::Addresses;
 
-/// Begins a service with a configuration, in this process. It ends when the second value is dropped.
-pub type Begin = dyn Fn(&Path) -> anyhow::Result<(Addresses, Box<dyn Any + Send + Sync>)> + Sync;
+/// A part of the product that is put under load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The decision service.
+    Service,
+    /// The admission webhook before it.
+    Shim,
+}
+
+impl Part {
+    /// The subcommand of `portcullis` that runs it.
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Service => "serve",
+            Self::Shim => "shim",
+        }
+    }
+
+    /// What it is called in errors.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Shim => "shim",
+        }
+    }
+}
+
+/// Begins a part of the product with a configuration, in this process. It ends when the second value is dropped.
+pub type Begin = dyn Fn(Part, &Path) -> anyhow::Result<Begun> + Sync;
+
+/// Where a part listens, and what it ends with.
+pub type Begun = (Addresses, Box<dyn Any + Send + Sync>);

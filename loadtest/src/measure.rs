@@ -46,6 +46,8 @@ pub(crate) enum Outcome {
     Unanswered,
     /// There was an answer that cannot be one: it could not be read, or is about something else.
     Wrong,
+    /// There was an answer, and it says that nobody could decide.
+    Undecided,
 }
 
 impl Outcome {
@@ -59,6 +61,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Unanswered => "unanswered",
             Self::Wrong => "wrong",
+            Self::Undecided => "undecided",
         }
     }
 }

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::Part;
 use crate::clock::{self, SECOND};
 
 /// How long a service may take to begin.
@@ -128,14 +129,15 @@ impl Drop for Process {
 /// Where a service listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
-    /// For gRPC.
-    pub grpc: SocketAddr,
+    /// For questions: gRPC, or reviews.
+    pub address: SocketAddr,
     /// For `/metrics` and `/readyz`, where that is known.
     pub admin: Option<SocketAddr>,
 }
 
-/// Begins `portcullis serve` and waits until it says where it listens; its log goes to `log`.
-pub(crate) fn serve(
+/// Begins a part of `portcullis` and waits until it says where it listens; its log goes to `log`.
+pub(crate) fn begin(
+    part: Part,
     program: &Path,
     config: &Path,
     log: &Path,
@@ -143,9 +145,9 @@ pub(crate) fn serve(
 ) -> anyhow::Result<(Process, Addresses)> {
     let file = File::create(log).with_context(|| format!("failed to write `{}`", log.display()))?;
     let mut command = Command::new(program);
-    command.arg("serve").arg("--config").arg(config);
+    command.arg(part.command()).arg("--config").arg(config);
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    let mut process = Process::spawn("service", &mut command, cores)?;
+    let mut process = Process::spawn(part.name(), &mut command, cores)?;
     let give_up = clock::now() + START;
     loop {
         let mut said = String::new();
@@ -155,7 +157,8 @@ pub(crate) fn serve(
             return Ok((process, addresses));
         }
         process.check_running(log)?;
-        anyhow::ensure!(clock::now() < give_up, "the service does not say where it listens");
+        let name = part.name();
+        anyhow::ensure!(clock::now() < give_up, "the {name} does not say where it listens");
         std::thread::sleep(LOOK);
     }
 }
@@ -179,17 +182,22 @@ fn listening(line: &str) -> Option<Addresses> {
     let fields = line.get("fields").unwrap_or(&line);
     let address = |name| fields.get(name)?.as_str()?.parse().ok();
     (fields.get("message")?.as_str()? == "listening")
-        .then(|| Some(Addresses { grpc: address("address")?, admin: address("admin") }))?
+        .then(|| Some(Addresses { address: address("address")?, admin: address("admin") }))?
 }
 
-/// Begins the echo, this program again, with replies of so many bytes.
+/// Begins the echo, this program again, with replies of so many bytes; over TLS where there is a folder with
+/// a certificate.
 pub(crate) fn echo(
     program: &Path,
     reply: usize,
+    certificate: Option<&Path>,
     cores: Option<&Cores>,
 ) -> anyhow::Result<(Process, SocketAddr)> {
     let mut command = Command::new(program);
     command.args(["echo", "--listen", "127.0.0.1:0", "--reply-bytes"]).arg(reply.to_string());
+    if let Some(folder) = certificate {
+        command.arg("--https").arg(folder);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut process = Process::spawn("echo", &mut command, cores)?;
     let line = process.first_line()?;
@@ -202,6 +210,8 @@ pub(crate) fn echo(
 pub(crate) struct Usage {
     /// Bytes of memory that are its own now.
     pub(crate) resident: u64,
+    /// The most that there were so far.
+    pub(crate) peak: u64,
     /// Seconds of a processor so far.
     pub(crate) cpu_s: f64,
 }
@@ -217,6 +227,7 @@ pub(crate) fn usage(id: u32) -> anyhow::Result<Usage> {
     let stat = read("stat")?;
     Ok(Usage {
         resident: kilobytes(&status, "VmRSS:") * 1_024,
+        peak: kilobytes(&status, "VmHWM:") * 1_024,
         cpu_s: cpu(&stat).unwrap_or_default(),
     })
 }
@@ -278,7 +289,7 @@ mod tests {
     fn the_log_says_where_a_service_listens() {
         let line = r#"{"level":"INFO","fields":{"message":"listening","address":"127.0.0.1:1","admin":"127.0.0.1:2"}}"#;
         let addresses = listening(line).unwrap();
-        assert_eq!((addresses.grpc.port(), addresses.admin.unwrap().port()), (1, 2));
+        assert_eq!((addresses.address.port(), addresses.admin.unwrap().port()), (1, 2));
         let flat = r#"{"message":"listening","address":"127.0.0.1:1"}"#;
         assert_eq!(listening(flat).unwrap().admin, None);
         assert_eq!(listening(r#"{"message":"stopping","address":"127.0.0.1:1"}"#), None);

@@ -12,14 +12,18 @@ use crate::image::{Images, OF_REPOSITORY};
 use crate::zipf::Zipf;
 
 mod answers;
+mod review;
 
 pub(crate) use self::answers::{read_bulk_answer, read_stream_answer};
+pub(crate) use self::review::read_answer;
 
 /// The path of each call.
 const CHECK: &str = "/portcullis.v1.DecisionService/Check";
 const CHECK_STREAM: &str = "/portcullis.v1.DecisionService/CheckStream";
 const BULK_CHECK: &str = "/portcullis.v1.DecisionService/BulkCheck";
 const REFRESH: &str = "/portcullis.v1.EvidenceService/Refresh";
+/// As the API server asks a webhook that it waits 10 s for.
+const REVIEW: &str = "/validate?timeout=10s";
 /// The most containers of one question, as the service takes.
 pub(crate) const MAX_CONTAINERS: u32 = 256;
 /// The most images of one question in bulk that are asked about here: they fit into the window that
@@ -38,6 +42,8 @@ pub(crate) enum Call {
     BulkCheck,
     /// A unary call that has an image looked at again.
     Refresh,
+    /// A review of a pod with so many images, which the shim is asked about as API servers do.
+    Review,
     /// A unary call to the bare echo.
     Echo,
 }
@@ -49,6 +55,7 @@ impl Call {
             Self::CheckStream => CHECK_STREAM,
             Self::BulkCheck => BULK_CHECK,
             Self::Refresh => REFRESH,
+            Self::Review => REVIEW,
             Self::Echo => crate::echo::PATH,
         }
     }
@@ -102,8 +109,9 @@ const MAX_CONTEXTS: u32 = 4_096;
 
 impl Questions {
     pub(crate) fn new(asked: Asked) -> Self {
+        let picked = Self::picked(&asked);
         let zipf = match asked.pick {
-            Pick::Zipf(s) => Some(Zipf::new(asked.count, s)),
+            Pick::Zipf(s) => Some(Zipf::new(picked, s)),
             Pick::InTurn => None,
         };
         let contexts = asked.clusters.max(1).saturating_mul(10).min(MAX_CONTEXTS);
@@ -122,19 +130,33 @@ impl Questions {
         self.asked.call
     }
 
-    /// Decisions in the answer to one question.
-    pub(crate) const fn checks(&self) -> u32 {
-        match self.asked.call {
-            Call::Check | Call::CheckStream | Call::BulkCheck => self.asked.containers,
-            Call::Echo | Call::Refresh => 1,
+    /// How many there are of what is picked: images, or applications of several images each.
+    fn picked(asked: &Asked) -> u32 {
+        match asked.call {
+            Call::Review => Self::applications(asked.count, asked.containers),
+            _ => asked.count,
         }
     }
 
-    /// Writes the message of the next question to `out`. In a stream its id is `id`, which is above 0.
+    /// Decisions in the answer to one question; a review is decided about as a whole.
+    pub(crate) const fn checks(&self) -> u32 {
+        match self.asked.call {
+            Call::Check | Call::CheckStream | Call::BulkCheck => self.asked.containers,
+            Call::Echo | Call::Refresh | Call::Review => 1,
+        }
+    }
+
+    /// Writes the message of the next question to `out`. In a stream its id is `id`, which is above 0; a
+    /// review has a uid that is made of it.
     pub(crate) fn write(&mut self, id: u64, out: &mut Vec<u8>) {
         out.clear();
         match self.asked.call {
             Call::BulkCheck => return self.write_bulk(out),
+            Call::Review => {
+                // Writing to a vector cannot fail.
+                let _ = self.write_review(id, out);
+                return;
+            }
             Call::Refresh => {
                 let index = self.draw();
                 self.image.clear();
@@ -162,7 +184,7 @@ impl Questions {
         let context = context_of(contexts, random);
         let length = context.len() + containers.len();
         match self.asked.call {
-            Call::Check | Call::BulkCheck | Call::Refresh => {}
+            Call::Check | Call::BulkCheck | Call::Refresh | Call::Review => {}
             Call::CheckStream => {
                 out.push(1 << 3);
                 put_varint(out, id);
@@ -187,15 +209,16 @@ impl Questions {
 impl Questions {
     /// The next image.
     fn draw(&mut self) -> u32 {
-        let index = match &self.zipf {
-            Some(zipf) => zipf.draw(&mut self.random),
-            None => {
-                let index = self.turn;
-                self.turn = if index + 1 < self.asked.count { index + 1 } else { 0 };
-                index
-            }
-        };
-        self.asked.from + index
+        self.asked.from + self.pick()
+    }
+
+    fn pick(&mut self) -> u32 {
+        if let Some(zipf) = &self.zipf {
+            return zipf.draw(&mut self.random);
+        }
+        let index = self.turn;
+        self.turn = if index + 1 < Self::picked(&self.asked) { index + 1 } else { 0 };
+        index
     }
 
     /// A `BulkCheckRequest`: repositories are drawn by one of their images, and all images of each are

@@ -18,6 +18,10 @@ use crate::registry::Counted;
 use crate::scenario::{Action, Load, Phase, Rate, Scenario, Times};
 use crate::segments::{self, Ratios, Segment};
 
+use self::reviews::PerCore;
+
+mod reviews;
+
 /// Whether the echo is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Baseline {
@@ -37,6 +41,7 @@ pub(crate) fn run(
     let at = OffsetDateTime::now_utc().format(&Rfc3339)?;
     progress.begin(&format!("{}: getting ready", scenario.name));
     let mut bench = Bench::start(options, scenario)?;
+    let at_rest = bench.front().map(|front| front.at_rest().resident);
     let ran = carry_out(scenario, &mut bench, baseline, progress);
     let ran = ran.map_err(|error| with_log(error, &bench));
     let (phases, figures) = ran?;
@@ -60,6 +65,7 @@ pub(crate) fn run(
         errors: phases.iter().map(|phase| phase.errors).sum(),
         registry_requests: phases.iter().map(|phase| phase.registry_requests).sum(),
         rss_bytes: phases.last().and_then(|phase| phase.rss_bytes),
+        rest_rss_bytes: at_rest,
         passed: objectives.iter().all(|verdict| verdict.met != Some(false)),
         objectives,
         phases,
@@ -86,6 +92,9 @@ fn carry_out(
         bench.warm(scenario.warm_images, progress)?;
     }
     let (mut phases, mut figures) = (Vec::new(), Figures::default());
+    if let Some(front) = bench.front() {
+        figures.set("shim.rest_rss_bytes", bytes(front.at_rest().resident));
+    }
     for phase in &scenario.phases {
         progress.begin(&format!("{}: {}", scenario.name, phase.name));
         let document = one(phase, bench, baseline, &mut figures, progress)
@@ -112,6 +121,7 @@ struct Measures {
     echo: Option<Measured>,
     segments: Vec<Segment>,
     ratios: Option<Ratios>,
+    per_core: Option<PerCore>,
 }
 
 fn one(
@@ -136,11 +146,14 @@ fn one(
         }
     }
     let pace = pace(&phase.load, figures)?;
-    let measures = if phase.baseline && baseline == Baseline::Echo {
+    let is_review = phase.load.call == Call::Review;
+    let measures = if is_review {
+        reviews::measures(phase, bench, pace, baseline, progress)?
+    } else if phase.baseline && baseline == Baseline::Echo {
         in_turn(phase, bench, pace, progress)?
     } else {
         let Outcomes { service, beside } = at_once(phase, bench, pace, figures, progress)?;
-        Measures { service, beside, echo: None, segments: Vec::new(), ratios: None }
+        Measures { service, beside, echo: None, segments: Vec::new(), ratios: None, per_core: None }
     };
     let counted = bench.registry().take_counted();
     let after = bench.usage()?;
@@ -148,11 +161,14 @@ fn one(
     if let Some(usage) = after {
         let bytes = bytes(usage.resident);
         figures.set(format!("{name}.rss_bytes"), bytes);
+        figures.set(format!("{name}.peak_rss_bytes"), self::bytes(usage.peak));
         let images = f64::from(bench.registry().images().count());
         figures.set(format!("{name}.rss_bytes_per_image"), bytes / images);
     }
     let measured = &measures.service.measured;
-    let echo_rate = figures.of("echo.throughput_per_s");
+    // Reviews are compared with bodies as long as they are.
+    let own = measures.echo.as_ref().filter(|_| is_review).map(Measured::throughput);
+    let echo_rate = own.or_else(|| figures.of("echo.throughput_per_s").filter(|_| !is_review));
     let ratio = measures.ratios.map(|ratios| ratios.medians);
     // A phase that was not measured in turn is compared with the echo of one that was.
     let ratio = ratio.or_else(|| echo_rate.map(|echo| measured.throughput() / echo));
@@ -166,6 +182,8 @@ fn one(
         throughput_per_s: measured.throughput(),
         ratio_to_echo: ratio,
         ratios: measures.ratios,
+        per_core_per_s: measures.per_core.map(|of| of.shim),
+        per_core_ratio_to_echo: figures.of(&format!("{name}.per_core_ratio_to_echo")),
         latency_us: (&measured.latencies).into(),
         checks: measured.checks,
         errors: measured.tally.failed(),
@@ -202,6 +220,13 @@ fn record(name: &str, measures: &Measures, counted: &Counted, figures: &mut Figu
             figures.set("echo.throughput_per_s", echo.throughput());
         }
     }
+    if let Some(PerCore { shim, echo }) = measures.per_core {
+        figures.set(format!("{name}.per_core_per_s"), shim);
+        if let Some(echo) = echo {
+            figures.set(format!("{name}.echo.per_core_per_s"), echo);
+            figures.set(format!("{name}.per_core_ratio_to_echo"), shim / echo);
+        }
+    }
     if let Some(Ratios { best_decile, paired, .. }) = measures.ratios {
         figures.set(format!("{name}.best_decile_ratio_to_echo"), best_decile);
         figures.set(format!("{name}.paired_ratio_to_echo"), paired);
@@ -219,6 +244,10 @@ fn record(name: &str, measures: &Measures, counted: &Counted, figures: &mut Figu
     for (status, number) in seen {
         let number = u32::try_from(*number).unwrap_or(u32::MAX);
         figures.set(format!("{name}.seen.{status}"), f64::from(number));
+    }
+    for (source, number) in &measures.service.seen.sources {
+        let number = u32::try_from(*number).unwrap_or(u32::MAX);
+        figures.set(format!("{name}.from.{source}"), f64::from(number));
     }
 }
 
@@ -249,6 +278,7 @@ fn in_turn(
         echo: Some(both.echo),
         segments: both.segments,
         ratios,
+        per_core: None,
     })
 }
 
@@ -314,11 +344,15 @@ fn describe(load: &Load, pace: Pace) -> String {
         Call::CheckStream => "CheckStream",
         Call::BulkCheck => "BulkCheck",
         Call::Refresh => "Refresh",
+        Call::Review => "AdmissionReview",
         Call::Echo => "Echo",
     };
     let Load { connections, containers, .. } = load;
     let images = if *containers == 1 { String::new() } else { format!(" of {containers} images") };
     match pace {
+        Pace::Closed(_) if load.call == Call::Review => {
+            format!("{call}{images}, {connections} connections with one under way on each")
+        }
         Pace::Closed(in_flight) => {
             format!("{call}{images}, {connections} connections with {in_flight} under way on each")
         }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::image::MAX_IMAGES;
+use crate::questions::Call;
 use crate::registry::MAX_FINDINGS;
 use crate::registry::faults::{Fault, Manner};
 
@@ -26,7 +27,7 @@ pub(crate) const MAX_PHASES: usize = 32;
 pub(crate) const MAX_REPLICAS: u32 = 8;
 
 /// Those that come with the program.
-const BUILT_IN: [(&str, &str); 13] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("warm", include_str!("../scenarios/warm.toml")),
     ("cold-start", include_str!("../scenarios/cold-start.toml")),
     ("stampede", include_str!("../scenarios/stampede.toml")),
@@ -40,6 +41,9 @@ const BUILT_IN: [(&str, &str); 13] = [
     ("bulk", include_str!("../scenarios/bulk.toml")),
     ("replica-restart", include_str!("../scenarios/replica-restart.toml")),
     ("warm-restart", include_str!("../scenarios/warm-restart.toml")),
+    ("shim-near", include_str!("../scenarios/shim-near.toml")),
+    ("shim-service", include_str!("../scenarios/shim-service.toml")),
+    ("shim-miss", include_str!("../scenarios/shim-miss.toml")),
 ];
 
 /// One scenario.
@@ -58,6 +62,8 @@ pub(crate) struct Scenario {
     /// How the service is set up.
     #[serde(default)]
     pub(crate) service: Service,
+    /// The shim before the service, which reviews go to; none where it is not said.
+    pub(crate) shim: Option<ShimSettings>,
     /// So many images, from the first on, are asked about before the first phase, and must be verified.
     #[serde(default)]
     pub(crate) warm_images: u32,
@@ -100,6 +106,16 @@ impl Default for Service {
     fn default() -> Self {
         Self { config: String::new(), replicas: 1 }
     }
+}
+
+/// How a shim is set up.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct ShimSettings {
+    /// How much it keeps of answers; as much as usual where it is not said.
+    pub(crate) near_cache_bytes: Option<usize>,
+    /// YAML that follows what the harness writes.
+    pub(crate) config: String,
 }
 
 /// One phase.
@@ -224,6 +240,15 @@ impl Scenario {
             for load in std::iter::once(&phase.load).chain(&phase.beside) {
                 load.check(digests).with_context(|| format!("phase `{}`", phase.name))?;
             }
+            let reviews = phase.load.call == Call::Review;
+            let fits = reviews == self.shim.is_some()
+                && (!reviews || (phase.beside.is_none() && phase.action == Action::Nothing));
+            anyhow::ensure!(
+                fits,
+                "phase `{}`: reviews need `[shim]`, and with it there are reviews alone, with \
+                 nothing beside them and no action",
+                phase.name
+            );
         }
         for objective in &self.objectives {
             let bounded = objective.min.is_some() || objective.max.is_some();

@@ -1,4 +1,4 @@
-//! Two generators in, segments of both in random order out, and what one is to the other.
+//! Two who ask in, segments of both in random order out, and what one is to the other.
 //!
 //! On a shared machine the same server gives half as much from one half second to the next. So service
 //! and echo stay up together and are measured in turn, a segment in which the host took the cores away
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::generator::{Generator, Pace, Until};
+use crate::generator::{Pace, Until};
 use crate::measure::{Interval, Measured};
 
 /// The length of a segment.
@@ -18,6 +18,17 @@ const SEGMENT: Duration = Duration::from_millis(500);
 const MAX_STEAL: f64 = 0.06;
 /// The fewest segments of each.
 const FEWEST: u32 = 2;
+
+/// Who asks.
+pub(crate) trait Asks {
+    /// Asks at `pace`, `until` its end, and waits for the answers. Each part that ends is shown to `watch`.
+    fn run(
+        &mut self,
+        pace: Pace,
+        until: Until,
+        watch: &mut dyn FnMut(&Interval),
+    ) -> anyhow::Result<Measured>;
+}
 
 /// One segment.
 #[derive(Debug, Clone, Serialize)]
@@ -59,8 +70,8 @@ pub(crate) struct InTurn {
 
 /// Measures both at `pace`, each for `length` in all.
 pub(crate) fn in_turn(
-    service: &mut Generator,
-    echo: &mut Generator,
+    service: &mut impl Asks,
+    echo: &mut impl Asks,
     paces: (Pace, Pace),
     length: Duration,
     watch: &mut dyn FnMut(&Interval),
@@ -72,9 +83,12 @@ pub(crate) fn in_turn(
     let mut segments = Vec::new();
     let mut one = |is_echo: bool, segments: &mut Vec<Segment>| -> anyhow::Result<()> {
         let before = stolen();
-        let (generator, pace) =
-            if is_echo { (&mut *echo, paces.1) } else { (&mut *service, paces.0) };
-        let measured = generator.run(pace, Until::Time(SEGMENT), watch)?;
+        let until = Until::Time(SEGMENT);
+        let measured = if is_echo {
+            echo.run(paces.1, until, watch)?
+        } else {
+            service.run(paces.0, until, watch)?
+        };
         let steal = stolen().since(before);
         let latencies = &measured.latencies;
         segments.push(Segment {

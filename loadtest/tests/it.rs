@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use portcullis_loadtest::{Addresses, Args, Begin, execute_within};
+use portcullis_core::ports::Clock as _;
+use portcullis_loadtest::{Addresses, Args, Begin, Begun, Part, execute_within};
 use portcullis_server::app::App;
 use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
@@ -122,6 +123,43 @@ fn warm_restart() {
 }
 
 #[test]
+fn shim_near() {
+    let document = run("shim-near", 0.02, &["--baseline", "echo"]);
+    check(&document);
+    let phases = document["phases"].as_array().unwrap();
+    for (phase, containers) in phases.iter().zip([1, 5, 20]) {
+        let load = phase["load"].as_str().unwrap();
+        assert!(load.starts_with("AdmissionReview"), "{load}");
+        assert!(containers == 1 || load.contains(&format!("of {containers} images")), "{load}");
+        assert!(phase["ratio_to_echo"].as_f64().unwrap() > 0.0, "{phase}");
+        assert!(phase["echo"]["reply_bytes"].as_u64().unwrap() > 200, "{phase}");
+        let kinds = phase["seen"]["sources"].as_object().unwrap();
+        assert_eq!(kinds.keys().collect::<Vec<_>>(), ["near_cache"], "{phase}");
+    }
+    assert!(document["rest_rss_bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn shim_service() {
+    let document = run("shim-service", 0.02, &["--baseline", "echo"]);
+    check(&document);
+    for phase in document["phases"].as_array().unwrap() {
+        assert_eq!(phase["seen"]["sources"]["service"], phase["checks"], "{phase}");
+        assert_eq!(phase["registry_requests"], 0, "{phase}");
+    }
+}
+
+#[test]
+fn shim_miss() {
+    let document = run("shim-miss", 0.05, &["--baseline", "echo"]);
+    check(&document);
+    let images = ["one", "five", "twenty"]
+        .map(|phase| document["figures"][format!("{phase}.registry_images")].as_f64().unwrap());
+    assert_eq!(images, [10.0, 50.0, 200.0], "{}", document["figures"]);
+    assert!(document["figures"]["twenty.ratio_to_echo"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn a_missed_objective_is_told_by_name_and_status() {
     let scenario = tempfile::NamedTempFile::new().unwrap();
     let text = "name = 'own'\nabout = 'x'\nregistry = { digests = 5, findings = 3 }\n\
@@ -179,14 +217,34 @@ fn run_with_status(scenario: &str, scale: f64, more: &[&str]) -> (Value, String)
 /// Begins the service that `portcullis serve` would run.
 #[cfg(test)]
 fn begin() -> Box<Begin> {
-    Box::new(|config: &Path| {
+    Box::new(|part: Part, config: &Path| {
         let runtime = Runtime::new()?;
-        let config = Config::from_file(config)?;
-        let app = runtime.block_on(App::start(config, Arc::new(SystemClock)))?;
-        let addresses = Addresses { grpc: app.address(), admin: Some(app.admin_address()) };
-        let held: Box<dyn Any + Send + Sync> = Box::new(Held { app: Some(app), runtime });
-        Ok((addresses, held))
+        match part {
+            Part::Service => service(runtime, config),
+            Part::Shim => shim(runtime, config),
+        }
     })
+}
+
+#[cfg(test)]
+fn service(runtime: Runtime, config: &Path) -> anyhow::Result<Begun> {
+    let config = Config::from_file(config)?;
+    let app = runtime.block_on(App::start(config, Arc::new(SystemClock)))?;
+    let addresses = Addresses { address: app.address(), admin: Some(app.admin_address()) };
+    let held: Box<dyn Any + Send + Sync> = Box::new(Held { app: Some(app), runtime });
+    Ok((addresses, held))
+}
+
+/// The shim that `portcullis shim` would run. It is not stopped in order: it would wait until the harness closes its
+/// connections.
+#[cfg(test)]
+fn shim(runtime: Runtime, config: &Path) -> anyhow::Result<Begun> {
+    let config = portcullis_shim::config::Config::read(config)?;
+    let clock = Arc::new(|| SystemClock.now().into());
+    let app = runtime.block_on(portcullis_shim::app::App::start(config, clock))?;
+    let addresses = Addresses { address: app.address(), admin: Some(app.admin_address()) };
+    let held: Box<dyn Any + Send + Sync> = Box::new((app, runtime));
+    Ok((addresses, held))
 }
 
 /// Stops the service in order when it is dropped.

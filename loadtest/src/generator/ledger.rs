@@ -226,7 +226,7 @@ impl Calls for Ledger {
             let good = match self.call {
                 Call::Check => self.read(v1::CheckResponse::decode(message).ok().as_ref()),
                 Call::BulkCheck => self.read_bulk(message),
-                Call::CheckStream | Call::Refresh | Call::Echo => true,
+                Call::CheckStream | Call::Refresh | Call::Review | Call::Echo => true,
             };
             let slot = place(tag).and_then(|place| self.slots.get_mut(place));
             if let Some(slot) = slot.filter(|_| !good) {

@@ -1,6 +1,7 @@
 //! Questions as the service would read them.
 
 use super::*;
+use crate::measure::Outcome;
 
 fn questions(call: Call, pick: Pick, containers: u32, by_tag: bool) -> Questions {
     let images = Arc::new(Images::new("127.0.0.1:5000", 100, 1));
@@ -113,4 +114,63 @@ fn answers_in_a_stream_are_read() {
     assert_eq!(read_stream_answer(&answer(None)), None);
     assert_eq!(read_stream_answer(&decision[..decision.len() - 1]), None);
     assert_eq!(read_stream_answer(&[0x80; 11]), None);
+}
+
+#[test]
+fn a_review_is_of_a_pod_with_so_many_images_that_the_shim_reads() {
+    let images = Arc::new(Images::new("127.0.0.1:5000", 40, 1));
+    let asked = Asked {
+        call: Call::Review,
+        images: Arc::clone(&images),
+        from: 10,
+        count: 15,
+        pick: Pick::InTurn,
+        containers: 5,
+        by_tag: false,
+        clusters: 1,
+        seed: 1,
+    };
+    let (mut questions, mut body) = (Questions::new(asked), Vec::new());
+    let mut read = |id| {
+        questions.write(id, &mut body);
+        let review = portcullis_shim::review::read(&body, &Default::default()).unwrap();
+        let portcullis_shim::review::Asked::Images(question) = review.asked else {
+            panic!("nothing is asked: {}", String::from_utf8_lossy(&body))
+        };
+        let names: Vec<_> = question.images.into_iter().map(|image| image.image).collect();
+        (review.uid, question.context.workload.name, names)
+    };
+    let expected = |from: u32| -> Vec<String> {
+        (from..from + 5).map(|at| images.reference(at, false)).collect()
+    };
+    let (uid, name, names) = read(7);
+    assert_eq!((&*uid, &*name, names), (&*review::uid(7), "service-0-7d4b9c6f5", expected(10)));
+    assert_eq!(read(8).2, expected(15));
+    assert_eq!(read(9).2, expected(20));
+    // After the last application comes the first one again, as another pod.
+    let (uid, _, names) = read(10);
+    assert_eq!((uid, names), (review::uid(10), expected(10)));
+}
+
+#[test]
+fn only_a_decision_about_the_same_review_is_an_answer() {
+    let answer = |uid: &str, allowed: bool, decision: &str| {
+        format!(
+            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{{"uid":"{uid}","allowed":{allowed},"auditAnnotations":{{"decision":"{decision}","source":"near_cache"}}}}}}"#
+        )
+    };
+    let check = |allowed, decision, expected| {
+        let read = read_answer(7, answer(&review::uid(7), allowed, decision).as_bytes());
+        assert_eq!(read.map(|said| said.source), expected, "{decision}");
+    };
+    check(true, "allow", Ok("near_cache".to_owned()));
+    check(true, "audit", Ok("near_cache".to_owned()));
+    check(false, "deny", Ok("near_cache".to_owned()));
+    check(true, "deny", Err(Outcome::Wrong));
+    check(false, "allow", Err(Outcome::Wrong));
+    check(true, "skipped", Err(Outcome::Wrong));
+    check(true, "unknown", Err(Outcome::Undecided));
+    let other = read_answer(7, answer(&review::uid(8), true, "allow").as_bytes());
+    assert_eq!(other.map(|said| said.source), Err(Outcome::Wrong));
+    assert_eq!(read_answer(7, b"{}").map(|said| said.source), Err(Outcome::Wrong));
 }

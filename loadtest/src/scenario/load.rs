@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Span;
+use crate::callers::MAX_CALLERS;
 use crate::library::Library;
 use crate::pace::Arrivals;
 use crate::questions::{Call, MAX_BULK, MAX_CONTAINERS, Pick};
@@ -102,6 +103,8 @@ impl Load {
         anyhow::ensure!(self.in_flight > 0, "in-flight: at least 1");
         let plain = self.library.is_none() || self.call == Call::Check;
         anyhow::ensure!(plain, "library: it has `check` alone");
+        let fits = self.call != Call::Review || (1..=MAX_CALLERS).contains(&self.connections);
+        anyhow::ensure!(fits, "connections: 1 to {MAX_CALLERS} for reviews");
         if let Pick::Zipf(s) = self.pick {
             anyhow::ensure!((0.0..=10.0).contains(&s), "zipf: 0 to 10");
         }

@@ -100,3 +100,16 @@ fn a_scenario_can_be_made_smaller() {
     assert_eq!((load.images, load.questions), (Some((50, 10)), Some(1)));
     assert_eq!(load.duration.0, Duration::from_millis(100));
 }
+
+#[test]
+fn reviews_go_to_a_shim_and_nothing_else_does() {
+    let review = MINIMAL.replace("{}", "{ call = 'review', connections = 250 }");
+    refused(&review, "need `[shim]`");
+    let shim = format!("{review}\n[shim]\nnear-cache-bytes = 0\n");
+    Scenario::parse(&shim).unwrap();
+    refused(&shim.replace("250", "251"), "1 to 250 for reviews");
+    refused(&format!("{MINIMAL}\n[shim]\n"), "reviews alone");
+    refused(&format!("{review}beside = {{}}\n[shim]\n"), "nothing beside them");
+    refused(&format!("{review}action = 'rescan'\n[shim]\n"), "no action");
+    refused(&format!("{shim}colour = 1"), "colour");
+}
