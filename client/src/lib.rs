@@ -132,8 +132,20 @@ impl Client {
         request: v1::CheckRequest,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
+        self.ask(&request, deadline).await
+    }
+
+    /// The same of a question that the caller keeps: it is copied only where it is sent.
+    ///
+    /// # Errors
+    /// As [`Client::check_by`].
+    pub async fn ask(
+        &self,
+        request: &v1::CheckRequest,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
         let near = self.calls.pool().near();
-        if let Some(response) = near.and_then(|near| near.find(&request, Instant::now())) {
+        if let Some(response) = near.and_then(|near| near.find(request, Instant::now())) {
             return Ok(Answer { response, near: true });
         }
         let called = self.calls.call(deadline, near, |replica, left| {
@@ -145,7 +157,7 @@ impl Client {
         let called = called.await?;
         let response = Arc::new(called.answer);
         if let (Some(near), Some(ticket)) = (near, called.ticket) {
-            near.keep(&ticket, &request, &response, Instant::now());
+            near.keep(&ticket, request, &response, Instant::now());
         }
         Ok(Answer { response, near: false })
     }

@@ -98,7 +98,7 @@ impl Asker {
             }
         }
         let patience = deadline.saturating_duration_since(Instant::now());
-        match self.client.check_by(request.clone(), deadline).await {
+        match self.client.ask(request, deadline).await {
             Ok(answer) if answer.near => whole(request, answer.response, Source::NearCache),
             Ok(answer) => {
                 self.breaker.answered();

@@ -246,9 +246,21 @@ impl Webhook {
                     return Err(Unread::Crowded(read.freeze()));
                 }
             }
+            // Most reviews come in one piece.
+            if read.is_empty() && body.is_end_stream() {
+                return Ok(Whole { bytes: data, _place: place });
+            }
+            if read.is_empty() {
+                read.reserve(room(length, body.size_hint().lower()));
+            }
             read.extend_from_slice(&data);
         }
     }
+}
+
+/// How much room is made for a body of which `length` bytes are there and `more` are to come, as it says itself.
+fn room(length: usize, more: u64) -> usize {
+    length.saturating_add(usize::try_from(more).unwrap_or(usize::MAX)).min(SMALL.max(length))
 }
 
 /// Reads on for a while without keeping anything: whoever still writes does not see an answer that its

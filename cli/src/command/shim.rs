@@ -21,8 +21,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { config } = args;
+    // The allocator asks for pages of 2 MiB, of each of which a shim at rest uses little.
+    let small = rustix::thread::disable_transparent_huge_pages(true);
     let config = Config::read(&config)?;
     let telemetry = Telemetry::begin(&logs(&config.log))?;
+    if let Err(error) = small {
+        tracing::warn!(%error, "pages of memory stay huge: the shim holds more than it needs");
+    }
     // Before the shim starts, so that no signal is missed.
     let (mut terminate, mut interrupt) = signals()?;
     let app = App::start(config, Arc::new(|| SystemClock.now().into())).await?;

@@ -95,6 +95,10 @@ fn each(
 /// Adds a member's name to a JSON Pointer (RFC 6901).
 pub(super) fn push(pointer: &mut String, name: &str) {
     pointer.push('/');
+    if !name.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
+        pointer.push_str(name);
+        return;
+    }
     for character in name.chars() {
         match character {
             '~' => pointer.push_str("~0"),
@@ -131,21 +135,24 @@ impl Unknown<'_> {
                     At::Volumes => At::Volume,
                     _ => At::Elsewhere,
                 };
-                for (index, element) in elements.iter().enumerate() {
+                for (index, element) in elements.iter().enumerate().filter(|(_, e)| has_more(e)) {
                     self.below(&index.to_string(), |walk| walk.walk(element, inner, holder));
                 }
             }
             Tree::Object(members) => {
                 let holder = tree.get("name").text().unwrap_or(holder);
                 for (name, value) in members {
-                    if let Some(inner) = at.member(name) {
-                        self.below(name, |walk| {
-                            if inner == At::Elsewhere && looks_like_image(name) {
-                                walk.take(value, if holder.is_empty() { name } else { holder });
-                            }
-                            walk.walk(value, inner, holder);
-                        });
+                    let Some(inner) = at.member(name) else { continue };
+                    let is_taken = inner == At::Elsewhere && looks_like_image(name);
+                    if !is_taken && !has_more(value) {
+                        continue;
                     }
+                    self.below(name, |walk| {
+                        if is_taken {
+                            walk.take(value, if holder.is_empty() { name } else { holder });
+                        }
+                        walk.walk(value, inner, holder);
+                    });
                 }
             }
             _ => {}
@@ -196,6 +203,11 @@ impl At {
             _ => Some(Self::Elsewhere),
         }
     }
+}
+
+/// Whether there is anything below a value.
+const fn has_more(tree: &Tree<'_>) -> bool {
+    matches!(tree, Tree::List(_) | Tree::Object(_))
 }
 
 /// `image`, `sidecarImages`, `imageReference`; not `imagePullPolicy`.

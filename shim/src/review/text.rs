@@ -12,6 +12,10 @@ const MORE: usize = 48;
 /// `text` in at most `limit` bytes, in one line: characters that control a terminal or the direction of
 /// writing are escaped, and where it was cut there is `…` (CASES T107b).
 pub(super) fn printable(text: &str, limit: usize) -> String {
+    // Most texts are as they should be.
+    if text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut printed = String::with_capacity(text.len().min(limit));
     // Where a cut leaves room for its mark.
     let mut cut = 0;

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::de::Read;
 
 use super::error::Fault;
 use super::{MAX_DEPTH, MAX_REVIEW, MAX_UID, MAX_VALUES};
@@ -74,9 +75,12 @@ impl<'a> Tree<'a> {
 /// Reads a review. With it, or with what is wrong, comes its uid if there is one that can be repeated.
 pub(super) fn parse(bytes: &[u8]) -> (Result<Tree<'_>, Fault>, Option<String>) {
     let reading = Reading::default();
-    let mut reader = serde_json::Deserializer::from_slice(bytes.get(..MAX_REVIEW).unwrap_or(bytes));
-    let seed = Node { reading: &reading, depth: 0, place: Where::Root };
-    let read = seed.deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree));
+    let beginning = bytes.get(..MAX_REVIEW).unwrap_or(bytes);
+    let read = match str::from_utf8(beginning) {
+        // All at once is quicker than text by text.
+        Ok(text) => reading.read(serde_json::Deserializer::from_str(text)),
+        Err(_) => reading.read(serde_json::Deserializer::from_slice(beginning)),
+    };
     let read = match (read, reading.past.get()) {
         // What was read is a part of it, though it may be whole by itself.
         _ if bytes.len() > MAX_REVIEW => Err(Fault::TooLarge { limit: MAX_REVIEW }),
@@ -100,6 +104,17 @@ struct Reading {
     past: Cell<Option<(&'static str, usize)>>,
     /// Kept as soon as it is read: the answer needs it whatever follows.
     uid: RefCell<Option<String>>,
+}
+
+impl Reading {
+    /// Reads a whole document.
+    fn read<'a, R: Read<'a>>(
+        &self,
+        mut reader: serde_json::Deserializer<R>,
+    ) -> serde_json::Result<Tree<'a>> {
+        let seed = Node { reading: self, depth: 0, place: Where::Root };
+        seed.deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree))
+    }
 }
 
 /// Where in a review a value is.
