@@ -160,7 +160,7 @@ impl Asker {
         let word = cause.word();
         // What it was asked is malformed, now as before.
         let is_refused = matches!(cause, Cause::Refused(_));
-        let known = if is_refused { None } else { self.last_known(request) };
+        let known = if is_refused { None } else { self.known.find(request, (self.clock)()) };
         let (namespace, pod) = (&question.context.namespace, &question.context.pod);
         let images = images(question);
         if let Some((response, age)) = known {
@@ -184,19 +184,6 @@ impl Asker {
         if request.purpose() != v1::Purpose::Advice {
             self.reports.take(request, given, (self.clock)());
         }
-    }
-
-    /// What was last known; for advice that of an admission, if there is one.
-    fn last_known(&self, request: &v1::CheckRequest) -> Option<(Arc<v1::CheckResponse>, Duration)> {
-        let now = (self.clock)();
-        if request.purpose() == v1::Purpose::Advice {
-            let purpose = v1::Purpose::Admission.into();
-            let admission = v1::CheckRequest { purpose, ..request.clone() };
-            if let Some(known) = self.known.find(&admission, now) {
-                return Some(known);
-            }
-        }
-        self.known.find(request, now)
     }
 
     fn request(&self, question: &Question, purpose: Purpose) -> v1::CheckRequest {

@@ -96,8 +96,30 @@ impl LastKnown {
         self.kept.lock().put(key, entry, self.max_bytes);
     }
 
-    /// What was last known, and how long ago, if it still counts.
+    /// What was last known, and how long ago, if it still counts. For advice that is what was said of an
+    /// admission, if there is something. Nothing is admitted by advice; but what it denied since then is denied.
     pub(crate) fn find(
+        &self,
+        request: &v1::CheckRequest,
+        now: SystemTime,
+    ) -> Option<(Arc<v1::CheckResponse>, Duration)> {
+        let asked_as =
+            |purpose: v1::Purpose| v1::CheckRequest { purpose: purpose.into(), ..request.clone() };
+        if request.purpose() == v1::Purpose::Advice {
+            let admission = self.find_alike(&asked_as(v1::Purpose::Admission), now);
+            return admission.or_else(|| self.find_alike(request, now));
+        }
+        let own = self.find_alike(request, now);
+        let advised = self.find_alike(&asked_as(v1::Purpose::Advice), now);
+        let denied = advised.filter(|(response, age)| {
+            let is_newer = own.as_ref().is_none_or(|(_, before)| age <= before);
+            is_newer && response.action() == v1::Action::Deny
+        });
+        denied.or(own)
+    }
+
+    /// The same for questions of one purpose.
+    fn find_alike(
         &self,
         request: &v1::CheckRequest,
         now: SystemTime,

@@ -92,7 +92,16 @@ impl Reports {
     /// Takes the answer that was given to `request` at `now`.
     pub(crate) fn take(&self, request: &v1::CheckRequest, given: &Given<'_>, now: SystemTime) {
         let report = answered::report(request, given, now);
-        let is_taken = self.queue.lock().push(report);
+        let (is_taken, dropped) = {
+            let mut queue = self.queue.lock();
+            (queue.push(report), queue.dropped())
+        };
+        if !is_taken && dropped.is_power_of_two() {
+            tracing::warn!(
+                dropped,
+                "there is no room to report answers: they are dropped, and counted"
+            );
+        }
         self.to_send.notify_one();
         if is_taken {
             self.to_keep.notify_one();

@@ -46,6 +46,24 @@ fn known() -> LastKnown {
 }
 
 #[test]
+fn an_admission_is_denied_by_newer_advice_and_allowed_by_none() {
+    let known = known();
+    let asked = request(&pinned(), "a");
+    let advice = v1::CheckRequest { purpose: v1::Purpose::Advice.into(), ..asked.clone() };
+    let found = |asked, second| known.find(asked, at(second)).map(|(found, _)| found.action());
+    known.keep(&advice, &response(Action::Allow), at(0));
+    assert_eq!((found(&asked, 0), found(&advice, 0)), (None, Some(Action::Allow)));
+    known.keep(&advice, &response(Action::Deny), at(1));
+    assert_eq!(found(&asked, 1), Some(Action::Deny));
+    known.keep(&asked, &response(Action::Allow), at(2));
+    assert_eq!((found(&asked, 2), found(&advice, 2)), (Some(Action::Allow), Some(Action::Allow)));
+    known.keep(&advice, &response(Action::Deny), at(3));
+    assert_eq!(found(&asked, 3), Some(Action::Deny));
+    known.keep(&advice, &response(Action::Allow), at(4));
+    assert_eq!(found(&asked, 4), Some(Action::Allow));
+}
+
+#[test]
 fn what_was_known_counts_until_its_limit_and_where_it_was_said() {
     let known = known();
     let asked = request(&pinned(), "a");

@@ -73,8 +73,13 @@ impl Reports {
             pause = PAUSES.1.min(2 * pause);
             sending.reports.to_send.notify_one();
         }
-        let is_sent = tokio::time::timeout(last, sending.all()).await;
-        if !matches!(is_sent, Ok(Ok(()))) {
+        // A call that was under way may be heard of yet: the service takes no other of this run meanwhile.
+        let all = async {
+            while sending.all().await.is_err() {
+                sleep(GATHER).await;
+            }
+        };
+        if tokio::time::timeout(last, all).await.is_err() {
             let waiting = sending.reports.counts().waiting;
             tracing::warn!(waiting, "reports could not be sent before the end");
         }

@@ -15,16 +15,20 @@ pub(super) fn patch(review: &Review, question: &Question, outcome: &Outcome) -> 
     if review.object.level != Level::Pod {
         return Vec::new();
     }
+    let is_justified = !question.context.break_glass.trim().is_empty();
     let known = question.images.iter().zip(&outcome.images);
-    known.filter_map(|(image, known)| pinned(image, known)).flatten().collect()
+    known.filter_map(|(image, known)| pinned(image, known, is_justified)).flatten().collect()
 }
 
-/// The change of one image, or none: if it has a digest already, must not run, or nothing is known of it.
-fn pinned(image: &Image, known: &Known) -> Option<[PatchOp; 2]> {
-    let Known::Decided(Decision { action: Action::Allow | Action::Audit, digest, .. }) = known
-    else {
+/// The change of one image, or none: if it has a digest already, must not run, or nothing is known of it. What has a
+/// justification may run though it is denied here: by that alone an admission counts it.
+fn pinned(image: &Image, known: &Known, is_justified: bool) -> Option<[PatchOp; 2]> {
+    let Known::Decided(Decision { action, digest, .. }) = known else {
         return None;
     };
+    if *action == Action::Deny && !is_justified {
+        return None;
+    }
     // Where a field is only taken for an image, it is not written to.
     let is_image = !matches!(image.place, Place::Unknown | Place::Configured);
     if !is_image || image.image.contains('@') || !is_digest(digest) {

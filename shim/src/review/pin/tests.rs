@@ -112,6 +112,14 @@ fn t070_only_pods_are_pinned_and_only_to_what_may_run() {
 }
 
 #[test]
+fn t070_what_a_justification_may_let_run_is_pinned_though_it_is_denied() {
+    let mut pod = pod_of(&["a"]);
+    pod["metadata"]["annotations"] = json!({"portcullis.dev/break-glass": "INC-1"});
+    let patch = patch(&created("", "Pod", &pod), &decided(Action::Deny, DIGEST));
+    assert_eq!(patch[1]["value"], format!("a@{DIGEST}"));
+}
+
+#[test]
 fn t071_an_image_that_another_webhook_puts_there_is_asked_about() {
     let before = pod_of(&["a"]);
     let known = decided(Action::Allow, DIGEST);
