@@ -68,6 +68,7 @@ impl Reported {
                 }
             }
         }
+        drop(batch);
         // Those that come together are written together; what is in the record is remembered, whatever failed.
         place.written().await?;
         failed
@@ -82,10 +83,9 @@ impl Reported {
         let told = told(report, container, self.clock.now());
         let (number, awaited) = match &self.sinks.spool {
             Some(spool) => {
-                let (number, awaited) = spool.record_told(&told).map_err(|_number| {
-                    self.metrics.event_dropped();
-                    HearError::Unrecorded
-                })?;
+                // Its sender comes again.
+                let taken = spool.record_told(&told);
+                let (number, awaited) = taken.map_err(|_number| HearError::Unrecorded)?;
                 (number, Some(awaited))
             }
             None => (self.ids.next(), None),

@@ -113,12 +113,20 @@ impl Shared {
         })
     }
 
-    /// The same for one that is written already and names nothing.
+    /// The same for one that is written already and names nothing. Whoever sends it comes again where it is not
+    /// taken: it leaves half of the room to decisions, and no gap.
     pub(super) fn push_whole(
         &self,
         record: &[u8],
         awaited: oneshot::Sender<()>,
     ) -> Result<u64, u64> {
+        {
+            let Buffer { batch, next, abandoned, .. } = &*self.buffer.lock();
+            let half = batch.bytes.len() >= self.limit / 2 || batch.held >= MAX_HELD / 2;
+            if *abandoned || batch.dropped > 0 || half {
+                return Err(*next);
+            }
+        }
         self.append(Some(awaited), |batch| batch.bytes.extend_from_slice(record))
     }
 
@@ -235,5 +243,26 @@ impl Hasher for Address {
         // Fibonacci hashing; the table takes its bits from both ends.
         let mixed = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ mixed.rotate_left(32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_leaves_half_of_the_room_and_no_gap() {
+        let shared = Shared::new(1, 1_000);
+        let told = || shared.push_whole(&[7; 100], oneshot::channel().0);
+        let taken = std::iter::from_fn(|| told().ok()).count();
+        assert!((1..=5).contains(&taken), "{taken}");
+        assert_eq!(told(), Err(shared.next()));
+        let decided = |batch: &mut Batch| batch.bytes.extend_from_slice(&[7; 100]);
+        let number = shared.append(None, decided).unwrap();
+        assert_eq!(number, 1 + u64::try_from(taken).unwrap());
+        let mut batch = Batch::default();
+        shared.take(&mut batch, Duration::ZERO, Duration::ZERO);
+        assert_eq!((batch.first, batch.dropped), (1, 0));
+        assert!(told().is_ok());
     }
 }
