@@ -37,6 +37,9 @@ const TIMER: Duration = Duration::from_millis(2);
 /// take. Together with the time for a second call they are less than a question has.
 const SUSPECT: Duration = Duration::from_millis(200);
 const PROBE: Duration = Duration::from_millis(250);
+/// How many questions may be under way at a replica that is asked whether it is there: it has 128 streams on a
+/// connection, and what is more waits before it is sent.
+const MAX_BESIDE: usize = 100;
 /// How long a broken connection may take to be noticed.
 const NOTICE: Duration = Duration::from_millis(50);
 /// What one second call costs, in the unit in which an answer gives 1.
@@ -164,7 +167,9 @@ impl Calls {
         }
         let now = Instant::now();
         let is_other = |other: Arc<Replica>| other.standing(now) == Standing::Ready;
-        if self.pool.pick(Some(replica.id)).is_some_and(is_other) {
+        // Among so many the question for its health would itself wait for its turn, and say nothing of the replica.
+        let is_crowded = replica.load() > MAX_BESIDE;
+        if !is_crowded && self.pool.pick(Some(replica.id)).is_some_and(is_other) {
             let is_there = tokio::select! {
                 answer = asking.as_mut() => return Ok(answer),
                 is_there = is_there(channel) => is_there,

@@ -163,7 +163,7 @@ fn kept(old: Vec<String>, terms: &Terms, now: OffsetDateTime) -> Vec<String> {
 /// Whether nobody can show a certificate of this authority any more, though his clock is a little behind.
 fn has_ended(pem: &str, terms: &Terms, now: OffsetDateTime) -> bool {
     let late = EARLY.min(terms.certificate_life);
-    Read::of(pem).is_none_or(|read| read.until + late <= now)
+    Read::of(pem).is_none_or(|read| read.until <= now - late)
 }
 
 #[cfg(test)]

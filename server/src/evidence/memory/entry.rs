@@ -56,10 +56,15 @@ impl Entry {
     }
 
     /// Whether it has to be asked about again, beside use. It has, too, if more than a lifetime is left of it: then it
-    /// was found out before the clock was set back (T154).
+    /// was found out before the clock was set back (T154); after a failure, if more than the longest pause is left.
     pub(super) fn is_due(&self, now: Stamp, config: &MemoryConfig) -> bool {
         let (fresh_until, due) = self.limits;
-        now >= due || fresh_until.since(now) > config.ttl.max(config.negative_ttl) + SLACK
+        let (end, most) = if self.plan.failures > 0 {
+            (due, config.failure_ttl.max(config.max_failure_ttl))
+        } else {
+            (fresh_until, config.ttl.max(config.negative_ttl))
+        };
+        now >= due || end.since(now) > most + SLACK
     }
 
     /// Whoever asked about it again has no result.

@@ -130,6 +130,21 @@ async fn t154_what_was_found_out_before_the_clock_was_set_back_is_asked_about_ag
     }
 }
 
+#[test]
+fn t154_after_a_failure_it_is_the_pause_that_passes_though_the_clock_was_set_back() {
+    let hour = Duration::from_secs(3_600);
+    let due = |failures, pause| {
+        let evidence = Arc::new(Evidence::Missing);
+        let source = super::Source::Stale;
+        let known = Known { evidence, fetched_at: NOW + hour, fresh_until: NOW + hour, source };
+        let entry = Entry::new(Plan { known, due: NOW + pause, failures }, 0);
+        entry.is_due(crate::clock::Stamp::of(NOW), &exact())
+    };
+    assert!(due(0, hour), "it was found out before");
+    let pause = exact().max_failure_ttl;
+    assert!(!due(1, pause) && due(1, Duration::ZERO) && due(1, hour));
+}
+
 #[tokio::test]
 async fn verified_evidence_is_verified_again_when_a_signature_may_have_ended() {
     let until = |seconds| Some(NOW + Duration::from_secs(seconds));

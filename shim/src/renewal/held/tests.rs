@@ -130,3 +130,14 @@ fn authorities_are_found_among_other_text() {
     assert_eq!(Read::of(&found[1]), Read::of(&other));
     assert!(authorities("").is_empty() && authorities("-----BEGIN CERTIFICATE-----").is_empty());
 }
+
+/// As RFC 5280 has it of a certificate without an end (section 4.1.2.5).
+#[test]
+fn an_authority_without_an_end_does_not_end() {
+    let mut params = rcgen::CertificateParams::default();
+    params.not_after = datetime!(9999-12-31 23:59:59 UTC);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    assert!(!has_ended(&pem, &terms(), NOW));
+    assert!(has_ended("no certificate", &terms(), NOW));
+}
