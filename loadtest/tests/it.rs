@@ -154,9 +154,13 @@ fn shim_service() {
 fn shim_miss() {
     let document = run("shim-miss", 0.05, &["--baseline", "echo"]);
     check(&document);
-    let images = ["one", "five", "twenty"]
-        .map(|phase| document["figures"][format!("{phase}.registry_images")].as_f64().unwrap());
-    assert_eq!(images, [10.0, 50.0, 200.0], "{}", document["figures"]);
+    // A slow machine asks less often in its time; each question is about images that nobody asked about before.
+    for (phase, containers) in [("one", 1.0), ("five", 5.0), ("twenty", 20.0)] {
+        let figure = |name| document["figures"][format!("{phase}.{name}")].as_f64().unwrap();
+        assert!(figure("checks") > 0.0, "{phase}: {}", document["figures"]);
+        let expected = containers * figure("checks");
+        assert_eq!(figure("registry_images"), expected, "{phase}: {}", document["figures"]);
+    }
     assert!(document["figures"]["twenty.ratio_to_echo"].as_f64().unwrap() > 0.0);
 }
 
