@@ -69,16 +69,29 @@ def until(what, check, seconds, programs=()):
     raise Failed(f"after {seconds} s there is still not: {what} (last: {last})\n{logs}")
 
 
+# Below those that the system gives to whoever connects: a port may be used long after it was chosen.
+PORTS = range(12_000, 20_000)
+HELD = []
+
+
 def free_ports(count):
-    """So many ports of loopback that nobody listens on; all are held until the last one is known."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """So many ports of loopback that nobody listens on. Who has one holds it for UDP as long as the program runs."""
+    found = []
+    first = os.getpid() * 97 % len(PORTS)
+    for port in (*PORTS[first:], *PORTS[:first]):
+        hold = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            hold.bind(("127.0.0.1", port))
+            with socket.socket() as one:
+                one.bind(("127.0.0.1", port))
+        except OSError:
+            hold.close()
+            continue
+        HELD.append(hold)
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise Failed(f"no {count} ports of {PORTS} are free")
 
 
 def openssl(*arguments):
