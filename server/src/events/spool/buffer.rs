@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use portcullis_core::event::frame;
 use portcullis_core::event::stored::{self, Made};
 use portcullis_core::evidence::Evidence;
@@ -100,7 +100,7 @@ impl Shared {
         grounds: &[u8],
         awaited: Option<oneshot::Sender<()>>,
     ) -> Result<u64, u64> {
-        self.append(awaited, |batch| {
+        self.append(self.buffer.lock(), awaited, |batch| {
             let Batch { bytes, evidence, held, places, .. } = batch;
             stored::write(bytes, made, grounds, |known| {
                 *places.entry(Arc::as_ptr(known).addr()).or_insert_with(|| {
@@ -120,22 +120,22 @@ impl Shared {
         record: &[u8],
         awaited: oneshot::Sender<()>,
     ) -> Result<u64, u64> {
-        {
-            let Buffer { batch, next, abandoned, .. } = &*self.buffer.lock();
-            let half = batch.bytes.len() >= self.limit / 2 || batch.held >= MAX_HELD / 2;
-            if *abandoned || batch.dropped > 0 || half {
-                return Err(*next);
-            }
+        // What has room now must have it until it is appended.
+        let buffer = self.buffer.lock();
+        let Buffer { batch, next, abandoned, .. } = &*buffer;
+        let half = batch.bytes.len() >= self.limit / 2 || batch.held >= MAX_HELD / 2;
+        if *abandoned || batch.dropped > 0 || half {
+            return Err(*next);
         }
-        self.append(Some(awaited), |batch| batch.bytes.extend_from_slice(record))
+        self.append(buffer, Some(awaited), |batch| batch.bytes.extend_from_slice(record))
     }
 
     fn append(
         &self,
+        mut buffer: MutexGuard<'_, Buffer>,
         awaited: Option<oneshot::Sender<()>>,
         write: impl FnOnce(&mut Batch),
     ) -> Result<u64, u64> {
-        let mut buffer = self.buffer.lock();
         let Buffer { batch, next, urgent, abandoned, .. } = &mut *buffer;
         let number = *next;
         *next += 1;
@@ -258,11 +258,34 @@ mod tests {
         assert!((1..=5).contains(&taken), "{taken}");
         assert_eq!(told(), Err(shared.next()));
         let decided = |batch: &mut Batch| batch.bytes.extend_from_slice(&[7; 100]);
-        let number = shared.append(None, decided).unwrap();
+        let number = shared.append(shared.buffer.lock(), None, decided).unwrap();
         assert_eq!(number, 1 + u64::try_from(taken).unwrap());
         let mut batch = Batch::default();
         shared.take(&mut batch, Duration::ZERO, Duration::ZERO);
         assert_eq!((batch.first, batch.dropped), (1, 0));
         assert!(told().is_ok());
+    }
+
+    #[test]
+    fn what_comes_again_leaves_no_gap_where_decisions_come_at_the_same_time() {
+        let shared = Shared::new(1, 1_000);
+        std::thread::scope(|scope| {
+            let decisions = scope.spawn(|| {
+                let mut dropped = 0;
+                for _ in 0..50_000 {
+                    // With it there is no room, and without it there is: no decision is ever dropped.
+                    let much = |batch: &mut Batch| batch.bytes.extend_from_slice(&[7; 600]);
+                    shared.append(shared.buffer.lock(), None, much).unwrap();
+                    let mut batch = Batch::default();
+                    shared.take(&mut batch, Duration::ZERO, Duration::ZERO);
+                    dropped += batch.dropped;
+                }
+                dropped
+            });
+            while !decisions.is_finished() {
+                _ = shared.push_whole(&[7; 100], oneshot::channel().0);
+            }
+            assert_eq!(decisions.join().unwrap(), 0);
+        });
     }
 }
