@@ -108,8 +108,7 @@ impl App {
         let client = Client::start(&client(&config))?;
         let known = LastKnown::new(config.known.limit, config.known.tags, config.known.max_bytes);
         let reports = Arc::new(Reports::new(config.reports.max_bytes)?);
-        let report_keeper =
-            ReportKeeper::new(Arc::clone(&reports), &config.reports, &config.place.cluster);
+        let report_keeper = ReportKeeper::new(Arc::clone(&reports), &config.reports, &config.place);
         let sending_client = client.clone();
         let asker = Arc::new(Asker {
             client,
@@ -139,7 +138,8 @@ impl App {
         let patience =
             Patience { timeout: config.timeout, margin: config.margin, body: bounds.body_timeout };
         let places = Places::new(bounds.reviews, bounds.reviews_per_peer);
-        let webhook = Arc::new(Webhook::new(reviewer, Arc::clone(&metrics), patience, places));
+        let (shown, counted) = (Arc::clone(&certificates), Arc::clone(&metrics));
+        let webhook = Arc::new(Webhook::new(reviewer, shown, counted, patience, places));
         let (listener, address) = bind(config.listen).await?;
         let (admin_listener, admin_address) = bind(config.admin).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -13,7 +13,9 @@ use crate::config::{FailPolicies, Place};
 use crate::known::LastKnown;
 use crate::metrics::{Sample, Sampled};
 use crate::reports::{Given, Reports};
-use crate::review::{Action, Cause, Decision, FailPolicy, Known, Outcome, Question, Source};
+use crate::review::{
+    Action, Cause, Decision, FailPolicy, Known, Outcome, Question, ReviewError, Source,
+};
 
 /// A time that is shorter than this says nothing about a service that did not answer in it.
 const TELLING: Duration = Duration::from_millis(500);
@@ -186,8 +188,34 @@ impl Asker {
         }
     }
 
-    fn request(&self, question: &Question, purpose: Purpose) -> v1::CheckRequest {
+    /// Has the service told of a review that could not be read, and whether it was allowed all the same. Nobody knows
+    /// which images are in it: an empty one stands for them.
+    pub(crate) fn tell_unread(&self, error: &ReviewError, allows: bool) {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (kind, name) = (text(&error.seen.kind), text(&error.seen.name));
+        let pod = if kind == "Pod" { name.clone() } else { String::new() };
+        let request = v1::CheckRequest {
+            context: Some(v1::Context {
+                namespace: text(&error.seen.namespace),
+                workload: Some(v1::Workload { kind, name }),
+                pod,
+                ..self.here()
+            }),
+            containers: vec![v1::Container::default()],
+            purpose: v1::Purpose::Admission.into(),
+            explain: false,
+        };
+        self.tell(&request, &Given::Unread(allows, error.fault.word(), &error.to_string()));
+    }
+
+    /// What is the same in each question.
+    fn here(&self) -> v1::Context {
         let Place { cluster, provider, account, region, platforms } = self.place.clone();
+        let cloud = Some(v1::Cloud { provider, account, region });
+        v1::Context { cluster, cloud, platforms, ..v1::Context::default() }
+    }
+
+    fn request(&self, question: &Question, purpose: Purpose) -> v1::CheckRequest {
         let context = &question.context;
         let labels = |labels: &std::collections::BTreeMap<String, String>| {
             labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -202,8 +230,6 @@ impl Asker {
         });
         v1::CheckRequest {
             context: Some(v1::Context {
-                cluster,
-                cloud: Some(v1::Cloud { provider, account, region }),
                 namespace: context.namespace.clone(),
                 namespace_labels: labels(&context.namespace_labels),
                 workload: Some(workload),
@@ -211,7 +237,7 @@ impl Asker {
                 pod_labels: labels(&context.pod_labels),
                 service_account: context.service_account.clone(),
                 break_glass: context.break_glass.clone(),
-                platforms,
+                ..self.here()
             }),
             containers: containers.collect(),
             purpose: match purpose {

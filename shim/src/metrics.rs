@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     refused: Counters<1>,
     connections: Gauge,
     certificates: Counters<1>,
+    begins: Gauge<i64, AtomicI64>,
     expires: Gauge<i64, AtomicI64>,
     known_failures: Counter,
     renewals: Counters<1>,
@@ -96,19 +97,7 @@ impl Default for Metrics {
         );
         let connections = Gauge::default();
         r.register("shim_connections", "Connections that are open", connections.clone());
-        let certificates = Counters::default();
-        r.register(
-            "shim_certificate_changes",
-            "Changes of the certificate's files: taken, or kept where they cannot be used",
-            certificates.clone(),
-        );
-        let expires = Gauge::default();
-        r.register_with_unit(
-            "shim_certificate_expiry",
-            "Unix time at which the certificate ends",
-            Unit::Seconds,
-            expires.clone(),
-        );
+        let (certificates, begins, expires) = certificate(r);
         let known_failures = Counter::default();
         r.register(
             "shim_last_known_failures",
@@ -135,12 +124,38 @@ impl Default for Metrics {
             refused,
             connections,
             certificates,
+            begins,
             expires,
             known_failures,
             renewals,
             renewal_failures,
         }
     }
+}
+
+/// What is told of the certificate that is shown: its changes, its begin and its end.
+fn certificate(r: &mut Registry) -> (Counters<1>, Gauge<i64, AtomicI64>, Gauge<i64, AtomicI64>) {
+    let certificates = Counters::default();
+    r.register(
+        "shim_certificate_changes",
+        "Changes of the certificate's files: taken, or kept where they cannot be used",
+        certificates.clone(),
+    );
+    let begins = Gauge::default();
+    r.register_with_unit(
+        "shim_certificate_begin",
+        "Unix time from which on the certificate is valid, 0 while there is none",
+        Unit::Seconds,
+        begins.clone(),
+    );
+    let expires = Gauge::default();
+    r.register_with_unit(
+        "shim_certificate_expiry",
+        "Unix time at which the certificate ends, 0 while there is none",
+        Unit::Seconds,
+        expires.clone(),
+    );
+    (certificates, begins, expires)
 }
 
 impl Metrics {
@@ -182,7 +197,8 @@ impl Metrics {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn certificate(&self, expires: i64) {
+    pub(crate) fn certificate(&self, begins: i64, expires: i64) {
+        self.begins.set(begins);
         self.expires.set(expires);
     }
 
@@ -314,6 +330,16 @@ fn reports(e: &mut DescriptorEncoder<'_>, counts: &Counts) -> Result<(), fmt::Er
     let value = ConstCounter::new(counts.disk_failures);
     value.encode(e.encode_descriptor(
         "shim_reports_disk_failures",
+        help,
+        None,
+        value.metric_type(),
+    )?)?;
+
+    let help =
+        "Files with reports of another cluster, account or version that are kept and not sent";
+    let value = ConstCounter::new(counts.set_aside);
+    value.encode(e.encode_descriptor(
+        "shim_reports_set_aside",
         help,
         None,
         value.metric_type(),

@@ -13,10 +13,15 @@
 //!
 //! INVARIANT: configurations are read before the Secret, and written only if they are as they were read. So nobody
 //! who has an old Secret writes over what somebody with a new one wrote.
+//!
+//! INVARIANT: an authority of ours that a configuration has goes into the Secret before it could leave the
+//! configuration. So a Secret of before, put back by hand, takes no authority away that a replica still shows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use portcullis_tls::{Now, PairFiles, name};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
@@ -44,10 +49,12 @@ mod objects;
 /// it signed is shown: API servers hear of configurations by a watch, within a second or so.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(5);
-/// How soon it is looked again after another replica was quicker.
+/// How soon it is looked again after another replica was quicker, and after a failure: at the most so late, twice as
+/// late after each more of them in a row, and never later than [`LOOK_EVERY`].
 const AGAIN: Duration = Duration::from_millis(200);
-/// How soon it is looked again after a failure; twice as late after each more, up to [`LOOK_EVERY`].
 const RETRY: Duration = Duration::from_millis(500);
+/// After how many in a row it gets no later.
+const MAX_DOUBLED: u32 = 10;
 
 /// Where certificates are kept, for whom they are, and who is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +96,8 @@ pub(crate) struct Keeper<O> {
     announced: Option<(String, Instant)>,
     /// The certificate that is shown.
     shown: Option<String>,
+    /// The configurations that were not there at the last look.
+    lacking: BTreeSet<Object>,
 }
 
 /// What came of a look.
@@ -124,38 +133,37 @@ impl<O: Objects> Keeper<O> {
         now: Now,
     ) -> Self {
         let pace = Pace::of(&config.terms);
-        Self { objects, config, certificates, metrics, now, pace, announced: None, shown: None }
+        let (announced, shown, lacking) = (None, None, BTreeSet::new());
+        Self { objects, config, certificates, metrics, now, pace, announced, shown, lacking }
     }
 
     /// Renews what is due, and shows it when it is trusted, until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut failures = 0;
+        let (mut failures, mut conflicts) = (0, 0);
         loop {
             let looked = tokio::select! {
                 () = stop.cancelled() => return,
                 looked = self.look() => looked,
             };
             let pause = match looked {
-                Ok(Looked::Well) => {
-                    failures = 0;
-                    self.pace.look
+                Ok(looked) => {
+                    (failures, conflicts) = (0, 0);
+                    match looked {
+                        Looked::Well => self.pace.look,
+                        Looked::Waits(pause) => pause,
+                    }
                 }
-                Ok(Looked::Waits(pause)) => {
-                    failures = 0;
-                    pause
-                }
-                // It is not a fault that others renew too.
-                Err(RenewalError::Conflict { object }) => {
-                    tracing::debug!(%object, "another replica was quicker");
-                    AGAIN.min(self.pace.look)
+                // It is not a fault that others renew too, until there is no end of it.
+                Err(error @ RenewalError::Conflict { .. }) => {
+                    self.metrics.renewal_failed(error.as_str());
+                    tracing::debug!(%error, conflicts, "another was quicker");
+                    later(AGAIN, &mut conflicts, self.pace.look)
                 }
                 Err(error) => {
                     self.metrics.renewal_failed(error.as_str());
                     let error = crate::chain(&error);
                     tracing::error!(error, "the webhook's certificate was not looked after");
-                    let pause = RETRY.saturating_mul(1 << failures).min(self.pace.look);
-                    failures = (failures + 1).min(10);
-                    pause
+                    later(RETRY, &mut failures, self.pace.look)
                 }
             };
             tokio::select! {
@@ -167,14 +175,40 @@ impl<O: Objects> Keeper<O> {
 
     /// Looks once.
     async fn look(&mut self) -> Result<Looked, RenewalError> {
-        let mut webhooks = Vec::new();
-        for object in &self.config.webhooks {
-            let found = self.objects.get(object).await?;
-            webhooks.push((object.clone(), Webhooks::read(object, &found.value)?));
-        }
+        let webhooks = self.webhooks().await?;
         let held = self.held(&webhooks).await?;
         self.announce(&held, &webhooks).await?;
         self.show(&held)
+    }
+
+    /// The configurations that are there: by one that is not, no API server asks. That it lacks is counted at each
+    /// look and said at the first.
+    ///
+    /// # Errors
+    /// When none is there, or one cannot be read.
+    async fn webhooks(&mut self) -> Result<Vec<(Object, Webhooks)>, RenewalError> {
+        let (mut webhooks, mut absent) = (Vec::new(), Vec::new());
+        for object in &self.config.webhooks {
+            match self.objects.get(object).await {
+                Ok(found) => webhooks.push((object.clone(), Webhooks::read(object, &found.value)?)),
+                Err(error @ RenewalError::Absent { .. }) => absent.push((object.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if webhooks.is_empty()
+            && let Some((_, error)) = absent.pop()
+        {
+            return Err(error);
+        }
+        for (object, error) in &absent {
+            self.metrics.renewal_failed(error.as_str());
+            if !self.lacking.contains(object) {
+                let error = crate::chain(error);
+                tracing::error!(error, "API servers ask only by the other configurations");
+            }
+        }
+        self.lacking = absent.into_iter().map(|(object, _)| object).collect();
+        Ok(webhooks)
     }
 
     /// What the Secret holds, after what is due was renewed.
@@ -182,22 +216,24 @@ impl<O: Objects> Keeper<O> {
         let RenewalConfig { secret, terms, .. } = &self.config;
         let found = self.objects.get(secret).await?;
         let now = (self.now)();
-        let held = Held::read(&texts(&found.value));
-        let (renewal, renewed) = match held {
+        let known = webhooks.iter().flat_map(|(_, webhooks)| webhooks.bundles());
+        let known: Vec<_> = known.flat_map(authorities).collect();
+        // Whoever is shown something by a replica from before goes on to trust it.
+        let (renewal, renewed) = match Held::read(&texts(&found.value)) {
             None => {
                 check(now, found.date)?;
-                // Whoever is shown something by a replica from before goes on to trust it.
-                let known = webhooks.iter().flat_map(|(_, webhooks)| webhooks.bundles());
-                let known: Vec<_> = known.flat_map(authorities).collect();
                 (Renewal::Authority, Held::new(known, terms, now)?)
             }
-            Some(held) => match held.due(terms, now) {
-                None => return Ok(held),
-                Some(renewal) => {
-                    check(now, found.date)?;
-                    (renewal, held.renewed(renewal, terms, now)?)
+            Some(mut held) => {
+                let found_more = held.take(known, terms, now).then_some(Renewal::Found);
+                match held.due(terms, now).or(found_more) {
+                    None => return Ok(held),
+                    Some(renewal) => {
+                        check(now, found.date)?;
+                        (renewal, held.renewed(renewal, terms, now)?)
+                    }
                 }
-            },
+            }
         };
         let value = with_texts(found.value, &renewed.data());
         self.objects.put(secret, Verb::Update, &value).await?;
@@ -243,12 +279,23 @@ impl<O: Objects> Keeper<O> {
         self.certificates.server.take(&called, certificate, key)?;
         self.shown = Some(pair.certificate.clone());
         self.metrics.certificate_taken();
-        if let Some(expires) = self.certificates.expires() {
-            self.metrics.certificate(expires);
-            tracing::info!(expires, "a new certificate is shown");
-        }
+        self.certificates.tell(&self.metrics);
+        tracing::info!(expires = self.certificates.expires(), "a new certificate is shown");
         Ok(Looked::Well)
     }
+}
+
+/// When to try again after `count` in a row, which is one more from then on: so many replicas do not meet again.
+fn later(first: Duration, count: &mut u32, longest: Duration) -> Duration {
+    let most = first.saturating_mul(1 << *count).min(longest);
+    *count = (*count + 1).min(MAX_DOUBLED);
+    let mut random = [0; 4];
+    // Without random bytes all replicas are as late as may be.
+    let part = match rand::fill(&mut random) {
+        Ok(()) => f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX),
+        Err(_unspecified) => 1.0,
+    };
+    most.mul_f64(0.5 + part / 2.0)
 }
 
 /// Whether our clock will do: who has a wrong one would end what others show, and make what is not valid yet.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A review does not wait for either task. What has no room is dropped, and counted: the newest, so that nobody
-//! can wash out what happened by what happens later. Answers of the near cache, of which there may be very many, have
+//! can wash out what happened by what happens later. How many those are the service is told, also after a restart. Answers of the near cache, of which there may be very many, have
 //! half of the room at the most.
 
 mod answered;
@@ -27,6 +27,9 @@ use tokio::sync::Notify;
 pub(crate) use self::answered::Given;
 pub(crate) use self::keep::Keeper;
 use self::queue::Queue;
+
+/// Names a run.
+type Run = [u8; 16];
 
 /// The most that may be configured to wait, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -52,6 +55,7 @@ pub(crate) struct Reports {
     sent: AtomicU64,
     send_failures: AtomicU64,
     disk_failures: AtomicU64,
+    set_aside: AtomicU64,
 }
 
 /// What became of the reports, for metrics.
@@ -62,6 +66,7 @@ pub(crate) struct Counts {
     pub(crate) dropped: u64,
     pub(crate) send_failures: u64,
     pub(crate) disk_failures: u64,
+    pub(crate) set_aside: u64,
     pub(crate) waiting: usize,
     pub(crate) waiting_bytes: usize,
 }
@@ -77,7 +82,7 @@ impl Reports {
     /// # Errors
     /// When the system has no random bytes.
     pub(crate) fn new(max_bytes: usize) -> Result<Self, NoRun> {
-        let mut run = [0; 16];
+        let mut run: Run = [0; 16];
         rand::fill(&mut run).map_err(|_unspecified| NoRun)?;
         Ok(Self {
             queue: Mutex::new(Queue::new(run, max_bytes)),
@@ -86,6 +91,7 @@ impl Reports {
             sent: AtomicU64::new(0),
             send_failures: AtomicU64::new(0),
             disk_failures: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
         })
     }
 
@@ -102,10 +108,9 @@ impl Reports {
                 "there is no room to report answers: they are dropped, and counted"
             );
         }
+        // That one was dropped is told too, and kept until it is.
         self.to_send.notify_one();
-        if is_taken {
-            self.to_keep.notify_one();
-        }
+        self.to_keep.notify_one();
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -116,8 +121,12 @@ impl Reports {
             dropped: queue.dropped(),
             send_failures: self.send_failures.load(Ordering::Relaxed),
             disk_failures: self.disk_failures.load(Ordering::Relaxed),
+            set_aside: self.set_aside.load(Ordering::Relaxed),
             waiting: queue.len(),
             waiting_bytes: queue.bytes(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub use self::bounds::{
     MAX_ANNOTATION, MAX_CONTAINER, MAX_CONTEXT, MAX_DEPTH, MAX_IMAGE, MAX_IMAGES, MAX_MESSAGE,
     MAX_REVIEW, MAX_UID, MAX_VALUES, MAX_WARNING, MAX_WARNINGS,
 };
-pub use self::error::{Fault, ReviewError};
+pub use self::error::{Fault, ReviewError, Seen};
 pub use self::outcome::{Action, Cause, Decision, FailPolicy, Known, Outcome, Source};
 pub use self::question::{
     Asked, Context, Image, Level, Object, Operation, Place, Question, Review, Untouched, Workload,

@@ -127,7 +127,8 @@ impl Reviewer {
 
     fn unreadable(&self, kind: Kind, error: &ReviewError) -> Result<Told, Refusal> {
         // Where nothing is asked about, nothing needs to be understood.
-        let is_exempt = error.namespace.as_ref().is_some_and(|name| self.exempt.contains(name));
+        let is_exempt =
+            error.seen.namespace.as_ref().is_some_and(|name| self.exempt.contains(name));
         if is_exempt && let Some(response) = review::skipped_unread(error, "exempt_namespace") {
             return Ok(Told { response, source: "exempt" });
         }
@@ -140,7 +141,12 @@ impl Reviewer {
             "a review cannot be read"
         );
         match review::unreadable(error, &self.settings) {
-            Some(response) => Ok(Told { response, source: error.fault.word() }),
+            Some(response) => {
+                if kind == Kind::Validate && !error.seen.dry_run {
+                    self.asker.tell_unread(error, response.allowed);
+                }
+                Ok(Told { response, source: error.fault.word() })
+            }
             // Without its uid there is no answer that the API server takes.
             None => {
                 self.metrics.refused("unreadable");

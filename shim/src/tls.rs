@@ -21,6 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Certificates {
     pub(crate) server: Server,
     demands: bool,
+    now: Now,
 }
 
 impl Certificates {
@@ -40,7 +41,7 @@ impl Certificates {
             oldest: Oldest::Tls12,
             protocols: Protocols::Offered(vec![H2.to_vec(), HTTP_1_1.to_vec()]),
         };
-        Ok(Self { server: Server::load(files, now)?, demands })
+        Ok(Self { server: Server::load(files, Arc::clone(&now))?, demands, now })
     }
 
     /// Whether a client must show a certificate.
@@ -53,10 +54,15 @@ impl Certificates {
         Some(self.server.until()?.unix_timestamp())
     }
 
-    /// Tells metrics until when our certificate is valid.
+    /// Whether our certificate has expired, so that no API server believes us.
+    pub(crate) fn is_over(&self) -> bool {
+        self.server.until().is_some_and(|until| until <= (self.now)())
+    }
+
+    /// Tells metrics from when on and until when our certificate is valid.
     pub(crate) fn tell(&self, metrics: &Metrics) {
-        if let Some(expires) = self.expires() {
-            metrics.certificate(expires);
+        if let (Some(begins), Some(expires)) = (self.server.since(), self.expires()) {
+            metrics.certificate(begins.unix_timestamp(), expires);
         }
     }
 
@@ -97,7 +103,8 @@ impl Certificates {
                 "the certificate of the webhook is valid for less than {days} days: put a new one in its place"
             ),
             Some(Due::Over) => tracing::error!(
-                "the certificate of the webhook has expired, and no API server asks: put a new one in its place"
+                "the certificate of the webhook has expired: no API server believes it, and this shim is not ready \
+                 until there is a new one in its place"
             ),
         }
     }

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::places::{Place, Places};
 use crate::review::MAX_REVIEW;
 use crate::reviewer::{Kind, Reviewer, Whole};
+use crate::tls::Certificates;
 
 /// Where the API server asks whether an object may be.
 pub const VALIDATE: &str = "/validate";
@@ -62,6 +63,7 @@ pub(crate) struct Patience {
 /// Answers requests.
 pub(crate) struct Webhook {
     reviewer: Reviewer,
+    certificates: Arc<Certificates>,
     metrics: Arc<Metrics>,
     patience: Patience,
     places: Places,
@@ -86,12 +88,14 @@ enum Unread {
 impl Webhook {
     pub(crate) fn new(
         reviewer: Reviewer,
+        certificates: Arc<Certificates>,
         metrics: Arc<Metrics>,
         patience: Patience,
         places: Places,
     ) -> Self {
         Self {
             reviewer,
+            certificates,
             metrics,
             patience,
             places,
@@ -112,8 +116,16 @@ impl Webhook {
         self.draining.store(true, Ordering::Release);
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.draining.load(Ordering::Acquire)
+    /// Whether API servers should send reviews here, and why not. Where the certificate has expired they cannot, here
+    /// or anywhere that has the same: it takes nobody's place, and another replica may have a good one.
+    fn readiness(&self) -> Result<(), &'static str> {
+        if !self.ready.load(Ordering::Acquire) || self.draining.load(Ordering::Acquire) {
+            Err("starting or draining\n")
+        } else if self.certificates.is_over() {
+            Err("the certificate has expired\n")
+        } else {
+            Ok(())
+        }
     }
 
     /// Answers what comes over TLS.
@@ -195,8 +207,10 @@ impl Webhook {
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.is_ready() => text(StatusCode::OK, "ok\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n"),
+            "/readyz" => match self.readiness() {
+                Ok(()) => text(StatusCode::OK, "ok\n"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
             _ => text(StatusCode::NOT_FOUND, "there are /validate, /mutate, /livez and /readyz\n"),
         }
     }

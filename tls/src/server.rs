@@ -140,6 +140,12 @@ impl Server {
         Ok(())
     }
 
+    /// From when on its certificate is valid, where it has one.
+    #[must_use]
+    pub fn since(&self) -> Option<OffsetDateTime> {
+        Some(self.parts.lock().pair.value()?.validity.from)
+    }
+
     /// Until when its certificate is valid, where it has one.
     #[must_use]
     pub fn until(&self) -> Option<OffsetDateTime> {

@@ -42,6 +42,8 @@ pub(super) enum Renewal {
     Authority,
     /// The certificate.
     Certificate,
+    /// Nothing; authorities of ours that API servers trust and that were not held are kept until they end.
+    Found,
     /// Nothing; what has ended is left out.
     Ended,
 }
@@ -52,6 +54,7 @@ impl Renewal {
         match self {
             Self::Authority => "authority",
             Self::Certificate => "certificate",
+            Self::Found => "found",
             Self::Ended => "ended",
         }
     }
@@ -84,6 +87,29 @@ impl Held {
     /// By whom the API server is to know us, in PEM: the newest first.
     pub(super) fn bundle(&self) -> String {
         self.old.iter().fold(self.authority.certificate.clone(), |all, one| all + one)
+    }
+
+    /// Keeps those of `known` that we made and that have not ended; whether one was not held. That of others is not
+    /// ours to keep trusted.
+    pub(super) fn take(&mut self, known: Vec<String>, terms: &Terms, now: OffsetDateTime) -> bool {
+        // The same certificate may be written in another way.
+        let is = |one: &str, other: &str| {
+            let der = |pem: &str| portcullis_tls::first_certificate(pem.as_bytes());
+            der(one) == der(other)
+        };
+        let mut more: Vec<String> = Vec::new();
+        for one in known {
+            let held = self.old.iter().chain(&more).chain([&self.authority.certificate]);
+            let is_new = held.into_iter().all(|held| !is(held, &one));
+            let is_ours = || Read::of(&one).is_some_and(|read| read.is_ours());
+            let has_room = self.old.len() + more.len() < MAX_OLD;
+            if has_room && is_new && is_ours() && !has_ended(&one, terms, now) {
+                more.push(one);
+            }
+        }
+        let has_found = !more.is_empty();
+        self.old.extend(more);
+        has_found
     }
 
     /// What is to be renewed at `now`.
@@ -121,7 +147,7 @@ impl Held {
                 let certificate = issue::certificate(&self.authority, terms, now)?;
                 Ok(Self { certificate, old: kept(self.old, terms, now), ..self })
             }
-            Renewal::Ended => Ok(Self { old: kept(self.old, terms, now), ..self }),
+            Renewal::Found | Renewal::Ended => Ok(Self { old: kept(self.old, terms, now), ..self }),
         }
     }
 

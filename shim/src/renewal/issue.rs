@@ -14,6 +14,9 @@ use super::error::RenewalError;
 /// By how much a certificate begins before it is made, for clocks that are behind; never more than its life.
 pub(super) const EARLY: Duration = Duration::from_mins(5);
 
+/// How the name of each authority begins that we make.
+const NAME: &str = "portcullis webhook authority ";
+
 /// For whom and for how long certificates are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
@@ -57,6 +60,11 @@ impl Read {
         })
     }
 
+    /// Whether it is such an authority as we make.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_authority && self.name.starts_with(NAME)
+    }
+
     /// Whether the key is that of the certificate.
     fn has(&self, key: &KeyPair) -> bool {
         key.subject_public_key_info() == self.public_key
@@ -93,7 +101,7 @@ pub(super) fn authority(terms: &Terms, now: OffsetDateTime) -> Result<Pair, Rene
         .iter()
         .take(4)
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    let mut params = named(&format!("portcullis webhook authority {part}"));
+    let mut params = named(&format!("{NAME}{part}"));
     (params.not_before, params.not_after) = life(now, terms.authority_life);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let certificate = params.self_signed(&key).map_err(RenewalError::Issue)?.pem();

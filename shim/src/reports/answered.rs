@@ -24,6 +24,8 @@ pub(crate) enum Given<'a> {
     LastKnown(&'a v1::CheckResponse, &'static str),
     /// Nothing was known, for this cause: whether all may run.
     FailPolicy(bool, &'static str),
+    /// The review could not be read, for this cause and in these words: whether all may run.
+    Unread(bool, &'static str, &'a str),
 }
 
 impl Given<'_> {
@@ -31,21 +33,23 @@ impl Given<'_> {
         match self {
             Self::Near(_) => v1::AnsweredBy::NearCache,
             Self::LastKnown(..) => v1::AnsweredBy::LastKnown,
-            Self::FailPolicy(..) => v1::AnsweredBy::FailPolicy,
+            Self::FailPolicy(..) | Self::Unread(..) => v1::AnsweredBy::FailPolicy,
         }
     }
 
     const fn cause(&self) -> &'static str {
         match self {
             Self::Near(_) => "",
-            Self::LastKnown(_, cause) | Self::FailPolicy(_, cause) => cause,
+            Self::LastKnown(_, cause) | Self::FailPolicy(_, cause) | Self::Unread(_, cause, _) => {
+                cause
+            }
         }
     }
 
     const fn response(&self) -> Option<&v1::CheckResponse> {
         match self {
             Self::Near(response) | Self::LastKnown(response, _) => Some(response),
-            Self::FailPolicy(..) => None,
+            Self::FailPolicy(..) | Self::Unread(..) => None,
         }
     }
 
@@ -54,10 +58,15 @@ impl Given<'_> {
         let image = cut(&asked.image, MAX_IMAGE);
         let found = self.response().and_then(|response| response.decisions.get(at));
         let Some(decision) = found else {
-            let is_allowed = matches!(self, Self::FailPolicy(true, _));
+            let is_allowed = matches!(self, Self::FailPolicy(true, _) | Self::Unread(true, ..));
             let action = if is_allowed { v1::Action::Allow } else { v1::Action::Deny };
             let action = action.into();
-            return v1::AnsweredContainer { name, image, action, ..Default::default() };
+            let reason = if let Self::Unread(_, _, said) = self {
+                cut(said, MAX_REASON)
+            } else {
+                String::new()
+            };
+            return v1::AnsweredContainer { name, image, action, reason, ..Default::default() };
         };
         v1::AnsweredContainer {
             name,
@@ -77,6 +86,14 @@ pub(super) fn report(
     now: SystemTime,
 ) -> v1::Answered {
     let mut context = request.context.clone().unwrap_or_default();
+    // Of what could not be read nobody has looked at the lengths.
+    if matches!(given, Given::Unread(..)) {
+        context.namespace = cut(&context.namespace, MAX_NAME);
+        context.pod = cut(&context.pod, MAX_NAME);
+        for text in context.workload.iter_mut().flat_map(|it| [&mut it.kind, &mut it.name]) {
+            *text = cut(text, MAX_NAME);
+        }
+    }
     let labels = context.namespace_labels.iter().chain(&context.pod_labels);
     let mut is_cut = labels.map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_LABELS;
     if is_cut {
@@ -196,5 +213,26 @@ mod tests {
         let container = &kept.containers[0];
         assert_eq!((&*container.rule, container.reason.len()), ("good-only", MAX_REASON));
         assert_eq!((&*kept.policy_revision, &*kept.cause), ("r1", ""));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_told_with_what_was_wrong() {
+        let mut asked = request(1, 1, 0);
+        asked.context.as_mut().unwrap().namespace = "n".repeat(MAX_NAME + 1);
+        let said = "é".repeat(MAX_REASON);
+        for (allows, action) in [(true, v1::Action::Allow), (false, v1::Action::Deny)] {
+            let given = Given::Unread(allows, "too_large", &said);
+            let unread = report(&asked, &given, UNIX_EPOCH);
+            let container = &unread.containers[0];
+            assert_eq!(
+                (unread.answered_by(), &*unread.cause),
+                (v1::AnsweredBy::FailPolicy, "too_large")
+            );
+            assert_eq!((container.action(), &*container.image), (action, ""));
+            assert_eq!(
+                (container.reason.len(), unread.context.unwrap().namespace.len()),
+                (MAX_REASON, MAX_NAME)
+            );
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Records in, a file that only grows until all in it is done out; and back, whatever became of it.
 //!
 //! ```text
-//! record: length 4 │ CRC-32C 4 │ kind 1 │ body          first: magic, cluster
+//! record: length 4 │ CRC-32C 4 │ kind 1 │ body          first: magic, for whom
 //! ```
 //!
 //! Numbers are little-endian; length and checksum are of kind and body. Reading ends at the first record that is
-//! not whole: behind it, it is not known which reports were sent.
+//! not whole: behind it, it is not known which reports were sent. A file of somebody else, whose reports the service
+//! would refuse for good, gets another name.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -14,10 +15,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::MAX_BYTES;
+use super::queue::{Lost, MAX_RUNS};
+use super::{MAX_BYTES, Run};
+use crate::config::Place;
 
 /// What a file begins with: its kind and its version.
-const MAGIC: &[u8; 8] = b"pcansw01";
+const MAGIC: &[u8; 8] = b"pcansw02";
+/// How many files that are not ours are kept beside it. No other takes their place.
+const MAX_ASIDE: usize = 16;
 /// The longest record: the longest report and its kind.
 const MAX_RECORD: usize = 1024 * 1024;
 /// The longest file: it is written anew when it is longer than twice what may wait.
@@ -27,11 +32,13 @@ const HEADER: u8 = 0;
 const REPORT: u8 = 1;
 /// So many of the reports before are done.
 const DONE: u8 = 2;
+/// All runs of which reports were dropped and the service does not know: the run, and how many.
+const LOST: u8 = 3;
 
 /// A file of reports that are not sent yet.
 pub(super) struct File {
     path: PathBuf,
-    cluster: String,
+    header: Vec<u8>,
     open: Option<fs::File>,
     length: u64,
 }
@@ -41,15 +48,24 @@ pub(super) struct File {
 pub(super) struct Restored {
     /// Reports that were not sent, the oldest first.
     pub(super) reports: Vec<Bytes>,
+    /// What is to be told of reports that were dropped.
+    pub(super) lost: Vec<Lost>,
     /// How many bytes at its end were no records.
     pub(super) torn: usize,
-    /// Where it is now, if it is not one of ours: of another cluster or version, or too long.
+    /// Where it is now, if it is not one of ours: of somebody else or another version, or too long.
     pub(super) aside: Option<PathBuf>,
 }
 
 impl File {
-    pub(super) fn new(path: PathBuf, cluster: &str) -> Self {
-        Self { path, cluster: cluster.to_owned(), open: None, length: 0 }
+    /// The file of whoever reports from `place`, as the service compares it with his certificate.
+    pub(super) fn new(path: PathBuf, place: &Place) -> Self {
+        let Place { cluster, provider, account, region, platforms: _ } = place;
+        let mut header = MAGIC.to_vec();
+        for part in [cluster, provider, account, region] {
+            header.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            header.extend_from_slice(part.as_bytes());
+        }
+        Self { path, header, open: None, length: 0 }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -69,27 +85,38 @@ impl File {
         };
         let mut bytes = Vec::new();
         file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-        let whole = if bytes.len() > MAX_FILE { None } else { read(&bytes, &self.header()) };
+        let whole = if bytes.len() > MAX_FILE { None } else { read(&bytes, &self.header) };
         match whole {
             Some(restored) => Ok(restored),
-            None => {
-                let aside = self.path.with_extension("aside");
-                fs::rename(&self.path, &aside)?;
-                Ok(Restored { aside: Some(aside), ..Restored::default() })
-            }
+            None => Ok(Restored { aside: Some(self.set_aside()?), ..Restored::default() }),
         }
     }
 
-    fn header(&self) -> Vec<u8> {
-        [MAGIC.as_slice(), self.cluster.as_bytes()].concat()
+    /// Gives it another name, which no file has.
+    fn set_aside(&self) -> io::Result<PathBuf> {
+        for number in 1..=MAX_ASIDE {
+            let aside = self.path.with_extension(format!("aside-{number}"));
+            if !aside.try_exists()? {
+                fs::rename(&self.path, &aside)?;
+                return Ok(aside);
+            }
+        }
+        let text = format!(
+            "it is of another cluster or version, and {MAX_ASIDE} files are set aside beside it already: look at \
+             them, and take them away"
+        );
+        Err(io::Error::other(text))
     }
 
-    /// Writes the file anew with these reports, in one step.
-    pub(super) fn rewrite(&mut self, reports: &[Bytes]) -> io::Result<()> {
+    /// Writes the file anew with these reports and what is to be told of others, in one step.
+    pub(super) fn rewrite(&mut self, reports: &[Bytes], lost: &[Lost]) -> io::Result<()> {
         self.open = None;
         let mut bytes = Vec::new();
-        push(&mut bytes, HEADER, &self.header());
+        push(&mut bytes, HEADER, &self.header);
         reports.iter().for_each(|report| push(&mut bytes, REPORT, report));
+        if !lost.is_empty() {
+            push(&mut bytes, LOST, &written(lost));
+        }
         let beside = self.path.with_extension("new");
         let mut file = fs::File::create(&beside)?;
         file.write_all(&bytes)?;
@@ -100,13 +127,21 @@ impl File {
         Ok(())
     }
 
-    /// Adds these reports, and that the first `done` of all in the file are done. After an error the file is to
-    /// be written anew.
-    pub(super) fn append(&mut self, reports: &[Bytes], done: Option<u64>) -> io::Result<()> {
+    /// Adds these reports, that the first `done` of all in the file are done, and what is to be told of others in
+    /// place of what was. After an error the file is to be written anew.
+    pub(super) fn append(
+        &mut self,
+        reports: &[Bytes],
+        done: Option<u64>,
+        lost: Option<&[Lost]>,
+    ) -> io::Result<()> {
         let mut bytes = Vec::new();
         reports.iter().for_each(|report| push(&mut bytes, REPORT, report));
         if let Some(done) = done {
             push(&mut bytes, DONE, &done.to_le_bytes());
+        }
+        if let Some(lost) = lost {
+            push(&mut bytes, LOST, &written(lost));
         }
         let file = self.open.as_mut().ok_or(io::ErrorKind::NotFound)?;
         file.write_all(&bytes)?;
@@ -114,6 +149,24 @@ impl File {
         self.length += bytes.len() as u64;
         Ok(())
     }
+}
+
+fn written(lost: &[Lost]) -> Vec<u8> {
+    let one = |lost: &Lost| [lost.run.as_slice(), &lost.count.to_le_bytes()].concat();
+    lost.iter().flat_map(one).collect()
+}
+
+/// As it was written, if it was.
+fn lost(body: &[u8]) -> Option<Vec<Lost>> {
+    let (whole, rest) = body.as_chunks::<24>();
+    if !rest.is_empty() || whole.len() > MAX_RUNS {
+        return None;
+    }
+    let one = |bytes: &[u8; 24]| {
+        let (run, count) = bytes.split_first_chunk::<16>()?;
+        Some(Lost { run: Run::from(*run), count: u64::from_le_bytes(count.try_into().ok()?) })
+    };
+    whole.iter().map(one).collect()
 }
 
 fn push(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
@@ -142,7 +195,7 @@ fn record(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
 fn read(bytes: &[u8], header: &[u8]) -> Option<Restored> {
     let mut rest = bytes;
     let mut reports = VecDeque::new();
-    let mut gone = 0;
+    let (mut gone, mut is_lost) = (0, Vec::new());
     if !rest.is_empty() {
         let (HEADER, body, length) = record(rest)? else { return None };
         if body != header {
@@ -159,77 +212,16 @@ fn read(bytes: &[u8], header: &[u8]) -> Option<Restored> {
                     gone += 1;
                 }
             }
+            LOST => match lost(body) {
+                Some(lost) => is_lost = lost,
+                None => break,
+            },
             _ => break,
         }
         rest = rest.get(length..)?;
     }
-    Some(Restored { reports: reports.into(), torn: rest.len(), aside: None })
+    Some(Restored { reports: reports.into(), lost: is_lost, torn: rest.len(), aside: None })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes(texts: &[&'static str]) -> Vec<Bytes> {
-        texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
-    }
-
-    fn file(folder: &tempfile::TempDir, cluster: &str) -> File {
-        File::new(folder.path().join("reports"), cluster)
-    }
-
-    #[test]
-    fn what_is_written_and_not_done_is_read_by_its_own_cluster() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut written = file(&folder, "east");
-        assert_eq!(written.restore().unwrap(), Restored::default());
-        assert!(written.append(&bytes(&["a"]), None).is_err(), "it was not begun");
-        written.rewrite(&bytes(&["a"])).unwrap();
-        written.append(&bytes(&["b", "c"]), Some(1)).unwrap();
-        written.append(&[], Some(2)).unwrap();
-        let length = fs::metadata(written.path()).unwrap().len();
-        assert_eq!(written.length(), length);
-        let restored = file(&folder, "east").restore().unwrap();
-        assert_eq!(restored, Restored { reports: bytes(&["c"]), ..Restored::default() });
-        let other = file(&folder, "west").restore().unwrap();
-        assert!(other.reports.is_empty() && other.aside.unwrap().exists());
-        assert!(!written.path().exists());
-    }
-
-    #[test]
-    fn t162_a_torn_end_is_cut_and_what_is_before_it_is_read_wherever_it_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut written = file(&folder, "east");
-        written.rewrite(&bytes(&["one"])).unwrap();
-        let first = usize::try_from(written.length()).unwrap();
-        written.append(&bytes(&["two"]), None).unwrap();
-        let whole = fs::read(written.path()).unwrap();
-        for end in first..whole.len() {
-            fs::write(written.path(), &whole[..end]).unwrap();
-            let restored = written.restore().unwrap();
-            assert_eq!((restored.reports, restored.torn), (bytes(&["one"]), end - first));
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_ends_what_is_read_and_a_file_of_others_is_set_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut written = file(&folder, "east");
-        written.rewrite(&bytes(&["one"])).unwrap();
-        let first = usize::try_from(written.length()).unwrap();
-        written.append(&bytes(&["two"]), None).unwrap();
-        let whole = fs::read(written.path()).unwrap();
-        for bit in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            fs::write(written.path(), &bytes).unwrap();
-            let restored = written.restore().unwrap();
-            let is_header = bit / 8 < first - 12;
-            assert_eq!(restored.aside.is_some(), is_header, "{bit}");
-            assert!(restored.reports.len() < 2, "{bit}");
-        }
-        let long = fs::File::create(written.path()).unwrap();
-        long.set_len(MAX_FILE as u64 + 1).unwrap();
-        assert!(written.restore().unwrap().aside.is_some());
-    }
-}
+mod tests;

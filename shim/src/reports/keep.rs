@@ -9,8 +9,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::file::{File, Restored};
-use super::queue::Standing;
+use super::queue::{Lost, Standing};
 use super::{Reports, ReportsConfig};
+use crate::config::Place;
 
 /// How long reports are gathered, so that many are written at once.
 const GATHER: Duration = Duration::from_millis(50);
@@ -34,30 +35,39 @@ struct Disk {
     until: u64,
     /// The place of the first that is not done, as the file says.
     done: u64,
+    /// What is to be told of those that are dropped, as the file says.
+    lost: Vec<Lost>,
     /// Whether the file is to be written anew: nothing was written yet, or it failed.
     is_broken: bool,
 }
 
 impl Keeper {
-    /// Takes what the file has of runs before. Without a file reports are in memory alone.
-    pub(crate) fn new(reports: Arc<Reports>, config: &ReportsConfig, cluster: &str) -> Self {
+    /// Takes what the file has of runs before. Without a file reports are in memory alone, and so where there is one
+    /// that can neither be read nor be kept under another name: it is not written over.
+    pub(crate) fn new(reports: Arc<Reports>, config: &ReportsConfig, place: &Place) -> Self {
         let Some(path) = config.file.clone() else {
             tracing::info!(
                 "no `reports.file` is configured: reports of answers without the service are lost with a restart"
             );
             return Self { reports, disk: None };
         };
-        let file = File::new(path, cluster);
+        let file = File::new(path, place);
         match file.restore() {
             Ok(restored) => reports.restore(&file, restored),
             Err(error) => {
                 let path = file.path().display();
-                tracing::error!(%error, %path, "reports of before the restart cannot be read");
+                tracing::error!(
+                    %error,
+                    %path,
+                    "reports of before the restart cannot be read: they stay there, and others are in memory alone"
+                );
                 reports.disk_failures.fetch_add(1, Ordering::Relaxed);
+                return Self { reports, disk: None };
             }
         }
         let limit = 2 * config.max_bytes as u64;
-        let disk = Disk { file, limit, base: 0, until: 0, done: 0, is_broken: true };
+        let lost = Vec::new();
+        let disk = Disk { file, limit, base: 0, until: 0, done: 0, lost, is_broken: true };
         Self { reports, disk: Some(disk) }
     }
 
@@ -109,18 +119,28 @@ impl Keeper {
 impl Reports {
     fn restore(&self, file: &File, restored: Restored) {
         let path = file.path().display();
-        let Restored { reports, torn, aside } = restored;
+        let Restored { reports, lost, torn, aside } = restored;
         if let Some(aside) = aside {
+            self.set_aside.fetch_add(1, Ordering::Relaxed);
             let aside = aside.display();
-            tracing::warn!(%path, %aside, "reports of another cluster or version are set aside");
+            tracing::error!(
+                %path,
+                %aside,
+                "reports of another cluster, account or version are set aside: nobody sends them"
+            );
         }
         if torn > 0 {
             tracing::warn!(%path, torn, "the end of the reports of before the restart is not whole");
         }
         let count = reports.len();
         let mut queue = self.queue.lock();
+        let has_lost = !lost.is_empty();
+        queue.restore_lost(lost);
         reports.into_iter().for_each(|report| queue.restore(report));
         drop(queue);
+        if has_lost {
+            self.to_send.notify_one();
+        }
         if count > 0 {
             tracing::info!(count, "reports of before the restart are to be sent");
             self.to_send.notify_one();
@@ -131,34 +151,35 @@ impl Reports {
 
 impl Disk {
     fn write(&mut self, standing: &Standing) -> io::Result<()> {
-        let Standing { first, new } = standing;
-        let written = if self.is_broken {
-            self.anew(*first, new)
-        } else if *first >= self.until && (self.until > self.base || *first > self.until) {
-            // All in the file is done.
-            self.anew(*first, new)
-        } else {
-            self.more(*first, new)
-        };
+        let first = standing.first;
+        // All in the file is done.
+        let is_done = first >= self.until && (self.until > self.base || first > self.until);
+        let written =
+            if self.is_broken || is_done { self.anew(standing) } else { self.more(standing) };
         self.is_broken = written.is_err() || self.file.length() > self.limit;
         written
     }
 
-    fn anew(&mut self, first: u64, reports: &[bytes::Bytes]) -> io::Result<()> {
-        self.file.rewrite(reports)?;
-        (self.base, self.done) = (first, first);
-        self.until = first + reports.len() as u64;
+    fn anew(&mut self, standing: &Standing) -> io::Result<()> {
+        let Standing { first, new, lost } = standing;
+        self.file.rewrite(new, lost)?;
+        (self.base, self.done) = (*first, *first);
+        self.until = first + new.len() as u64;
+        self.lost.clone_from(lost);
         Ok(())
     }
 
-    fn more(&mut self, first: u64, reports: &[bytes::Bytes]) -> io::Result<()> {
-        let done = (first > self.done).then(|| first - self.base);
-        if reports.is_empty() && done.is_none() {
+    fn more(&mut self, standing: &Standing) -> io::Result<()> {
+        let Standing { first, new, lost } = standing;
+        let done = (*first > self.done).then(|| first - self.base);
+        let news = (*lost != self.lost).then_some(lost.as_slice());
+        if new.is_empty() && done.is_none() && news.is_none() {
             return Ok(());
         }
-        self.file.append(reports, done)?;
-        self.until += reports.len() as u64;
-        self.done = self.done.max(first);
+        self.file.append(new, done, news)?;
+        self.until += new.len() as u64;
+        self.done = self.done.max(*first);
+        self.lost.clone_from(lost);
         Ok(())
     }
 }

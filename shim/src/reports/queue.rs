@@ -6,6 +6,8 @@ use bytes::Bytes;
 use portcullis_proto::v1;
 use prost::Message as _;
 
+use super::Run;
+
 /// The most reports of one call, the most containers in them and the most bytes: what the service takes, less what
 /// stands around them.
 const MAX_REPORTS: usize = 256;
@@ -13,10 +15,13 @@ const MAX_CONTAINERS: usize = 4_096;
 const MAX_CALL: usize = 960 * 1024;
 /// What a report takes besides its bytes.
 const OVERHEAD: usize = 96;
+/// Of how many runs, this one included, is known how many reports were dropped. Those of the oldest are counted with
+/// the next, where there are more.
+pub(super) const MAX_RUNS: usize = 64;
 
 /// What waits to be sent. Places count from the first report that ever waited here.
 pub(super) struct Queue {
-    run: [u8; 16],
+    run: Run,
     max_bytes: usize,
     waiting: VecDeque<Waiting>,
     bytes: usize,
@@ -24,12 +29,22 @@ pub(super) struct Queue {
     near_bytes: usize,
     /// How many answers there were in this run.
     made: u64,
-    /// How many of them, or of those of runs before, had no room.
+    /// How many of them, or of those of runs before, are dropped.
     dropped: u64,
-    /// How many of this run, as the service is told.
+    /// How many of this run, and how many of them the service knows of.
     own_dropped: u64,
+    own_told: u64,
+    /// Those of runs before of which it does not know.
+    before: VecDeque<Lost>,
     /// The place of the first that waits.
     first: u64,
+}
+
+/// How many reports of a run are dropped and will never be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) run: Run,
+    pub(super) count: u64,
 }
 
 /// A report that waits.
@@ -44,7 +59,9 @@ pub(super) struct Batch {
     pub(super) request: v1::ReportAnsweredRequest,
     /// The place behind the last.
     pub(super) until: u64,
-    /// Whether it is as much as goes into one call.
+    /// What it tells of those that are dropped.
+    pub(super) lost: Lost,
+    /// Whether there is more to say than goes into one call.
     pub(super) is_full: bool,
 }
 
@@ -54,6 +71,8 @@ pub(super) struct Standing {
     pub(super) first: u64,
     /// Those that wait, from the place that was asked for on.
     pub(super) new: Vec<Bytes>,
+    /// What is to be told of those that are dropped.
+    pub(super) lost: Vec<Lost>,
 }
 
 impl Waiting {
@@ -63,7 +82,7 @@ impl Waiting {
 }
 
 impl Queue {
-    pub(super) const fn new(run: [u8; 16], max_bytes: usize) -> Self {
+    pub(super) const fn new(run: Run, max_bytes: usize) -> Self {
         Self {
             run,
             max_bytes,
@@ -73,6 +92,8 @@ impl Queue {
             made: 0,
             dropped: 0,
             own_dropped: 0,
+            own_told: 0,
+            before: VecDeque::new(),
             first: 0,
         }
     }
@@ -82,9 +103,7 @@ impl Queue {
         self.made += 1;
         report.run = self.run.to_vec();
         report.number = self.made;
-        let is_taken = self.add(&report, report.encode_to_vec().into());
-        self.own_dropped += u64::from(!is_taken);
-        is_taken
+        self.add(&report, report.encode_to_vec().into())
     }
 
     /// Takes a report of a run before, as it was written. What is none is dropped.
@@ -92,6 +111,37 @@ impl Queue {
         match v1::Answered::decode(bytes.clone()) {
             Ok(report) => drop(self.add(&report, bytes)),
             Err(_) => self.dropped += 1,
+        }
+    }
+
+    /// Takes what is to be told of runs before.
+    pub(super) fn restore_lost(&mut self, lost: impl IntoIterator<Item = Lost>) {
+        lost.into_iter().for_each(|lost| self.lose(lost));
+    }
+
+    /// Keeps in mind that reports of a run are dropped.
+    fn lose(&mut self, Lost { run, count }: Lost) {
+        if run == self.run {
+            self.own_dropped += count;
+        } else if let Some(known) = self.before.iter_mut().find(|known| known.run == run) {
+            known.count = known.count.saturating_add(count);
+        } else {
+            self.before.push_back(Lost { run, count });
+        }
+        if self.before.len() >= MAX_RUNS
+            && let Some(oldest) = self.before.pop_front()
+            && let Some(next) = self.before.front_mut()
+        {
+            next.count = next.count.saturating_add(oldest.count);
+        }
+    }
+
+    /// Drops a report.
+    fn drop_one(&mut self, report: &v1::Answered) {
+        self.dropped += 1;
+        // The service takes none that has no run.
+        if let Ok(run) = Run::try_from(report.run.as_slice()) {
+            self.lose(Lost { run, count: 1 });
         }
     }
 
@@ -103,7 +153,7 @@ impl Queue {
         let has_room = room(self.bytes, self.max_bytes)
             && (!is_near || room(self.near_bytes, self.max_bytes / 2));
         if !has_room {
-            self.dropped += 1;
+            self.drop_one(report);
             return false;
         }
         self.bytes += weight;
@@ -112,9 +162,9 @@ impl Queue {
         true
     }
 
-    /// What goes into the next call, if there is something to say: reports, or that more were dropped than
-    /// `dropped`. At most `most` reports.
-    pub(super) fn batch(&self, dropped: u64, most: usize) -> Option<Batch> {
+    /// What goes into the next call, if there is something to say: reports, or that some are dropped of which the
+    /// service does not know. At most `most` reports.
+    pub(super) fn batch(&self, most: usize) -> Option<Batch> {
         let (mut bytes, mut containers, mut answered) = (0, 0, Vec::new());
         let mut until = self.first;
         let mut is_full = false;
@@ -130,12 +180,22 @@ impl Queue {
             // It was encoded here, or read when it was restored.
             answered.extend(v1::Answered::decode(waiting.bytes.clone()));
         }
-        if until == self.first && self.own_dropped <= dropped {
-            return None;
+        let own = Lost { run: self.run, count: self.own_dropped };
+        let before = self.before.front().copied();
+        let lost = if until > self.first || own.count > self.own_told { own } else { before? };
+        let run = lost.run.to_vec();
+        let request = v1::ReportAnsweredRequest { run, dropped: lost.count, answered };
+        Some(Batch { request, until, lost, is_full: is_full || before.is_some() })
+    }
+
+    /// The service has what was in this call; gives how many reports that are.
+    pub(super) fn sent(&mut self, batch: &Batch) -> u64 {
+        let Lost { run, count } = batch.lost;
+        if run == self.run {
+            self.own_told = self.own_told.max(count);
         }
-        let (run, dropped) = (self.run.to_vec(), self.own_dropped);
-        let request = v1::ReportAnsweredRequest { run, dropped, answered };
-        Some(Batch { request, until, is_full })
+        self.before.retain(|known| (known.run, known.count) != (run, count));
+        self.pop(batch.until)
     }
 
     /// Those before the place `until` wait no longer; gives how many they are.
@@ -153,17 +213,19 @@ impl Queue {
     }
 
     /// The same, because nobody takes them.
-    pub(super) fn give_up(&mut self, until: u64) -> u64 {
-        let given_up = self.pop(until);
-        self.dropped += given_up;
-        given_up
+    pub(super) fn give_up(&mut self, batch: &Batch) {
+        self.pop(batch.until);
+        batch.request.answered.iter().for_each(|report| self.drop_one(report));
     }
 
     /// What waits from the place `from` on.
     pub(super) fn standing(&self, from: u64) -> Standing {
         let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let new = self.waiting.iter().skip(skip).map(|waiting| waiting.bytes.clone());
-        Standing { first: self.first, new: new.collect() }
+        let own = Lost { run: self.run, count: self.own_dropped };
+        let own = (self.own_dropped > self.own_told).then_some(own);
+        let lost = self.before.iter().copied().chain(own).collect();
+        Standing { first: self.first, new: new.collect(), lost }
     }
 
     pub(super) const fn made(&self) -> u64 {
@@ -184,92 +246,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(by: v1::AnsweredBy, containers: usize) -> v1::Answered {
-        let container = v1::AnsweredContainer { image: "app".to_owned(), ..Default::default() };
-        v1::Answered {
-            answered_by: by.into(),
-            containers: vec![container; containers],
-            ..v1::Answered::default()
-        }
-    }
-
-    fn queue(max_bytes: usize) -> Queue {
-        Queue::new([7; 16], max_bytes)
-    }
-
-    /// Numbers and how many were dropped, of the next call.
-    fn next(queue: &Queue) -> (Vec<u64>, u64) {
-        let batch = queue.batch(0, MAX_REPORTS).unwrap();
-        let numbers = batch.request.answered.iter().map(|report| report.number);
-        (numbers.collect(), batch.request.dropped)
-    }
-
-    #[test]
-    fn what_has_no_room_is_dropped_and_the_gap_shows() {
-        let mut one = queue(usize::MAX);
-        one.push(report(v1::AnsweredBy::FailPolicy, 1));
-        let mut queue = queue(2 * one.bytes());
-        let pushed = [1, 2, 3].map(|_| queue.push(report(v1::AnsweredBy::FailPolicy, 1)));
-        assert_eq!(pushed, [true, true, false]);
-        assert_eq!(next(&queue), (vec![1, 2], 1));
-        assert_eq!(queue.pop(1), 1);
-        assert!(queue.push(report(v1::AnsweredBy::FailPolicy, 1)));
-        assert_eq!(next(&queue), (vec![2, 4], 1));
-        assert_eq!((queue.made(), queue.dropped(), queue.len()), (4, 1, 2));
-        queue.pop(9);
-        assert_eq!((queue.bytes(), queue.near_bytes, queue.len()), (0, 0, 0));
-        assert!(queue.batch(1, MAX_REPORTS).is_none() && queue.batch(0, MAX_REPORTS).is_some());
-    }
-
-    #[test]
-    fn the_near_cache_leaves_half_of_the_room_to_others() {
-        let mut one = queue(usize::MAX);
-        one.push(report(v1::AnsweredBy::NearCache, 1));
-        let mut queue = queue(4 * one.bytes());
-        let pushed = [1, 2, 3].map(|_| queue.push(report(v1::AnsweredBy::NearCache, 1)));
-        assert_eq!(pushed, [true, true, false]);
-        let pushed = [1, 2, 3].map(|_| queue.push(report(v1::AnsweredBy::LastKnown, 1)));
-        assert_eq!(pushed, [true, true, false]);
-    }
-
-    #[test]
-    fn a_call_has_no_more_than_the_service_takes_and_at_least_one() {
-        let mut many = queue(usize::MAX);
-        for _ in 0..=MAX_REPORTS {
-            many.push(report(v1::AnsweredBy::FailPolicy, 1));
-        }
-        let batch = many.batch(0, MAX_REPORTS).unwrap();
-        assert_eq!((batch.request.answered.len(), batch.is_full), (MAX_REPORTS, true));
-        many.pop(1);
-        assert!(!many.batch(0, MAX_REPORTS).unwrap().is_full);
-        assert_eq!(many.batch(0, 1).unwrap().request.answered.len(), 1);
-        let mut wide = queue(usize::MAX);
-        for _ in 0..17 {
-            wide.push(report(v1::AnsweredBy::FailPolicy, 256));
-        }
-        assert_eq!(next(&wide).0.len(), MAX_CONTAINERS / 256);
-        let mut long = queue(usize::MAX);
-        for _ in 0..2 {
-            let cause = "x".repeat(MAX_CALL);
-            long.push(v1::Answered { cause, ..report(v1::AnsweredBy::FailPolicy, 1) });
-        }
-        assert_eq!(next(&long).0, [1]);
-    }
-
-    #[test]
-    fn what_was_written_before_comes_first_under_its_own_run() {
-        let mut queue = queue(usize::MAX);
-        let before = v1::Answered { run: vec![1; 16], number: 9, ..v1::Answered::default() };
-        queue.restore(before.encode_to_vec().into());
-        queue.restore(Bytes::from_static(b"\xff"));
-        queue.push(report(v1::AnsweredBy::FailPolicy, 1));
-        let batch = queue.batch(0, MAX_REPORTS).unwrap();
-        let of = |at: usize| (batch.request.answered[at].run[0], batch.request.answered[at].number);
-        assert_eq!((of(0), of(1)), ((1, 9), (7, 1)));
-        // What no report was is not of this run.
-        assert_eq!((queue.dropped(), batch.request.dropped), (1, 0));
-    }
-}
+mod tests;

@@ -19,8 +19,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 struct Sending {
     reports: Arc<Reports>,
     client: Client,
-    /// How many the service knows to have been dropped.
-    dropped: u64,
     /// The most reports in a call: one, where the service does not take one of several.
     most: usize,
 }
@@ -44,7 +42,7 @@ impl Reports {
         last: Duration,
     ) {
         let (reports, most) = (self, usize::MAX);
-        let mut sending = Sending { reports, client, dropped: 0, most };
+        let mut sending = Sending { reports, client, most };
         let mut pause = PAUSES.0;
         loop {
             tokio::select! {
@@ -103,13 +101,12 @@ impl Sending {
     }
 
     async fn one(&mut self) -> Sent {
-        let batch = self.reports.queue.lock().batch(self.dropped, self.most);
+        let batch = self.reports.queue.lock().batch(self.most);
         let Some(batch) = batch else { return Sent::All };
-        let (dropped, count) = (batch.request.dropped, batch.request.answered.len());
-        match self.client.report(batch.request, Instant::now() + PATIENCE).await {
+        let count = batch.request.answered.len();
+        match self.client.report(batch.request.clone(), Instant::now() + PATIENCE).await {
             Ok(()) => {
-                self.dropped = dropped;
-                let sent = self.reports.queue.lock().pop(batch.until);
+                let sent = self.reports.queue.lock().sent(&batch);
                 self.reports.sent.fetch_add(sent, Ordering::Relaxed);
                 self.reports.to_keep.notify_one();
                 if batch.is_full { Sent::More } else { Sent::All }
@@ -124,7 +121,7 @@ impl Sending {
                     self.most = 1;
                 } else {
                     tracing::error!(error, "a report is not taken: it is dropped");
-                    self.reports.queue.lock().give_up(batch.until);
+                    self.reports.queue.lock().give_up(&batch);
                     self.reports.to_keep.notify_one();
                 }
                 Sent::More

@@ -12,11 +12,24 @@ const MAX_FIELD: usize = 256;
 pub struct ReviewError {
     /// The uid that the answer has to repeat, if it could be read.
     pub uid: Option<String>,
-    /// The namespace of the request, as far as the review could be read at all.
-    pub namespace: Option<String>,
+    /// What it says of its object, as far as it could be read.
+    pub seen: Box<Seen>,
     /// What is wrong.
     #[source]
     pub fault: Fault,
+}
+
+/// What a review that cannot be read says of its object, as far as it could be.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The namespace of the request.
+    pub namespace: Option<String>,
+    /// The kind of the object.
+    pub kind: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether nothing comes of the answer.
+    pub dry_run: bool,
 }
 
 /// What is wrong with a review.

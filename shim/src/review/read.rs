@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::error::{Fault, ReviewError};
+use super::error::{Fault, ReviewError, Seen};
 use super::kinds::{self, Content, Kind};
 use super::question::{
     API_VERSION, Asked, Context, Image, KIND, Level, Object, Operation, Place, Question, Review,
@@ -35,11 +35,18 @@ pub fn read(bytes: &[u8], settings: &Settings) -> Result<Review, ReviewError> {
     let (tree, uid) = tree::parse(bytes);
     let tree = match tree {
         Ok(tree) => tree,
-        Err(fault) => return Err(ReviewError { uid, namespace: None, fault }),
+        Err(fault) => return Err(ReviewError::unread(uid, fault)),
     };
     review(&tree, uid.as_deref(), settings).map_err(|fault| {
-        let namespace = tree.get("request").get("namespace").text().map(str::to_owned);
-        ReviewError { uid, namespace, fault }
+        let request = tree.get("request");
+        let text = |tree: &Tree<'_>| tree.text().map(str::to_owned);
+        let seen = Seen {
+            namespace: text(request.get("namespace")),
+            kind: text(request.get("kind").get("kind")),
+            name: text(request.get("name")),
+            dry_run: matches!(request.get("dryRun"), Tree::Bool(true)),
+        };
+        ReviewError { uid, seen: Box::new(seen), fault }
     })
 }
 
@@ -47,8 +54,12 @@ impl ReviewError {
     /// For a review that is longer than [`super::MAX_REVIEW`], of which only the beginning was read.
     #[must_use]
     pub fn too_large(beginning: &[u8]) -> Self {
-        let uid = tree::uid(beginning);
-        Self { uid, namespace: None, fault: Fault::TooLarge { limit: super::MAX_REVIEW } }
+        Self::unread(tree::uid(beginning), Fault::TooLarge { limit: super::MAX_REVIEW })
+    }
+
+    /// For one of which nothing but its uid could be read.
+    fn unread(uid: Option<String>, fault: Fault) -> Self {
+        Self { uid, seen: Box::default(), fault }
     }
 }
 

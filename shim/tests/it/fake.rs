@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) act: Mutex<Act>,
     pub(crate) asked: Mutex<Vec<v1::CheckRequest>>,
     pub(crate) told: Mutex<Vec<v1::Answered>>,
+    /// How many calls with reports there were.
+    pub(crate) calls: Mutex<usize>,
 }
 
 /// It ends when it is dropped.
@@ -51,6 +53,7 @@ impl Fake {
             act: Mutex::new(Act::Answer),
             asked: Mutex::default(),
             told: Mutex::default(),
+            calls: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -129,6 +132,7 @@ impl DecisionService for Told {
         request: Request<v1::ReportAnsweredRequest>,
     ) -> Result<Response<v1::ReportAnsweredResponse>, Status> {
         let act = *self.0.act.lock();
+        *self.0.calls.lock() += 1;
         let answered = request.into_inner().answered;
         match act {
             Act::Answer => {

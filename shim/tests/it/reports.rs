@@ -118,3 +118,49 @@ async fn one_report_that_is_not_taken_takes_no_other_with_it() {
     let images: Vec<_> = site.fake.told().into_iter().map(|(_, image)| image).collect();
     assert_eq!(images, [pinned("good"), pinned("good")]);
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_whether_it_was_allowed_or_not() {
+    for (unreadable, action) in [("allow", Action::Allow), ("deny", Action::Deny)] {
+        let site = Site::new().await;
+        let more = format!("reviews: {{unreadable: {unreadable}}}\ncontext: {{cluster: east}}\n");
+        let shim = site.start(&more).await;
+        let mut odd = pod("web", &pinned("good"));
+        odd["request"]["object"]["spec"]["containers"] = json!("none");
+        let answer = shim.post("/validate", &odd).await;
+        assert_eq!(answer.allowed(), action == Action::Allow, "{answer:?}");
+        // By these nothing is admitted, or nothing is looked at.
+        shim.post("/mutate", &odd).await;
+        odd["request"]["namespace"] = json!("kube-system");
+        shim.post("/validate", &odd).await;
+        odd["request"]["namespace"] = json!("web");
+        odd["request"]["dryRun"] = json!(true);
+        shim.post("/validate", &odd).await;
+        eventually(async || site.fake.told().len() == 1).await;
+        let one = site.fake.state.told.lock()[0].clone();
+        assert_eq!((one.answered_by(), &*one.cause), (AnsweredBy::FailPolicy, "malformed"));
+        let container = &one.containers[0];
+        assert_eq!((container.action(), &*container.image), (action, ""));
+        assert!(container.reason.contains("containers"), "{}", container.reason);
+        let context = one.context.unwrap();
+        assert_eq!((&*context.cluster, &*context.namespace, &*context.pod), ("east", "web", "web"));
+        assert_eq!(shim.metric("portcullis_shim_reports_total").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_at_the_end_is_sent_though_calls_fail() {
+    let site = Site::new().await;
+    let shim = site.start_without_near("").await;
+    site.fake.act(Act::Forbid);
+    assert!(shim.post(SOON, &pod("web", &pinned("new"))).await.allowed());
+    eventually(async || *site.fake.state.calls.lock() > 0).await;
+    let before = *site.fake.state.calls.lock();
+    tokio::join!(shim.app.stop(), async {
+        // The first of these may have been under way.
+        eventually(async || *site.fake.state.calls.lock() >= before + 2).await;
+        assert!(site.fake.told().is_empty());
+        site.fake.act(Act::Answer);
+    });
+    assert_eq!(site.fake.told(), [(AnsweredBy::FailPolicy, pinned("new"))]);
+}

@@ -122,3 +122,24 @@ async fn t140_who_drains_is_not_ready_and_answers_on_and_who_stops_answers_what_
     assert_eq!(under_way.await.unwrap(), 200);
     assert!(new.get("https://localhost:1/livez").send().await.is_err());
 }
+
+#[tokio::test]
+async fn t153_whose_certificate_has_expired_is_not_ready_until_it_has_another_and_answers_who_asks()
+{
+    let site = Site::new().await;
+    let shim = site.start("").await;
+    let at = shim.metric("portcullis_shim_certificate_expiry_seconds ").await;
+    assert!(shim.metric("portcullis_shim_certificate_begin_seconds ").await < at);
+    let left = |now: std::time::SystemTime| {
+        at - now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    };
+    *site.ahead.lock() = std::time::Duration::from_secs(left(super::world::now()) - 60);
+    assert_eq!(shim.get("/readyz").await.0, 200);
+    *site.ahead.lock() += std::time::Duration::from_secs(60);
+    assert_eq!(shim.get("/readyz").await, (503, "the certificate has expired\n".to_owned()));
+    // Nobody ends it for that, and who believes it all the same is answered.
+    assert_eq!(shim.get("/livez").await.0, 200);
+    assert!(shim.post("/validate", &pod("web", "registry.example/good:v1")).await.allowed());
+    *site.ahead.lock() = std::time::Duration::ZERO;
+    assert_eq!(shim.get("/readyz").await.0, 200);
+}

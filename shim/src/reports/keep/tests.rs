@@ -22,9 +22,13 @@ fn give(reports: &Reports, image: &str) {
 
 /// The images of what waits, and how many are of the run of `reports`.
 fn waiting(reports: &Reports) -> Vec<String> {
-    let batch = reports.queue.lock().batch(0, usize::MAX);
+    let batch = reports.queue.lock().batch(usize::MAX);
     let answered = batch.map(|batch| batch.request.answered).unwrap_or_default();
     answered.into_iter().map(|answered| answered.containers[0].image.clone()).collect()
+}
+
+fn place() -> Place {
+    Place { cluster: "east".to_owned(), ..Place::default() }
 }
 
 fn config(file: std::path::PathBuf) -> ReportsConfig {
@@ -34,7 +38,7 @@ fn config(file: std::path::PathBuf) -> ReportsConfig {
 /// What a shim that begins now finds.
 fn found(config: &ReportsConfig) -> Vec<String> {
     let reports = reports();
-    drop(Keeper::new(Arc::clone(&reports), config, "east"));
+    drop(Keeper::new(Arc::clone(&reports), config, &place()));
     waiting(&reports)
 }
 
@@ -43,7 +47,7 @@ async fn what_is_sent_is_gone_from_the_file_and_what_is_not_is_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path().join("reports"));
     let reports = reports();
-    let mut keeper = Keeper::new(Arc::clone(&reports), &config, "east");
+    let mut keeper = Keeper::new(Arc::clone(&reports), &config, &place());
     // Each step is written, or two together.
     for (step, expected) in [
         (("a", 0), &["a"][..]),
@@ -66,7 +70,7 @@ async fn a_file_that_grows_is_written_anew() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path().join("reports"));
     let reports = reports();
-    let mut keeper = Keeper::new(Arc::clone(&reports), &config, "east");
+    let mut keeper = Keeper::new(Arc::clone(&reports), &config, &place());
     let image = "x".repeat(1_000);
     give(&reports, "first");
     for sent in 0..500 {
@@ -85,7 +89,7 @@ async fn t163_a_disk_that_cannot_be_written_costs_nothing_and_is_tried_again() {
     let inside = folder.path().join("missing");
     let config = config(inside.join("reports"));
     let reports = reports();
-    let mut keeper = Keeper::new(Arc::clone(&reports), &config, "east");
+    let mut keeper = Keeper::new(Arc::clone(&reports), &config, &place());
     give(&reports, "a");
     assert!(!keeper.write().await);
     assert_eq!(reports.counts().disk_failures, 1);
@@ -94,4 +98,68 @@ async fn t163_a_disk_that_cannot_be_written_costs_nothing_and_is_tried_again() {
     assert!(keeper.write().await);
     assert_eq!(found(&config), ["a", "b"]);
     assert_eq!(waiting(&reports), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_was_dropped_last_is_told_of_after_a_restart_and_not_once_it_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ReportsConfig { max_bytes: 1_024, ..config(folder.path().join("reports")) };
+    let reports = Arc::new(Reports::new(config.max_bytes).unwrap());
+    let mut keeper = Keeper::new(Arc::clone(&reports), &config, &place());
+    let image = "x".repeat(400);
+    give(&reports, &image);
+    assert!(keeper.write().await);
+    // The second has room, and the others have none.
+    for _ in 0..4 {
+        give(&reports, &image);
+    }
+    assert_eq!((reports.counts().waiting, reports.counts().dropped), (1, 4));
+    assert!(keeper.write().await);
+    let again = Arc::new(Reports::new(config.max_bytes).unwrap());
+    let mut keeper = Keeper::new(Arc::clone(&again), &config, &place());
+    let calls = || {
+        let mut queue = again.queue.lock();
+        let mut calls = Vec::new();
+        while let Some(batch) = queue.batch(usize::MAX) {
+            queue.sent(&batch);
+            let v1::ReportAnsweredRequest { run, dropped, answered } = batch.request;
+            calls.push((run == answered_run(&reports), dropped, answered.len()));
+        }
+        calls
+    };
+    assert_eq!(calls(), [(false, 0, 1), (true, 4, 0)]);
+    assert!(keeper.write().await);
+    let third = Arc::new(Reports::new(config.max_bytes).unwrap());
+    drop(Keeper::new(Arc::clone(&third), &config, &place()));
+    assert!(third.queue.lock().batch(usize::MAX).is_none());
+}
+
+fn answered_run(reports: &Reports) -> Vec<u8> {
+    reports.queue.lock().standing(0).lost[0].run.to_vec()
+}
+
+#[tokio::test]
+async fn what_is_of_somebody_else_is_counted_and_what_cannot_be_read_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path().join("reports"));
+    let reports = reports();
+    let mut keeper = Keeper::new(Arc::clone(&reports), &config, &place());
+    give(&reports, "a");
+    assert!(keeper.write().await);
+    let elsewhere = Place { account: "4711".to_owned(), ..place() };
+    let other = self::reports();
+    let mut keeper = Keeper::new(Arc::clone(&other), &config, &elsewhere);
+    assert_eq!((other.counts().set_aside, waiting(&other).len()), (1, 0));
+    give(&other, "b");
+    assert!(keeper.write().await);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    let file = config.file.clone().unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let third = self::reports();
+    let mut keeper = Keeper::new(Arc::clone(&third), &config, &place());
+    give(&third, "c");
+    assert!(keeper.write().await);
+    assert_eq!((third.counts().disk_failures, third.counts().waiting), (1, 1));
+    assert!(file.is_dir());
 }

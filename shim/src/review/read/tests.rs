@@ -240,7 +240,7 @@ fn t068_what_is_no_review_of_an_object_is_an_error_with_its_uid() {
         let error = read_value(&with(way, value)).unwrap_err();
         assert_eq!(error.fault.word(), word, "{way}: {error}");
         assert_eq!(error.uid.as_deref(), good["request"]["uid"].as_str(), "{way}");
-        assert_eq!(error.namespace.as_deref(), Some("shop"), "{way}");
+        assert_eq!(error.seen.namespace.as_deref(), Some("shop"), "{way}");
     }
     for uid in [json!(null), json!(""), json!(7), json!("x".repeat(MAX_UID + 1))] {
         let error = read_value(&with("/request/uid", uid)).unwrap_err();
