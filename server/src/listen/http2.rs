@@ -5,6 +5,7 @@
 //! task. ADR 0025 says what is kept of what hyper does around `h2`, and how.
 
 mod exchange;
+mod leavers;
 mod pulse;
 mod received;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use h2::Reason;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
 use http::{Request, Response};
 use hyper::body::Body;
@@ -28,7 +30,8 @@ use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use self::exchange::Exchange;
+use self::exchange::{End, Exchange};
+use self::leavers::{Leavers, MAX_LEAVERS};
 use self::pulse::Pulse;
 pub(crate) use self::received::Received;
 use super::connection::Graceful;
@@ -40,8 +43,9 @@ use crate::metrics::Metrics;
 /// How long a connection answers one request after the other before it gives the others of its thread a turn.
 /// Most are answered in some 10 µs, a question about a thousand manifests in milliseconds.
 const MAX_TURN: Duration = Duration::from_millis(1);
-/// Streams that a peer resets before they are taken up (rapid reset, RUSTSEC-2023-0034).
-const MAX_PENDING_RESETS: usize = 20;
+/// Streams that a peer resets and that were read, but not taken up (rapid reset, RUSTSEC-2023-0034): where a
+/// process stood still, all who left meanwhile are read together.
+const MAX_PENDING_RESETS: usize = MAX_LEAVERS as usize;
 /// Streams that we reset for a peer's faults (RUSTSEC-2024-0003).
 const MAX_LOCAL_RESETS: usize = 256;
 /// The most bytes of answers that wait in one stream for its connection, before more are asked for.
@@ -63,6 +67,9 @@ pub(super) enum Broken {
     /// The client is not there any longer.
     #[error("the client did not answer a ping")]
     Silent,
+    /// The client opens streams to reset them.
+    #[error("the client left more than {MAX_LEAVERS} streams before they were answered")]
+    Flood,
 }
 
 /// A connection whose requests are answered by `S`.
@@ -85,7 +92,7 @@ struct Came {
 
 enum Stage<T> {
     Greeting(Box<Handshake<Wire<T>, Bytes>>),
-    Serving(Box<Connection<Wire<T>, Bytes>>, Box<Pulse>),
+    Serving(Box<Connection<Wire<T>, Bytes>>, Box<Pulse>, Leavers),
 }
 
 /// Wakes the task of a connection, unless the connection is asked anyway.
@@ -149,15 +156,20 @@ where
                 Stage::Greeting(greeting) => {
                     let mut connection = ready!(Pin::new(&mut **greeting).poll(&mut cx))?;
                     let pulse = Pulse::new(connection.ping_pong());
-                    *stage = Stage::Serving(Box::new(connection), Box::new(pulse));
+                    let leavers = Leavers::new(Instant::now());
+                    *stage = Stage::Serving(Box::new(connection), Box::new(pulse), leavers);
                 }
-                Stage::Serving(connection, pulse) => {
+                Stage::Serving(connection, pulse, leavers) => {
                     let begun = Instant::now();
                     while let Poll::Ready(came) = accept(connection, begun, &mut cx) {
-                        let Some(came) = came else { return Poll::Ready(Ok(())) };
+                        let Some(came) = came else { return Poll::Ready(leavers.end()) };
                         bell.is_asked.store(true, Ordering::SeqCst);
-                        answer(service, metrics, came?, &mut cx);
+                        let ended = answer(service, metrics, came?, &mut cx);
                         bell.is_asked.store(false, Ordering::SeqCst);
+                        if ended == Some(End::Left) && !leavers.bear(begun) {
+                            // Nothing more is accepted once this is told.
+                            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        }
                         if begun.elapsed() >= MAX_TURN {
                             // What else came is answered when the others of this thread had theirs.
                             ringer.wake_by_ref();
@@ -182,13 +194,14 @@ fn accept<T: AsyncRead + AsyncWrite + Unpin>(
     connection.poll_accept(cx).map(|accepted| accepted.map(|accepted| accepted.map(came)))
 }
 
-/// Answers a request if the answer is known, and has a task wait for it otherwise.
+/// Answers a request if the answer is known, which is its end, and has a task wait for it otherwise.
 fn answer<S, B>(
     service: &S,
     metrics: &Arc<Metrics>,
     Came { request, respond, at }: Came,
     cx: &mut Context<'_>,
-) where
+) -> Option<End>
+where
     S: Service<Request<Received>, Response = Response<B>, Error = Infallible>,
     S::Future: Unpin + Send + 'static,
     B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
@@ -197,11 +210,14 @@ fn answer<S, B>(
     let waiting = catch_unwind(AssertUnwindSafe(|| {
         let answer = service.call(request.map(|stream| Received::new(stream, at)));
         let mut exchange = Exchange::new(answer, respond);
-        Pin::new(&mut exchange).poll(cx).is_pending().then_some(exchange)
+        match Pin::new(&mut exchange).poll(cx) {
+            Poll::Ready(end) => Ok(end),
+            Poll::Pending => Err(exchange),
+        }
     }));
     match waiting {
-        Ok(None) => {}
-        Ok(Some(exchange)) => {
+        Ok(Ok(end)) => return Some(end),
+        Ok(Err(exchange)) => {
             let metrics = Arc::clone(metrics);
             // It is looked at again there, and wakes that task from then on.
             tokio::spawn(async move {
@@ -212,6 +228,7 @@ fn answer<S, B>(
         }
         Err(_panic) => lost(metrics),
     }
+    None
 }
 
 fn lost(metrics: &Metrics) {
@@ -252,7 +269,7 @@ where
     /// In two steps, as `h2` does it: that it ends, and after a round trip which request is the last.
     fn graceful_shutdown(self: Pin<&mut Self>) {
         // Whoever has not said hello within its time is cut off before this.
-        if let Stage::Serving(connection, _) = &mut self.get_mut().stage {
+        if let Stage::Serving(connection, ..) = &mut self.get_mut().stage {
             connection.graceful_shutdown();
         }
     }

@@ -29,6 +29,15 @@ pub(super) struct Exchange<F, B> {
     stage: Stage<F, B>,
 }
 
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its answer, as far as the reader took it.
+    Answered,
+    /// Whoever asked reset it, or has gone.
+    Left,
+}
+
 enum Stage<F, B> {
     /// The answer is being found.
     Finding(F),
@@ -47,18 +56,19 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
     B: Body<Data = Bytes, Error: Display> + Unpin,
 {
-    type Output = ();
+    type Output = End;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let this = self.get_mut();
         if let Stage::Finding(answer) = &mut this.stage {
             let Poll::Ready(Ok(response)) = Pin::new(answer).poll(cx) else {
                 // Who resets its stream does not wait any more; neither does who has gone.
-                return this.respond.poll_reset(cx).map(drop);
+                return this.respond.poll_reset(cx).map(|_| End::Left);
             };
             match begin(&mut this.respond, response) {
-                Some(sending) => this.stage = Stage::Sending(sending),
-                None => return Poll::Ready(()),
+                Ok(Some(sending)) => this.stage = Stage::Sending(sending),
+                Ok(None) => return Poll::Ready(End::Answered),
+                Err(Gone) => return Poll::Ready(End::Left),
             }
         }
         match &mut this.stage {
@@ -69,16 +79,19 @@ where
 }
 
 /// Sends the head of an answer. Where that is all, nothing is left to send.
-fn begin<B: Body>(respond: &mut SendResponse<Bytes>, response: Response<B>) -> Option<Sending<B>> {
+fn begin<B: Body>(
+    respond: &mut SendResponse<Bytes>,
+    response: Response<B>,
+) -> Result<Option<Sending<B>>, Gone> {
     let (head, body) = response.into_parts();
     let is_all = body.is_end_stream();
     match respond.send_response(Response::from_parts(head, ()), is_all) {
-        Ok(to) => (!is_all).then(|| Sending { to, body, rest: Bytes::new(), patience: None }),
+        Ok(to) => Ok((!is_all).then(|| Sending { to, body, rest: Bytes::new(), patience: None })),
         Err(error) => {
             // The stream was reset meanwhile; or the head is none that HTTP/2 has, which is our fault.
             tracing::debug!(%error, "an answer was not sent");
             respond.send_reset(Reason::INTERNAL_ERROR);
-            None
+            Err(Gone)
         }
     }
 }
@@ -96,18 +109,18 @@ struct Sending<B> {
 struct Gone;
 
 impl<B: Body<Data = Bytes, Error: Display> + Unpin> Sending<B> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             while !self.rest.is_empty() {
                 match self.poll_part(cx) {
                     Poll::Ready(Ok(())) => self.patience = None,
-                    Poll::Ready(Err(Gone)) => return Poll::Ready(()),
+                    Poll::Ready(Err(Gone)) => return Poll::Ready(End::Left),
                     Poll::Pending => return self.poll_patience(cx),
                 }
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
-                Poll::Pending => return self.to.poll_reset(cx).map(drop),
+                Poll::Pending => return self.to.poll_reset(cx).map(|_| End::Left),
             };
             let sent = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -123,14 +136,14 @@ impl<B: Body<Data = Bytes, Error: Display> + Unpin> Sending<B> {
                 Some(Err(error)) => {
                     tracing::debug!(%error, "an answer broke off");
                     self.to.send_reset(Reason::INTERNAL_ERROR);
-                    return Poll::Ready(());
+                    return Poll::Ready(End::Answered);
                 }
                 None => self.to.send_data(Bytes::new(), true),
             };
             if let Err(error) = sent {
                 tracing::debug!(%error, "the end of an answer was not sent");
             }
-            return Poll::Ready(());
+            return Poll::Ready(End::Answered);
         }
     }
 
@@ -149,10 +162,10 @@ impl<B: Body<Data = Bytes, Error: Display> + Unpin> Sending<B> {
         Poll::Ready(self.to.send_data(part, false).map_err(|_| Gone))
     }
 
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(SEND_TIMEOUT)));
         ready!(patience.as_mut().poll(cx));
         self.to.send_reset(Reason::CANCEL);
-        Poll::Ready(())
+        Poll::Ready(End::Answered)
     }
 }

@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep};
 use super::exchange::SEND_TIMEOUT;
 use super::*;
 
+mod leavers;
+
 /// Data as it is given, and at the end trailers.
 struct Given(Option<mpsc::Receiver<Bytes>>);
 
@@ -82,6 +84,10 @@ impl AsyncWrite for Counted {
 /// A client of a service, and what its connection did.
 struct Scene {
     client: SendRequest<Bytes>,
+    /// Whether the service stands still.
+    stands: Arc<AtomicBool>,
+    /// Why it ended the connection.
+    ended: Arc<Mutex<Option<Broken>>>,
     writes: Arc<AtomicUsize>,
     turns: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -98,10 +104,15 @@ impl Scene {
         let wire = Wire::new(Counted(ours, Arc::clone(&writes)));
         let metrics = Arc::new(Metrics::new());
         let mut served = Http2::new(wire, service_fn(answer), Arc::clone(&metrics));
-        let count = Arc::clone(&turns);
+        let (stands, ended) = (Arc::<AtomicBool>::default(), Arc::<Mutex<_>>::default());
+        let (count, standing, end) = (Arc::clone(&turns), Arc::clone(&stands), Arc::clone(&ended));
         tokio::spawn(std::future::poll_fn(move |cx| {
+            if standing.load(Ordering::Relaxed) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             count.fetch_add(1, Ordering::Relaxed);
-            Pin::new(&mut served).poll(cx).map(drop)
+            Pin::new(&mut served).poll(cx).map(|served| *end.lock() = served.err())
         }));
         let mut client = Client::new();
         client.initial_window_size(window);
@@ -109,7 +120,7 @@ impl Scene {
         tokio::spawn(async move { drop(connection.await) });
         let client = client.ready().await.unwrap();
         settle().await;
-        Self { client, writes, turns, metrics }
+        Self { client, stands, ended, writes, turns, metrics }
     }
 
     fn call(&mut self, path: &str) -> ResponseFuture {
