@@ -3,6 +3,9 @@
 //! An event that is like one that waits is the same work. One that is like work that was begun some
 //! seconds ago may be a repetition or something new, so it is acted upon once more at the end of those
 //! seconds: a storm of likes costs two refreshes, and nothing is lost.
+//!
+//! One that could not be acted upon, because its registry was away, is tried again after each of [`RESTS`].
+//! What is like it then rests with it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
@@ -24,6 +27,16 @@ pub const MAX_AT_ONCE: usize = 32;
 pub const MAX_OF_ONE_REGISTRY: usize = 8;
 /// For how long after an event was taken up the like of it waits.
 pub const WINDOW: Duration = Duration::from_secs(5);
+/// How long an event rests after each time that it could not be acted upon: for some five minutes, as long as
+/// what is remembered is believed without a look where nothing else is configured.
+pub const RESTS: [Duration; 8] = {
+    let seconds = Duration::from_secs;
+    [seconds(5), seconds(10), seconds(20), seconds(40), MAX_REST, MAX_REST, MAX_REST, MAX_REST]
+};
+/// The longest of them: news of what rests wait no longer.
+const MAX_REST: Duration = Duration::from_secs(60);
+/// The most events that rest.
+pub const MAX_RESTING: usize = MAX_WAITING;
 /// The most events that are remembered after they were taken up.
 const MAX_BEGUN: usize = 4 * MAX_WAITING;
 
@@ -70,13 +83,16 @@ struct State {
     seen: HashMap<Event, Seen>,
     /// Those that were taken up, oldest first.
     begun: VecDeque<(Instant, Event)>,
+    /// Those that rest and until when, by how often they were tried without success before the last time.
+    resting: [VecDeque<(Instant, Event)>; RESTS.len()],
     /// Whose turn it was last.
     last: String,
 }
 
 #[derive(Default)]
 struct Lane {
-    waiting: VecDeque<Event>,
+    /// With how often each was tried without success.
+    waiting: VecDeque<(Event, usize)>,
     running: usize,
 }
 
@@ -84,13 +100,26 @@ struct Lane {
 enum Seen {
     Waiting,
     Begun { again: bool },
+    Resting { again: bool },
 }
 
 /// An event that is being acted upon, until it is dropped.
 pub struct Turn {
     /// Which.
     pub event: Event,
+    /// How often it was tried without success.
+    tried: usize,
     queue: Queue,
+}
+
+impl Turn {
+    /// Ends it without success: it is to be tried again after a rest. `false` where it was tried often enough,
+    /// or there is no room for more that rest.
+    #[must_use]
+    pub fn rest(self) -> bool {
+        let mut state = self.queue.0.state.lock();
+        state.rest(self.event.clone(), self.tried, Instant::now())
+    }
 }
 
 impl Drop for Turn {
@@ -113,10 +142,11 @@ impl Queue {
         Ok(offered)
     }
 
-    /// How many events wait.
+    /// How many events wait, or rest until they are tried again.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.state.lock().waiting
+        let state = self.0.state.lock();
+        state.waiting + state.resting()
     }
 
     /// Whether none waits.
@@ -128,16 +158,17 @@ impl Queue {
     /// Waits for the next event whose turn it is. One task alone may wait.
     pub async fn next(&self) -> Turn {
         loop {
-            let (event, window) = {
+            let (next, then) = {
                 let mut state = self.0.state.lock();
                 let now = Instant::now();
                 state.end_windows(now);
-                (state.take(now), state.begun.front().map(|(at, _)| *at + WINDOW))
+                state.end_rests(now);
+                (state.take(now), state.wakes_at())
             };
-            if let Some(event) = event {
-                return Turn { event, queue: self.clone() };
+            if let Some((event, tried)) = next {
+                return Turn { event, tried, queue: self.clone() };
             }
-            match window {
+            match then {
                 Some(end) => tokio::select! {
                     () = self.0.changed.notified() => {}
                     () = sleep_until(end) => {}
@@ -161,24 +192,25 @@ impl State {
             return Err(Full);
         }
         for event in events {
-            if let Some(Seen::Begun { again }) = self.seen.get_mut(event) {
+            if let Some(Seen::Begun { again } | Seen::Resting { again }) = self.seen.get_mut(event)
+            {
                 *again = true;
             }
         }
         let accepted = new.len();
-        new.into_iter().for_each(|event| self.wait(event));
+        new.into_iter().for_each(|event| self.wait(event, 0));
         Ok(Offered { accepted, repeated: total - accepted })
     }
 
-    fn wait(&mut self, event: Event) {
+    fn wait(&mut self, event: Event, tried: usize) {
         self.waiting += 1;
         self.seen.insert(event.clone(), Seen::Waiting);
         let lane = self.lanes.entry(event.image.registry().to_owned()).or_default();
-        lane.waiting.push_back(event);
+        lane.waiting.push_back((event, tried));
     }
 
     /// The next event of the registry after that of the last one, if there is room.
-    fn take(&mut self, now: Instant) -> Option<Event> {
+    fn take(&mut self, now: Instant) -> Option<(Event, usize)> {
         if self.running >= MAX_AT_ONCE {
             return None;
         }
@@ -187,7 +219,7 @@ impl State {
         let next = self.lanes.range(after).chain(&self.lanes).find(|(_, lane)| is_ready(lane));
         let name = next.map(|(name, _)| name.clone())?;
         let lane = self.lanes.get_mut(&name)?;
-        let event = lane.waiting.pop_front()?;
+        let (event, tried) = lane.waiting.pop_front()?;
         lane.running += 1;
         self.last = name;
         self.waiting -= 1;
@@ -198,7 +230,46 @@ impl State {
         } else {
             self.seen.remove(&event);
         }
-        Some(event)
+        Some((event, tried))
+    }
+
+    fn resting(&self) -> usize {
+        self.resting.iter().map(VecDeque::len).sum()
+    }
+
+    /// Lets an event rest. One that is told of meanwhile will be tried anyway.
+    fn rest(&mut self, event: Event, tried: usize, now: Instant) -> bool {
+        if matches!(self.seen.get(&event), Some(Seen::Waiting | Seen::Begun { again: true })) {
+            return true;
+        }
+        let has_room = self.resting() < MAX_RESTING;
+        let (Some(rest), Some(resting)) = (RESTS.get(tried), self.resting.get_mut(tried)) else {
+            return false;
+        };
+        if has_room {
+            resting.push_back((now + *rest, event.clone()));
+            self.seen.insert(event, Seen::Resting { again: false });
+        }
+        has_room
+    }
+
+    /// Lets those wait again that rested long enough. What is told of anew has all its tries.
+    fn end_rests(&mut self, now: Instant) {
+        for tried in 0..RESTS.len() {
+            while let Some(resting) = self.resting.get_mut(tried)
+                && let Some((_, event)) = resting.pop_front_if(|(until, _)| *until <= now)
+            {
+                let again = self.seen.get(&event) == Some(&Seen::Resting { again: true });
+                self.wait(event, if again { 0 } else { tried + 1 });
+            }
+        }
+    }
+
+    /// When a window or a rest ends next.
+    fn wakes_at(&self) -> Option<Instant> {
+        let window = self.begun.front().map(|(at, _)| *at + WINDOW);
+        let rests = self.resting.iter().filter_map(|resting| resting.front());
+        rests.map(|(until, _)| *until).chain(window).min()
     }
 
     fn end(&mut self, registry: &str) {
@@ -215,108 +286,14 @@ impl State {
     fn end_windows(&mut self, now: Instant) {
         while self.begun.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
             let Some((_, event)) = self.begun.pop_front() else { return };
-            if self.seen.remove(&event) == Some(Seen::Begun { again: true }) {
-                self.wait(event);
+            let Some(Seen::Begun { again }) = self.seen.get(&event).copied() else { continue };
+            self.seen.remove(&event);
+            if again {
+                self.wait(event, 0);
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(image: &str) -> Event {
-        Event { kind: Kind::Pushed, image: image.parse().unwrap(), subject: Subject::Unsaid }
-    }
-
-    fn offer(queue: &Queue, images: &[&str]) -> (usize, usize) {
-        let Offered { accepted, repeated } =
-            queue.offer(&images.iter().map(|image| event(image)).collect::<Vec<_>>()).unwrap();
-        (accepted, repeated)
-    }
-
-    /// The next turn, if there is one without waiting.
-    async fn now(queue: &Queue) -> Option<Turn> {
-        tokio::time::timeout(Duration::ZERO, queue.next()).await.ok()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn likes_that_wait_are_one_and_a_like_of_what_was_begun_comes_once_more() {
-        let queue = Queue::default();
-        assert_eq!(offer(&queue, &["a.io/x:1", "a.io/x:1", "a.io/y:1"]), (2, 1));
-        assert_eq!(offer(&queue, &["a.io/x:1"]), (0, 1));
-        drop(now(&queue).await.unwrap());
-        drop(now(&queue).await.unwrap());
-        assert!(now(&queue).await.is_none());
-        for _ in 0..100 {
-            assert_eq!(offer(&queue, &["a.io/x:1"]), (0, 1));
-        }
-        assert!(now(&queue).await.is_none());
-        tokio::time::advance(WINDOW).await;
-        let again = now(&queue).await.unwrap();
-        assert_eq!(again.event, event("a.io/x:1"));
-        drop(again);
-        // Nothing was said of it since.
-        tokio::time::advance(WINDOW).await;
-        assert!(now(&queue).await.is_none());
-        assert_eq!(offer(&queue, &["a.io/x:1"]), (1, 0));
-        assert!(queue.0.state.lock().begun.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_at_the_end_of_the_window() {
-        let queue = Queue::default();
-        offer(&queue, &["a.io/x:1"]);
-        drop(queue.next().await);
-        offer(&queue, &["a.io/x:1"]);
-        let begun = Instant::now();
-        drop(queue.next().await);
-        assert!(begun.elapsed() >= WINDOW - Duration::from_millis(2), "{:?}", begun.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_past_the_bound_takes_none_of_its_request() {
-        let queue = Queue::default();
-        let events = |from: usize, to: usize| {
-            (from..to).map(|n| event(&format!("a.io/x:{n}"))).collect::<Vec<_>>()
-        };
-        queue.offer(&events(0, MAX_WAITING - 1)).unwrap();
-        assert_eq!(queue.offer(&events(MAX_WAITING - 1, MAX_WAITING + 1)), Err(Full));
-        assert_eq!(queue.len(), MAX_WAITING - 1);
-        queue.offer(&events(MAX_WAITING - 1, MAX_WAITING)).unwrap();
-        assert_eq!(queue.offer(&events(MAX_WAITING, MAX_WAITING + 1)), Err(Full));
-        // What is there already needs no room.
-        assert_eq!(queue.offer(&events(0, MAX_EVENTS)).unwrap().repeated, MAX_EVENTS);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_registry_that_does_not_answer_leaves_turns_to_others() {
-        let queue = Queue::default();
-        let many: Vec<_> = (0..100).map(|n| event(&format!("slow.io/x:{n}"))).collect();
-        queue.offer(&many).unwrap();
-        let mut held = Vec::new();
-        while let Some(turn) = now(&queue).await {
-            held.push(turn);
-        }
-        assert_eq!(held.len(), MAX_OF_ONE_REGISTRY);
-        offer(&queue, &["quick.io/y:1"]);
-        assert_eq!(now(&queue).await.unwrap().event, event("quick.io/y:1"));
-        held.pop();
-        assert_eq!(now(&queue).await.unwrap().event.image.registry(), "slow.io");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_are_acted_upon_at_a_time_than_the_bound() {
-        let queue = Queue::default();
-        let events = (0..10).flat_map(|r| (0..10).map(move |n| event(&format!("r{r}.io/x:{n}"))));
-        queue.offer(&events.collect::<Vec<_>>()).unwrap();
-        let mut held = Vec::new();
-        while let Some(turn) = now(&queue).await {
-            held.push(turn);
-        }
-        assert_eq!(held.len(), MAX_AT_ONCE);
-        drop(held);
-        assert!(now(&queue).await.is_some());
-    }
-}
+mod tests;

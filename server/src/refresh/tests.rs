@@ -15,7 +15,7 @@ use crate::evidence::EvidenceSource;
 use crate::evidence::memory::{Memory, MemoryConfig};
 use crate::evidence::store::Store;
 use crate::hooks::news::{Kind, Subject};
-use crate::hooks::queue::Event;
+use crate::hooks::queue::{Event, Queue, RESTS};
 use crate::registry::RegistryConfig;
 use crate::resolve::ResolveConfig;
 
@@ -117,6 +117,15 @@ impl World {
         Self { memory, refresher, image, clock, is_down, asked, metrics, stop }
     }
 
+    /// Has `event` acted upon.
+    fn tell(&self, event: Event) -> Queue {
+        let queue = Queue::default();
+        queue.offer(&[event]).unwrap();
+        let refresher = Arc::clone(&self.refresher);
+        tokio::spawn(refresher.follow(queue.clone(), self.stop.clone(), TaskTracker::new()));
+        queue
+    }
+
     async fn ask(&self) -> Known {
         let question = self.refresher.question(&self.image, Digest::of(b"x"));
         self.memory.evidence(&question, Instant::now() + Duration::from_secs(1)).await
@@ -212,4 +221,43 @@ async fn what_was_known_is_told_where_the_registry_does_not_say_what_it_has() {
     let status = |subject: &portcullis_core::evidence::Subject| subject.evidence.status();
     assert_eq!(manifest.before.as_ref().map(status), Some("verified"));
     assert_eq!((status(&manifest.after), manifest.outcome), ("unavailable", Outcome::Failed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_while_its_registry_is_away_is_acted_upon_when_it_is_back() {
+    let world = World::new();
+    world.ask().await;
+    world.is_down.store(true, Ordering::SeqCst);
+    let (kind, subject) = (Kind::Scanned, Subject::Nothing);
+    let queue = world.tell(Event { kind, image: world.image.clone(), subject });
+    let begun = world.clock.now();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let tries = RESTS.len() as u64;
+    assert!((3..tries).contains(&world.counted("event", "failed")));
+    assert_eq!((queue.len(), world.ask().await.fetched_at <= begun), (1, true));
+    world.is_down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(queue.is_empty());
+    assert_eq!(world.counted("event", "unchanged"), 1);
+    assert!(world.ask().await.fetched_at > begun + Duration::from_secs(100));
+    assert_eq!(world.counted("event", "given_up"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_image_is_never_found_out_is_given_up_and_told_of() {
+    let world = World::new();
+    // Of something that is attached to we do not know what, where nobody listens.
+    let image = format!("localhost:1/x@{}", Digest::of(b"signature")).parse().unwrap();
+    let queue = world.tell(Event { kind: Kind::Pushed, image, subject: Subject::Unsaid });
+    let tries = RESTS.len() as u64 + 1;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(world.counted("event", "failed"), tries);
+    assert_eq!((world.counted("event", "given_up"), queue.len()), (1, 0));
+    // What is gone is not there the next time either.
+    let image = format!("localhost:1/x@{}", Digest::of(b"gone")).parse().unwrap();
+    let queue = world.tell(Event { kind: Kind::Deleted, image, subject: Subject::Unsaid });
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!((world.counted("event", "unknown"), queue.len()), (1, 0));
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Reason, Refresher, Remember};
+use super::{Outcome, Reason, Refresher, Remember};
 use crate::chain::detail;
 use crate::hooks::news::{Kind, Subject};
 use crate::hooks::queue::{Event, Queue};
@@ -23,8 +23,18 @@ pub const MAX_HOPS: usize = 2;
 /// What cosign puts behind the fallback tag.
 const SUFFIXES: [&str; 3] = ["att", "sig", "sbom"];
 
+/// What came of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acted {
+    /// All that there was to do.
+    Done,
+    /// The registry did not say what it had to be asked for.
+    Failed,
+}
+
 impl<M: Remember> Refresher<M> {
-    /// Acts upon the events of `queue` until `stop`. Each is a task of `tasks`.
+    /// Acts upon the events of `queue` until `stop`. Each is a task of `tasks`; one whose registry is away
+    /// is tried again after a rest.
     pub async fn follow(
         self: Arc<Self>,
         queue: Queue,
@@ -37,19 +47,25 @@ impl<M: Remember> Refresher<M> {
                 turn = queue.next() => turn,
             };
             self.metrics.registry_events_waiting(queue.len());
-            let (this, stop) = (Arc::clone(&self), stop.clone());
+            let (this, stop, queue) = (Arc::clone(&self), stop.clone(), queue.clone());
             tasks.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = this.told(&turn.event) => {}
+                let acted = tokio::select! {
+                    () = stop.cancelled() => return,
+                    acted = this.told(&turn.event) => acted,
+                };
+                let image = turn.event.image.clone();
+                if acted == Acted::Failed && !turn.rest() {
+                    let image = image.as_str();
+                    tracing::warn!(image, "an event is given up: its registry does not say more");
+                    this.metrics.refresh(Reason::Event.as_str(), "given_up");
                 }
-                drop(turn);
+                this.metrics.registry_events_waiting(queue.len());
             });
         }
     }
 
     /// Acts upon one event.
-    pub(crate) async fn told(&self, event: &Event) {
+    pub(super) async fn told(&self, event: &Event) -> Acted {
         let deadline = Instant::now() + self.config.timeout;
         let image = &event.image;
         let attached = image.tag().and_then(attached_to);
@@ -65,12 +81,14 @@ impl<M: Remember> Refresher<M> {
         };
         match about {
             Ok(Some(digest)) => self.renew(image, digest, deadline).await,
-            Ok(None) => {}
+            Ok(None) => Acted::Done,
             Err(error) => {
                 let (image, error) = (image.as_str(), detail(&error));
                 tracing::debug!(image, error, "of what image an event is cannot be found out");
+                // What is deleted is not there the next time either.
                 let is_gone = event.kind == Kind::Deleted;
                 self.metrics.refresh("event", if is_gone { "unknown" } else { "failed" });
+                if is_gone { Acted::Done } else { Acted::Failed }
             }
         }
     }
@@ -108,7 +126,7 @@ impl<M: Remember> Refresher<M> {
     }
 
     /// Looks again at what was asked about lately, and forgets what was not.
-    async fn renew(&self, image: &Reference, digest: Digest, deadline: Instant) {
+    async fn renew(&self, image: &Reference, digest: Digest, deadline: Instant) -> Acted {
         let question = self.question(image, digest);
         let asked_since = self.asked_since();
         match self.memory.remembered(&question) {
@@ -116,10 +134,12 @@ impl<M: Remember> Refresher<M> {
                 let look = self.look(&question, Reason::Event, deadline).await;
                 let (image, outcome) = (image.name(), look.outcome.as_str());
                 tracing::debug!(image, %digest, outcome, "looked again after an event");
+                if look.outcome == Outcome::Failed { Acted::Failed } else { Acted::Done }
             }
             _ => {
                 self.memory.expire(&question);
                 self.metrics.refresh("event", "forgotten");
+                Acted::Done
             }
         }
     }
