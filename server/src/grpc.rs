@@ -21,6 +21,7 @@ use crate::answered::{Batch, Hear};
 use crate::check::bulk::{Bulk, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
 use crate::identity::Who;
+use crate::metrics::Metrics;
 
 pub mod deadline;
 pub mod evidence;
@@ -37,8 +38,7 @@ mod span;
 
 /// The most bytes of one request message.
 pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
-/// The same of the calls that are answered by tonic, all of whose messages are small: it holds what has
-/// not arrived whole without a bound of all together.
+/// The same of the calls that are answered by tonic, all of whose messages are small.
 pub const MAX_SMALL_REQUEST: usize = 64 * 1024;
 /// The most questions of one stream that are waited for at a time; the next is read when one is
 /// answered, which slows the caller by HTTP/2's own flow control.
@@ -51,6 +51,7 @@ pub struct Decisions<C> {
     budget: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
+    metrics: Arc<Metrics>,
 }
 
 /// An answer, with the five bytes before it, or who will give it.
@@ -61,15 +62,16 @@ enum Answered {
 
 impl<C> Decisions<C> {
     /// Answers with `checker`, within `budget` where a caller gives no deadline. Streams are tasks of
-    /// `tasks`, and take no more questions after `stop`.
+    /// `tasks`, and take no more questions after `stop`. What panics in them is counted in `metrics`.
     #[must_use]
     pub fn new(
         checker: Arc<C>,
         budget: Duration,
         stop: CancellationToken,
         tasks: TaskTracker,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { checker, reported: None, budget, stop, tasks }
+        Self { checker, reported: None, budget, stop, tasks, metrics }
     }
 
     /// The same, with `reported` for what others answered.
@@ -121,10 +123,10 @@ impl<C: Check> Decisions<C> {
                 Answered::Now(answer)
             }
             (found, _) => {
-                let checker = Arc::clone(&self.checker);
+                let (checker, metrics) = (Arc::clone(&self.checker), Arc::clone(&self.metrics));
                 Answered::Later(Box::pin(async move {
                     let answer = wait(checker.as_ref(), found, question, deadline).await?;
-                    written(answer, detail, deadline, move |to, answer| {
+                    written(answer, detail, deadline, &metrics, move |to, answer| {
                         convert::answer(to, answer, detail);
                     })
                     .await
@@ -146,9 +148,9 @@ impl<C: Check> Decisions<C> {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: std::error::Error,
     {
-        let checker = Arc::clone(&self.checker);
+        let (checker, metrics) = (Arc::clone(&self.checker), Arc::clone(&self.metrics));
         let (stream, answers) =
-            AnswerStream::new(checker, self.budget, self.stop.clone(), questions);
+            AnswerStream::new(checker, self.budget, self.stop.clone(), metrics, questions);
         let run = stream.of(who).run(until);
         match span {
             Some(span) => self.tasks.spawn(run.instrument(span)),
@@ -200,11 +202,13 @@ async fn wait<C: Check>(
     answer.map_err(|error| status::from_check(&error))
 }
 
-/// The message of an answer. Explanations may take their time, which others must not wait for.
+/// The message of an answer. Explanations may take their time, which others must not wait for; one that panics
+/// is counted.
 async fn written(
     answer: Answer,
     detail: Detail,
     deadline: Instant,
+    metrics: &Metrics,
     write: impl FnOnce(&mut wire::Writer<'_>, &Answer) + Send + 'static,
 ) -> Result<Bytes, Status> {
     let write = move || wire::framed(|to| write(to, &answer));
@@ -216,7 +220,7 @@ async fn written(
             timeout_at(deadline, write)
                 .await
                 .map_err(|_elapsed| status::deadline_exceeded())?
-                .map_err(|error| status::lost(&error))
+                .map_err(|_lost| status::lost(metrics))
         }
     }
 }

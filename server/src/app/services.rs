@@ -41,7 +41,8 @@ pub(super) async fn services(
     budget: Duration,
     shared: &Shared,
 ) -> Result<(HealthReporter, Services), AppError> {
-    let decisions = Decisions::new(checker, budget, shared.stop.clone(), shared.tasks.clone())
+    let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
+    let decisions = Decisions::new(checker, budget, stop, tasks, Arc::clone(&shared.metrics))
         .recording(reported);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(DECISIONS, ServingStatus::Serving).await;
@@ -54,7 +55,12 @@ pub(super) async fn services(
         .build_v1()?
         .max_decoding_message_size(MAX_SMALL_REQUEST);
     let health_service = health_service.max_decoding_message_size(MAX_SMALL_REQUEST);
-    let answers = EvidenceAnswers::new(Arc::new(inspector), refresher, shared.background.clone());
+    let answers = EvidenceAnswers::new(
+        Arc::new(inspector),
+        refresher,
+        shared.background.clone(),
+        Arc::clone(&shared.metrics),
+    );
     let inspections = EvidenceServer::new(answers).max_decoding_message_size(MAX_SMALL_REQUEST);
     let (changes, metrics) = (shared.changes.clone(), Arc::clone(&shared.metrics));
     let watchers = Watchers::new(changes, metrics, shared.background.clone());

@@ -15,6 +15,7 @@ use super::deadline::Deadline;
 use super::{convert, status};
 use crate::evidence::Inspect;
 use crate::inspect::Inspector;
+use crate::metrics::Metrics;
 use crate::refresh::{Refresher, Remember};
 
 /// How long an inspection may take where its caller gives no deadline. It may look at many artifacts.
@@ -25,18 +26,20 @@ pub struct EvidenceAnswers<S, M> {
     inspector: Arc<Inspector<S>>,
     refresher: Arc<Refresher<M>>,
     background: Handle,
+    metrics: Arc<Metrics>,
 }
 
 impl<S, M> EvidenceAnswers<S, M> {
     /// Shows with `inspector`, and brings up to date with `refresher`; both work in the `background`: not
-    /// where calls are served.
+    /// where calls are served. What panics is counted in `metrics`.
     #[must_use]
     pub const fn new(
         inspector: Arc<Inspector<S>>,
         refresher: Arc<Refresher<M>>,
         background: Handle,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { inspector, refresher, background }
+        Self { inspector, refresher, background, metrics }
     }
 }
 
@@ -67,7 +70,7 @@ impl<S: Inspect, M: Remember> EvidenceService for EvidenceAnswers<S, M> {
         let inspection = tokio::time::timeout_at(deadline, look)
             .await
             .map_err(|_elapsed| status::deadline_exceeded())?
-            .map_err(|error| status::lost(&error))?
+            .map_err(|_lost| status::lost(&self.metrics))?
             .map_err(|error| status::from_inspect(&error))?;
         Ok(Response::new(convert::inspection(&inspection)))
     }
@@ -87,7 +90,7 @@ impl<S: Inspect, M: Remember> EvidenceService for EvidenceAnswers<S, M> {
         let refreshed = tokio::time::timeout_at(deadline, look)
             .await
             .map_err(|_elapsed| status::deadline_exceeded())?
-            .map_err(|error| status::lost(&error))?
+            .map_err(|_lost| status::lost(&self.metrics))?
             .map_err(|error| status::from_refresh(&error))?;
         Ok(Response::new(convert::refreshed(&refreshed)))
     }

@@ -18,6 +18,7 @@ use tonic::Status;
 use tracing::Span;
 
 use super::messages::Messages;
+use super::messages::small::Small;
 use super::reply::{self, Reply};
 use super::{Answered, Decisions, deadline, span, status};
 use crate::arrival::Arrived;
@@ -92,7 +93,7 @@ impl<C, R: Clone> Clone for Front<C, R> {
 impl<C, R, B> Service<Request<B>> for Front<C, R>
 where
     C: Check + Bulk,
-    R: Service<Request<B>, Response = Response<tonic::body::Body>, Error = Infallible>,
+    R: Service<Request<Small<B>>, Response = Response<tonic::body::Body>, Error = Infallible>,
     R::Future: Send + 'static,
     B: Body<Data = Bytes> + Arrived + Send + Unpin + 'static,
     B::Error: std::error::Error,
@@ -106,8 +107,9 @@ where
             return Answering::Ready(Some(status::refused(&refusal).into_http()));
         }
         let Some(call) = Call::of(request.uri().path()) else {
-            request.extensions_mut().insert(self.who.caller());
-            let answer = self.others.call(request);
+            let caller = self.who.caller();
+            request.extensions_mut().insert(caller);
+            let answer = self.others.call(request.map(|body| Small::new(body, caller)));
             return Answering::Other(Box::pin(async move {
                 answer.await.map(|answer| answer.map(Reply::Other))
             }));

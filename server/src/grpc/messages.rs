@@ -17,6 +17,7 @@ use super::wire::Frames;
 use crate::caller::Caller;
 
 mod arriving;
+pub(crate) mod small;
 
 /// How long after its end a message that was begun is found not to have been read meanwhile.
 const UNREAD: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ use crate::answered::HearError;
 use crate::check::CheckError;
 use crate::identity::Refusal;
 use crate::inspect::InspectError;
+use crate::metrics::Metrics;
 use crate::refresh::asked::RefreshError;
 
 /// The type of all messages.
@@ -114,10 +115,11 @@ pub(crate) fn unread(wait: Duration) -> Status {
     Status::aborted(format!("what this stream sends was not read for {seconds} s"))
 }
 
-/// The work on a question was lost.
-pub(crate) fn lost(error: &tokio::task::JoinError) -> Status {
-    tracing::error!(%error, "a question was lost");
-    Status::internal("a question of this stream was lost")
+/// A question was lost in a panic, which is counted here.
+pub(super) fn lost(metrics: &Metrics) -> Status {
+    metrics.panicked("question");
+    tracing::error!("a question was lost in a panic");
+    Status::internal(CheckError::Lost.to_string())
 }
 
 /// There is no answer.

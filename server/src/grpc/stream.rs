@@ -3,6 +3,7 @@
 //! What is known is answered where it is read, and many answers go out in one write. Only what has to be
 //! waited for is a task.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::wire::Writer;
 use super::{MAX_STREAM_IN_FLIGHT, convert, deadline, status, wait, wire, written};
 use crate::check::{Answer, Check, CheckError, Question};
 use crate::identity::Who;
+use crate::metrics::Metrics;
 
 /// Writes of answers that wait for a slow reader before its questions are no longer read.
 pub(super) const STREAM_BUFFER: usize = 8;
@@ -38,6 +40,7 @@ pub(super) struct AnswerStream<C, Q> {
     who: Who,
     budget: Duration,
     stop: CancellationToken,
+    metrics: Arc<Metrics>,
     questions: Q,
     answers: mpsc::Sender<Result<Bytes, Status>>,
     /// Answers that were not written out yet.
@@ -61,19 +64,21 @@ where
     Q: Stream<Item = Result<Bytes, Status>> + Unpin,
 {
     /// Answers `questions`, each a `CheckStreamRequest`, with `checker`, within `budget` where a question
-    /// has no deadline of its own. The other end gives `CheckStreamResponse`s with the five bytes before
+    /// has no deadline of its own, and counts what panics. The other end gives `CheckStreamResponse`s with the five bytes before
     /// each, many at a time.
     pub(super) fn new(
         checker: Arc<C>,
         budget: Duration,
         stop: CancellationToken,
+        metrics: Arc<Metrics>,
         questions: Q,
     ) -> (Self, mpsc::Receiver<Result<Bytes, Status>>) {
         // One more, for the last word to a caller who does not read.
         let (answers, receiver) = mpsc::channel(STREAM_BUFFER + 1);
         let (batch, working) = (Vec::new(), JoinSet::new());
         let (who, usual) = (Who::default(), 0);
-        let stream = Self { checker, who, budget, stop, questions, answers, batch, usual, working };
+        let stream =
+            Self { checker, who, budget, stop, metrics, questions, answers, batch, usual, working };
         (stream, receiver)
     }
 
@@ -87,10 +92,15 @@ where
         let Ok(last_word) = self.answers.clone().reserve_owned().await else {
             return;
         };
+        let metrics = Arc::clone(&self.metrics);
+        // What panics here is not known to belong to one question.
+        let all = AssertUnwindSafe(self.answer_all()).catch_unwind();
+        let all =
+            all.map(|end| end.unwrap_or_else(|_panic| Err(End::Told(status::lost(&metrics)))));
         let end = match until {
-            None => self.answer_all().await,
+            None => all.await,
             Some(until) => tokio::select! {
-                end = self.answer_all() => end,
+                end = all => end,
                 () = sleep_until(until) => Err(End::Told(status::deadline_exceeded())),
             },
         };
@@ -107,7 +117,7 @@ where
             let has_room = self.working.len() < MAX_STREAM_IN_FLIGHT;
             tokio::select! {
                 Some(answer) = self.working.join_next(), if !self.working.is_empty() => {
-                    let answer = answer.map_err(|error| End::Told(status::lost(&error)))?;
+                    let answer = answer.map_err(|_lost| End::Told(status::lost(&self.metrics)))?;
                     self.batch.extend_from_slice(&answer);
                 }
                 question = self.questions.next(), if more && has_room => {
@@ -168,7 +178,15 @@ where
                 }
                 found => {
                     let (checker, until) = (Arc::clone(&self.checker), Instant::now() + wait);
-                    let answer = answered(id, checker, found, question, detail, until);
+                    let metrics = Arc::clone(&self.metrics);
+                    let answer = async move {
+                        let asked = (question, detail);
+                        let answer = answered(id, checker, found, asked, until, &metrics);
+                        // One that panics costs its own question.
+                        let answer = AssertUnwindSafe(answer).catch_unwind().await;
+                        let answer = answer.unwrap_or_else(|_panic| Err(status::lost(&metrics)));
+                        answer.unwrap_or_else(|status| wire::framed(|to| error(to, id, &status)))
+                    };
                     self.working.spawn(answer.in_current_span());
                 }
             },
@@ -220,27 +238,21 @@ where
     }
 }
 
-/// The message with the answer to a question that may have to be waited for, or why there is none.
+/// The message with the answer to a question that may have to be waited for.
 async fn answered<C: Check>(
     id: u64,
     checker: Arc<C>,
     found: Option<Result<Answer, CheckError>>,
-    question: Question,
-    detail: Detail,
+    (question, detail): (Question, Detail),
     until: Instant,
-) -> Bytes {
-    let answer = wait(checker.as_ref(), found, question, until).await;
-    let message = match answer {
-        Err(status) => Err(status),
-        Ok(answer) => {
-            written(answer, detail, until, move |to, answer| {
-                to.number(1, id);
-                to.message(2, |to| convert::answer(to, answer, detail));
-            })
-            .await
-        }
-    };
-    message.unwrap_or_else(|status| wire::framed(|to| error(to, id, &status)))
+    metrics: &Metrics,
+) -> Result<Bytes, Status> {
+    let answer = wait(checker.as_ref(), found, question, until).await?;
+    written(answer, detail, until, metrics, move |to, answer| {
+        to.number(1, id);
+        to.message(2, |to| convert::answer(to, answer, detail));
+    })
+    .await
 }
 
 fn error(to: &mut Writer<'_>, id: u64, status: &Status) {

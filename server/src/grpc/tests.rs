@@ -84,9 +84,20 @@ fn answers_in(batch: Bytes) -> Vec<v1::CheckStreamResponse> {
     std::iter::from_fn(next).map(|m| v1::CheckStreamResponse::decode(m).unwrap()).collect()
 }
 
+/// A stream of `questions` to `checker`.
+fn begin<C: Check, Q>(
+    checker: Arc<C>,
+    questions: Q,
+) -> (AnswerStream<C, Q>, mpsc::Receiver<Result<Bytes, Status>>)
+where
+    Q: stream::Stream<Item = Result<Bytes, Status>> + Unpin,
+{
+    AnswerStream::new(checker, BUDGET, CancellationToken::new(), Arc::default(), questions)
+}
+
 async fn ask(checker: &Arc<impl Check>) -> Result<Bytes, Status> {
-    let decisions =
-        Decisions::new(Arc::clone(checker), BUDGET, CancellationToken::new(), TaskTracker::new());
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let decisions = Decisions::new(Arc::clone(checker), BUDGET, stop, tasks, Arc::default());
     match decisions.check(
         &check_of(QUICK).encode_to_vec(),
         &Who::default(),
@@ -108,8 +119,7 @@ async fn a_stream_that_is_not_read_gives_back_what_it_holds() {
     let empty = v1::CheckStreamRequest { id: 2, check: None, timeout: None };
     asked.extend(vec![Ok(empty.encode_to_vec().into()); 10_000]);
     let asked = stream::iter(asked).chain(stream::pending());
-    let (stream, mut unread) =
-        AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
+    let (stream, mut unread) = begin(Arc::clone(&checker), asked);
     let running = tokio::spawn(stream.run(None));
     while unread.len() < STREAM_BUFFER {
         yield_now().await;
@@ -140,8 +150,7 @@ async fn a_stream_that_is_not_read_gives_back_what_it_holds() {
 async fn a_stream_that_is_read_slowly_is_answered_whole() {
     const COUNT: usize = STREAM_BUFFER + 3;
     let asked = stream::iter(questions(QUICK, COUNT));
-    let (stream, mut answers) =
-        AnswerStream::new(Arc::new(Stub::default()), BUDGET, CancellationToken::new(), asked);
+    let (stream, mut answers) = begin(Arc::new(Stub::default()), asked);
     let running = tokio::spawn(stream.run(None));
     let mut count = 0;
     loop {
@@ -158,8 +167,7 @@ async fn a_stream_that_is_read_slowly_is_answered_whole() {
 async fn questions_are_not_read_one_past_their_bound() {
     let checker = Arc::new(Stub::default());
     let asked = stream::iter(questions(SLOW, MAX_STREAM_IN_FLIGHT + 1));
-    let (stream, mut answers) =
-        AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
+    let (stream, mut answers) = begin(Arc::clone(&checker), asked);
     let running = tokio::spawn(stream.run(None));
     let mut count = 0;
     while let Some(late) = answers.recv().await {
@@ -177,8 +185,7 @@ async fn questions_are_not_read_one_past_their_bound() {
 async fn what_is_under_way_ends_with_its_stream() {
     let checker = Arc::new(Stub::default());
     let asked = stream::iter(questions(SLOW, 3)).chain(stream::pending());
-    let (stream, answers) =
-        AnswerStream::new(Arc::clone(&checker), BUDGET, CancellationToken::new(), asked);
+    let (stream, answers) = begin(Arc::clone(&checker), asked);
     let running = tokio::spawn(stream.run(None));
     while checker.under_way.load(Ordering::Relaxed) < 3 {
         yield_now().await;
@@ -188,4 +195,57 @@ async fn what_is_under_way_ends_with_its_stream() {
     while checker.under_way.load(Ordering::Relaxed) > 0 {
         yield_now().await;
     }
+}
+
+/// Panics where it is asked about these images: at once, or when its answer is waited for.
+struct Faulty;
+
+impl Check for Faulty {
+    fn check_now(&self, question: &Question) -> Option<Result<Answer, CheckError>> {
+        assert_ne!(question.containers[0].1.repository(), "now", "a fault that was put here");
+        None
+    }
+
+    async fn check(&self, question: Question, until: Instant) -> Result<Answer, CheckError> {
+        yield_now().await;
+        assert_ne!(question.containers[0].1.repository(), "later", "a fault that was put here");
+        Stub::default().check(question, until).await
+    }
+}
+
+#[tokio::test]
+async fn t141_a_panic_in_a_stream_costs_its_question_and_is_counted() {
+    use v1::check_stream_response::Result as Outcome;
+    let metrics = Arc::new(Metrics::new());
+    let count = || {
+        let text = metrics.encode().unwrap();
+        let line = "portcullis_panics_total{what=\"question\"} ";
+        text.lines().find_map(|l| l.strip_prefix(line)).unwrap().parse::<usize>().unwrap()
+    };
+    let asked = ["later", "quick", "later"].map(|name| format!("registry.example/{name}:v1"));
+    let asked: Vec<_> = asked.iter().flat_map(|image| questions(image, 1)).collect();
+    let stop = CancellationToken::new();
+    let start = |asked| {
+        let asked = stream::iter(asked);
+        AnswerStream::new(Arc::new(Faulty), BUDGET, stop.clone(), Arc::clone(&metrics), asked)
+    };
+    let (stream, mut answers) = start(asked);
+    stream.run(None).await;
+    let mut codes = Vec::new();
+    while let Some(answer) = answers.recv().await {
+        codes.extend(answers_in(answer.unwrap()).into_iter().map(|a| match a.result.unwrap() {
+            Outcome::Error(error) => error.code,
+            Outcome::Check(_) => 0,
+        }));
+    }
+    codes.sort_unstable();
+    assert_eq!(codes, [0, tonic::Code::Internal as i32, tonic::Code::Internal as i32]);
+    assert_eq!(count(), 2);
+    // Where it is not one question's, the stream ends, and says why.
+    let (stream, mut answers) = start(questions("registry.example/now:v1", 1));
+    stream.run(Some(Instant::now() + BUDGET)).await;
+    let status = answers.recv().await.unwrap().unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Internal);
+    assert!(answers.recv().await.is_none());
+    assert_eq!(count(), 3);
 }

@@ -48,7 +48,7 @@ impl LimitMetrics {
             panics: Family::default(),
         };
         // There from the start, so that the first one is an increase.
-        for what in ["call", "check", "connection", "search"] {
+        for what in ["call", "check", "connection", "question", "search"] {
             drop(metrics.panics.get_or_create(&WhatLabel { what }));
         }
         for outcome in ["expired_in_queue", "crowded_out"] {

@@ -73,8 +73,8 @@ impl Bulk for Quick {
 async fn asked(timeout: Option<&str>, waited: Duration) -> (Code, usize) {
     let checker = Arc::new(Quick::default());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let decisions = Decisions::new(Arc::clone(&checker), BUDGET, stop, tasks);
-    let others = service_fn(async |_: Request<Since>| -> Result<_, Infallible> {
+    let decisions = Decisions::new(Arc::clone(&checker), BUDGET, stop, tasks, Arc::default());
+    let others = service_fn(async |_: Request<Small<Since>>| -> Result<_, Infallible> {
         Ok(Response::new(tonic::body::Body::empty()))
     });
     let container = v1::Container { name: "c".to_owned(), image: "reg.io/app:v1".to_owned() };
