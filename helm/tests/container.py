@@ -15,7 +15,9 @@ from rendered import ROOT, of_kind
 
 # How long a container may take to be ready; it takes less than a second.
 PATIENCE = 30
-# Where webhooks of clouds put a token, in these tests.
+# What a service account has for a token.
+TOKEN = "a token of the service account"
+# Where webhooks of clouds put one, in these tests.
 CLOUD_TOKEN = "/var/run/cloud/token"
 
 
@@ -29,6 +31,12 @@ def files_of(volume, documents):
     """The files of a volume by path; None where it is empty and can be written."""
     if volume is None or "emptyDir" in volume:
         return None
+    if "projected" in volume:
+        files = {}
+        for source in volume["projected"]["sources"]:
+            token = source.get("serviceAccountToken")
+            files |= {token["path"]: TOKEN.encode()} if token else files_of(source, documents)
+        return files
     kind, name = (
         ("ConfigMap", volume["configMap"]["name"]) if "configMap" in volume else ("Secret", volume["secret"]["secretName"])
     )
@@ -58,7 +66,7 @@ def running(command, documents, template, hosts=(), cloud=None):
         (root / "etc/hosts").touch()
         if cloud:
             (root / CLOUD_TOKEN.lstrip("/")).parent.mkdir(parents=True)
-            (root / CLOUD_TOKEN.lstrip("/")).write_text("a token of the service account")
+            (root / CLOUD_TOKEN.lstrip("/")).write_text(TOKEN)
         bound.append([str(folder / "hosts"), "/etc/hosts", True])
         for mount in container["volumeMounts"]:
             source, target = folder / mount["name"], root / mount["mountPath"].lstrip("/")

@@ -11,6 +11,7 @@ import tempfile
 
 import yaml
 
+from api import HOST, api
 from certificates import openssl
 from container import CLOUD_TOKEN, PATIENCE, becomes, image, running
 from rendered import CHART, COMMAND, EXAMPLES, NAMESPACE, ROOT, everything, of_kind, pods, render, webhooks
@@ -75,54 +76,82 @@ def t173_the_service_answers_who_has_the_certificate_of_the_release():
             assert process.wait(PATIENCE) == 1, process.returncode
 
 
-def t173_the_shim_runs_as_the_chart_has_it_and_is_answered_by_the_service():
-    """The API server's part is played here: it knows the shim by the bundle of the webhook's configuration alone."""
-    documents = everything()["defaults"]
-    templates = dict(pods(documents))
-    [hook] = [hook for hook in webhooks(documents) if hook["name"] == "pods.portcullis.dev"]
-    client = hook["clientConfig"]["service"]
-    service, shim = (f"{name}.{NAMESPACE}.svc" for name in ("gate-portcullis", client["name"]))
-    review = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "f0e1d2c3-0000-4000-8000-000000000001",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "web",
-            "namespace": "shop",
-            "operation": "CREATE",
-            "userInfo": {"username": "somebody"},
-            "object": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": "web", "namespace": "shop"},
-                "spec": {"containers": [{"name": "main", "image": "registry.invalid/team/app:v1"}]},
-            },
-            "oldObject": None,
-            "dryRun": False,
+REVIEW = {
+    "apiVersion": "admission.k8s.io/v1",
+    "kind": "AdmissionReview",
+    "request": {
+        "uid": "f0e1d2c3-0000-4000-8000-000000000001",
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "name": "web",
+        "namespace": "shop",
+        "operation": "CREATE",
+        "userInfo": {"username": "somebody"},
+        "object": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"containers": [{"name": "main", "image": "registry.invalid/team/app:v1"}]},
         },
-    }
+        "oldObject": None,
+        "dryRun": False,
+    },
+}
+
+
+def the_service_answers(hook):
+    """The API server's part is played here: it knows the shim by the bundle of the webhook's configuration alone."""
+    client = hook["clientConfig"]["service"]
+    host = f"{client['name']}.{NAMESPACE}.svc"
     trusted = ssl.create_default_context(cadata=base64.b64decode(hook["clientConfig"]["caBundle"]).decode())
-    with running(COMMAND, documents, templates["gate-portcullis"]) as (container, process):
-        becomes(container, process, "readinessProbe")
-        with running(COMMAND, documents, templates["gate-portcullis-shim"], [service]) as (container, process):
-            becomes(container, process, "readinessProbe")
-            with socket.create_connection(("127.0.0.1", 8443), PATIENCE) as connection:
-                with trusted.wrap_socket(connection, server_hostname=shim) as secure:
-                    body = json.dumps(review)
-                    path = f"{client['path']}?timeout={hook['timeoutSeconds']}s"
-                    head = f"POST {path} HTTP/1.1\r\nHost: {shim}\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                    secure.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-                    with secure.makefile("rb") as file:
-                        answer = file.read()
+    with socket.create_connection(("127.0.0.1", 8443), PATIENCE) as connection:
+        with trusted.wrap_socket(connection, server_hostname=host) as secure:
+            body = json.dumps(REVIEW)
+            path = f"{client['path']}?timeout={hook['timeoutSeconds']}s"
+            head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            secure.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            with secure.makefile("rb") as file:
+                answer = file.read()
     text = answer.split(b"\r\n\r\n", 1)[1]
     response = json.loads(text)["response"]
-    assert response["uid"] == review["request"]["uid"], response
+    assert response["uid"] == REVIEW["request"]["uid"], response
     # The registry cannot be found, and the default rule lets that run, with a word.
     assert response["allowed"] is True and "could not be found out" in response["warnings"][0], response
     # It is the service that says so, and not the shim's fail policy.
     assert response["auditAnnotations"]["source"] == "service", response
+
+
+def t173_the_shim_runs_as_the_chart_has_it_and_is_answered_by_the_service():
+    documents = everything()["defaults"]
+    templates = dict(pods(documents))
+    [hook] = [hook for hook in webhooks(documents) if hook["name"] == "pods.portcullis.dev"]
+    service = f"gate-portcullis.{NAMESPACE}.svc"
+    with running(COMMAND, documents, templates["gate-portcullis"]) as (container, process):
+        becomes(container, process, "readinessProbe")
+        with running(COMMAND, documents, templates["gate-portcullis-shim"], [service]) as (container, process):
+            becomes(container, process, "readinessProbe")
+            the_service_answers(hook)
+
+
+def t173_a_shim_that_makes_its_own_certificate_runs_as_the_chart_has_it():
+    """It has its token from the volume of the chart, and is known by what it told the API server."""
+    documents = everything()["self"]
+    templates = dict(pods(documents))
+    service = f"gate-portcullis.{NAMESPACE}.svc"
+    with api(documents) as (authority, objects):
+        known = {"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": authority}}
+        documents = [*documents, known]
+        with running(COMMAND, documents, templates["gate-portcullis"]) as (container, process):
+            becomes(container, process, "readinessProbe")
+            with running(COMMAND, documents, templates["gate-portcullis-shim"], [service, HOST]) as (container, process):
+                becomes(container, process, "readinessProbe")
+                [secret] = [each for path, each in objects.items() if path.endswith("-shim-own")]
+                hooks = webhooks(objects.values())
+                bundles = {hook["clientConfig"].get("caBundle") for hook in hooks}
+                assert bundles == {secret["data"]["ca.crt"]}, bundles
+                assert {hook["name"] for hook in hooks} >= {"pods.portcullis.dev"} and len(hooks) > 2, hooks
+                [hook] = [hook for hook in hooks if hook["name"] == "pods.portcullis.dev"]
+                the_service_answers(hook)
 
 
 def prerequisites():
