@@ -24,6 +24,9 @@ use crate::network::{Line, Net};
 /// How often a replica that has nothing to say says so, as the service does.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// How many streams a connection may have, as the service has it.
+pub(crate) const MAX_STREAMS: u32 = 128;
+
 /// What a replica does with a question.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Act {
@@ -85,7 +88,9 @@ impl Fake {
         health.set_serving::<DecisionServiceServer<Told>>().await;
         let decisions = DecisionServiceServer::new(Told(Arc::clone(&state)));
         let accepted = ReceiverStream::new(net.host(address)).map(Ok::<_, std::io::Error>);
-        let server = Server::builder().add_service(service).add_service(decisions);
+        // As many streams on a connection as the service has.
+        let mut server = Server::builder().max_concurrent_streams(MAX_STREAMS);
+        let server = server.add_service(service).add_service(decisions);
         let task = tokio::spawn(async move {
             server.serve_with_incoming(accepted).await.unwrap();
         });

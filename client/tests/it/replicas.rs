@@ -141,6 +141,29 @@ async fn t146_a_replica_that_is_slow_and_there_is_waited_for() {
     assert!(fakes.iter().all(|fake| standing(&client, fake) == Some(Standing::Ready)));
 }
 
+/// What is asked beside so many waits for a stream before it is sent, also whether it is there at all: that this is
+/// not answered says nothing of the replica.
+#[tokio::test(start_paused = true)]
+async fn t146_a_replica_that_has_more_questions_than_streams_is_not_taken_for_one_that_stands_still()
+ {
+    let (_net, fakes, client) = replicas(2).await;
+    // The first of them end when who asked whether it is there has just given up.
+    fakes.iter().for_each(|fake| fake.act(Act::After(Duration::from_millis(470))));
+    let count = 2 * (usize::try_from(MAX_STREAMS).unwrap() + 20);
+    let asked: Vec<_> = (0..count)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.check(question("n")).await })
+        })
+        .collect();
+    for answer in asked {
+        answer.await.unwrap().unwrap();
+    }
+    let asked: usize = fakes.iter().map(Fake::asked).sum();
+    assert_eq!((asked, client.stats().retries), (count, 0));
+    assert!(fakes.iter().all(|fake| standing(&client, fake) == Some(Standing::Ready)));
+}
+
 /// What it had to say when it stood still is not taken for an answer to what is asked now.
 #[tokio::test(start_paused = true)]
 async fn t146_what_a_replica_says_after_it_stood_still_is_of_nobodys_question() {
