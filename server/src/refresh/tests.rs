@@ -19,6 +19,8 @@ use crate::hooks::queue::{Event, Queue, RESTS};
 use crate::registry::RegistryConfig;
 use crate::resolve::ResolveConfig;
 
+mod day;
+
 const NOW: OffsetDateTime = datetime!(2026-08-01 12:00 UTC);
 
 /// The time of the paused runtime.
@@ -76,6 +78,10 @@ impl Drop for World {
 
 impl World {
     fn new() -> Self {
+        Self::remembering(MemoryConfig::default())
+    }
+
+    fn remembering(config: MemoryConfig) -> Self {
         let clock = Arc::new(Paused(Instant::now()));
         let (is_down, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let source = Source {
@@ -86,7 +92,7 @@ impl World {
         let metrics = Arc::new(Metrics::new());
         let memory = Memory::new(
             source,
-            MemoryConfig::default(),
+            config,
             clock.clone(),
             Arc::clone(&metrics),
             Changes::default(),
