@@ -50,11 +50,39 @@ pub(crate) struct Asker {
 
 /// What was found out, and where that is from.
 pub(crate) struct Found {
-    pub(crate) outcome: Outcome,
+    said: Said,
+    fail_policy: FailPolicy,
     /// Why the service did not say it, if it did not.
     pub(crate) cause: Option<&'static str>,
     /// In one word, where it is from.
     pub(crate) source: &'static str,
+}
+
+/// What is known of the images of a question.
+enum Said {
+    /// This was answered, now or before.
+    Answer(Arc<v1::CheckResponse>, Source),
+    /// Nothing of so many.
+    Nothing(usize, Cause),
+}
+
+impl Found {
+    /// What is known of each image.
+    pub(crate) fn outcome(&self) -> Outcome<'_> {
+        let fail_policy = self.fail_policy;
+        match &self.said {
+            Said::Answer(response, source) => Outcome {
+                images: response.decisions.iter().map(|d| known(d, *source)).collect(),
+                fail_policy,
+                policy_revision: response.policy_revision.as_str().into(),
+            },
+            Said::Nothing(count, cause) => Outcome {
+                images: vec![Known::Unknown(cause.clone()); *count],
+                fail_policy,
+                policy_revision: "".into(),
+            },
+        }
+    }
 }
 
 impl Asker {
@@ -67,20 +95,19 @@ impl Asker {
     ) -> Found {
         let fail_policy = self.fail.of(&question.context.namespace);
         if question.images.is_empty() {
-            let images = Vec::new();
-            let outcome = Outcome { images, fail_policy, policy_revision: String::new() };
-            return Found { outcome, cause: None, source: "nothing" };
+            let said = Said::Nothing(0, Cause::Failed);
+            return Found { said, fail_policy, cause: None, source: "nothing" };
         }
         let request = self.request(question, purpose);
         match self.answer(&request, deadline).await {
             Ok((response, source)) => {
                 if source == Source::NearCache {
-                    self.tell(&request, &Given::Near(&response));
+                    self.tell(request, &Given::Near(&response));
                 }
-                let outcome = outcome(&response, fail_policy, source);
-                Found { outcome, cause: None, source: source.word() }
+                let said = Said::Answer(response, source);
+                Found { said, fail_policy, cause: None, source: source.word() }
             }
-            Err(cause) => self.otherwise(question, &request, fail_policy, &cause),
+            Err(cause) => self.otherwise(question, request, fail_policy, cause),
         }
     }
 
@@ -155,14 +182,14 @@ impl Asker {
     fn otherwise(
         &self,
         question: &Question,
-        request: &v1::CheckRequest,
+        request: v1::CheckRequest,
         fail_policy: FailPolicy,
-        cause: &Cause,
+        cause: Cause,
     ) -> Found {
         let word = cause.word();
         // What it was asked is malformed, now as before.
         let is_refused = matches!(cause, Cause::Refused(_));
-        let known = if is_refused { None } else { self.known.find(request, (self.clock)()) };
+        let known = if is_refused { None } else { self.known.find(&request, (self.clock)()) };
         let (namespace, pod) = (&question.context.namespace, &question.context.pod);
         let images = images(question);
         if let Some((response, age)) = known {
@@ -170,19 +197,18 @@ impl Asker {
             let said = "answered by what was last known";
             tracing::warn!(namespace, pod, images, age, cause = word, "{said}");
             self.tell(request, &Given::LastKnown(&response, word));
-            let outcome = outcome(&response, fail_policy, Source::LastKnown);
-            return Found { outcome, cause: Some(word), source: "last_known" };
+            let said = Said::Answer(response, Source::LastKnown);
+            return Found { said, fail_policy, cause: Some(word), source: "last_known" };
         }
         let allows = fail_policy == FailPolicy::Allow && !is_refused;
         tracing::warn!(namespace, pod, images, allows, cause = word, "answered by the fail policy");
         self.tell(request, &Given::FailPolicy(allows, word));
-        let images = question.images.iter().map(|_| Known::Unknown(cause.clone())).collect();
-        let outcome = Outcome { images, fail_policy, policy_revision: String::new() };
-        Found { outcome, cause: Some(word), source: "fail_policy" }
+        let said = Said::Nothing(question.images.len(), cause);
+        Found { said, fail_policy, cause: Some(word), source: "fail_policy" }
     }
 
     /// Has the service told, later, what was answered without it. Of advice there is nothing to tell.
-    fn tell(&self, request: &v1::CheckRequest, given: &Given<'_>) {
+    fn tell(&self, request: v1::CheckRequest, given: &Given<'_>) {
         if request.purpose() != v1::Purpose::Advice {
             self.reports.take(request, given, (self.clock)());
         }
@@ -205,7 +231,7 @@ impl Asker {
             purpose: v1::Purpose::Admission.into(),
             explain: false,
         };
-        self.tell(&request, &Given::Unread(allows, error.fault.word(), &error.to_string()));
+        self.tell(request, &Given::Unread(allows, error.fault.word(), &error.to_string()));
     }
 
     /// What is the same in each question.
@@ -303,12 +329,7 @@ fn images(question: &Question) -> String {
     text.get(..text.floor_char_boundary(MAX_LOGGED)).unwrap_or_default().to_owned()
 }
 
-fn outcome(response: &v1::CheckResponse, fail_policy: FailPolicy, source: Source) -> Outcome {
-    let images = response.decisions.iter().map(|decision| known(decision, source)).collect();
-    Outcome { images, fail_policy, policy_revision: response.policy_revision.clone() }
-}
-
-fn known(decision: &v1::Decision, source: Source) -> Known {
+fn known(decision: &v1::Decision, source: Source) -> Known<'_> {
     let action = match decision.action() {
         v1::Action::Allow => Action::Allow,
         v1::Action::Audit => Action::Audit,
@@ -318,11 +339,11 @@ fn known(decision: &v1::Decision, source: Source) -> Known {
     };
     Known::Decided(Decision {
         action,
-        image: decision.image.clone(),
-        digest: decision.digest.clone(),
-        rule: decision.rule.clone(),
-        message: decision.message.clone(),
-        notices: decision.notices.clone(),
+        image: decision.image.as_str().into(),
+        digest: decision.digest.as_str().into(),
+        rule: decision.rule.as_str().into(),
+        message: decision.message.as_str().into(),
+        notices: decision.notices.as_slice().into(),
         source,
     })
 }

@@ -96,7 +96,7 @@ impl Reports {
     }
 
     /// Takes the answer that was given to `request` at `now`.
-    pub(crate) fn take(&self, request: &v1::CheckRequest, given: &Given<'_>, now: SystemTime) {
+    pub(crate) fn take(&self, request: v1::CheckRequest, given: &Given<'_>, now: SystemTime) {
         let report = answered::report(request, given, now);
         let (is_taken, dropped) = {
             let mut queue = self.queue.lock();

@@ -1,7 +1,7 @@
 //! The bytes of an `AdmissionReview` in, images and their context out; decisions in, the answer out.
 //!
 //! ```text
-//! bytes → tree → request → kinds → pod, context → Review      (read)
+//! bytes → json → tree → request → kinds → pod, context → Review      (read)
 //! Review, Outcome → answer, pin → Response                    (validated, mutated)
 //! ```
 //!
@@ -11,6 +11,8 @@ mod bounds;
 mod error;
 mod settings;
 mod text;
+mod scan;
+mod json;
 mod tree;
 mod pod;
 mod kinds;
@@ -21,6 +23,8 @@ mod outcome;
 mod pin;
 mod answer;
 mod response;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod given;
 #[cfg(test)]
@@ -38,6 +42,7 @@ pub use self::question::{
 };
 pub use self::read::read;
 pub use self::response::{Annotation, PatchOp, Response};
+pub use self::scan::JsonError;
 pub use self::settings::{
     AnnotationKey, CustomKind, CustomKinds, Enforcement, ImagePath, MAX_CUSTOM_KINDS, MAX_KEY,
     MAX_PATH, MAX_PATHS, MAX_STEPS, Settings, SettingsError,

@@ -108,9 +108,10 @@ impl Reviewer {
         let is_last = kind == Kind::Validate && !review.dry_run;
         let purpose = if is_last { Purpose::Admission } else { Purpose::Advice };
         let found = self.asker.ask(question, purpose, deadline).await;
+        let outcome = found.outcome();
         let response = match kind {
-            Kind::Validate => review::validated(review, &found.outcome, &self.settings),
-            Kind::Mutate => review::mutated(review, &found.outcome),
+            Kind::Validate => review::validated(review, &outcome, &self.settings),
+            Kind::Mutate => review::mutated(review, &outcome),
         };
         if let Some(cause) = found.cause {
             let instead = match (kind, found.source, response.allowed) {

@@ -53,9 +53,10 @@ impl Given<'_> {
         }
     }
 
-    fn container(&self, at: usize, asked: &v1::Container) -> v1::AnsweredContainer {
-        let name = cut(&asked.name, MAX_NAME);
-        let image = cut(&asked.image, MAX_IMAGE);
+    fn container(&self, at: usize, asked: v1::Container) -> v1::AnsweredContainer {
+        let v1::Container { mut name, mut image } = asked;
+        shorten_to(&mut name, MAX_NAME);
+        shorten_to(&mut image, MAX_IMAGE);
         let found = self.response().and_then(|response| response.decisions.get(at));
         let Some(decision) = found else {
             let is_allowed = matches!(self, Self::FailPolicy(true, _) | Self::Unread(true, ..));
@@ -81,11 +82,11 @@ impl Given<'_> {
 
 /// The report of an answer that was given at `now`. Its run and number are not in it yet.
 pub(super) fn report(
-    request: &v1::CheckRequest,
+    request: v1::CheckRequest,
     given: &Given<'_>,
     now: SystemTime,
 ) -> v1::Answered {
-    let mut context = request.context.clone().unwrap_or_default();
+    let mut context = request.context.unwrap_or_default();
     // Of what could not be read nobody has looked at the lengths.
     if matches!(given, Given::Unread(..)) {
         context.namespace = cut(&context.namespace, MAX_NAME);
@@ -101,10 +102,10 @@ pub(super) fn report(
         context.pod_labels.clear();
     }
     if context.break_glass.len() > MAX_JUSTIFICATION {
-        context.break_glass = cut(&context.break_glass, MAX_JUSTIFICATION);
+        shorten_to(&mut context.break_glass, MAX_JUSTIFICATION);
         is_cut = true;
     }
-    let containers = request.containers.iter().enumerate();
+    let containers = request.containers.into_iter().enumerate();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let response = given.response();
     let mut report = v1::Answered {
@@ -143,6 +144,11 @@ fn shorten(report: &mut v1::Answered) {
     }
 }
 
+/// Leaves at most so many bytes of a text.
+fn shorten_to(text: &mut String, limit: usize) {
+    text.truncate(text.floor_char_boundary(limit));
+}
+
 /// At most so many bytes of a text.
 fn cut(text: &str, limit: usize) -> String {
     text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned()
@@ -167,7 +173,7 @@ mod tests {
     }
 
     fn told(request: &v1::CheckRequest) -> v1::Answered {
-        report(request, &Given::FailPolicy(true, "unreachable"), UNIX_EPOCH)
+        report(request.clone(), &Given::FailPolicy(true, "unreachable"), UNIX_EPOCH)
     }
 
     #[test]
@@ -196,7 +202,7 @@ mod tests {
         let allowed = told(&asked);
         assert_eq!(allowed.answered_by(), v1::AnsweredBy::FailPolicy);
         assert_eq!(allowed.containers[0].action(), v1::Action::Allow);
-        let denied = report(&asked, &Given::FailPolicy(false, "refused"), UNIX_EPOCH);
+        let denied = report(asked.clone(), &Given::FailPolicy(false, "refused"), UNIX_EPOCH);
         assert_eq!((denied.containers[0].action(), &*denied.cause), (v1::Action::Deny, "refused"));
         let decision = v1::Decision {
             action: v1::Action::Deny.into(),
@@ -209,7 +215,7 @@ mod tests {
             policy_revision: "r1".to_owned(),
             ..v1::CheckResponse::default()
         };
-        let kept = report(&asked, &Given::Near(&response), UNIX_EPOCH);
+        let kept = report(asked, &Given::Near(&response), UNIX_EPOCH);
         let container = &kept.containers[0];
         assert_eq!((&*container.rule, container.reason.len()), ("good-only", MAX_REASON));
         assert_eq!((&*kept.policy_revision, &*kept.cause), ("r1", ""));
@@ -222,7 +228,7 @@ mod tests {
         let said = "é".repeat(MAX_REASON);
         for (allows, action) in [(true, v1::Action::Allow), (false, v1::Action::Deny)] {
             let given = Given::Unread(allows, "too_large", &said);
-            let unread = report(&asked, &given, UNIX_EPOCH);
+            let unread = report(asked.clone(), &given, UNIX_EPOCH);
             let container = &unread.containers[0];
             assert_eq!(
                 (unread.answered_by(), &*unread.cause),

@@ -45,7 +45,7 @@ fn that_reports_are_dropped_is_logged_ever_more_seldom() {
         ..v1::CheckRequest::default()
     };
     for _ in 0..9 {
-        reports.take(&request, &Given::FailPolicy(true, "unreachable"), UNIX_EPOCH);
+        reports.take(request.clone(), &Given::FailPolicy(true, "unreachable"), UNIX_EPOCH);
     }
     let text = String::from_utf8(log.0.lock().clone()).unwrap();
     let lines: Vec<_> = text.lines().filter(|line| line.contains("no room to report")).collect();

@@ -1,6 +1,7 @@
 //! What was found out in, what the API server is to do out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::error::ReviewError;
 use super::outcome::{Action, Cause, Decision, FailPolicy, Known, Outcome, Source};
@@ -17,14 +18,14 @@ const MAX_SHOWN: usize = 40;
 
 /// What the API server is to do with an object whose images were asked about.
 #[must_use]
-pub fn validated(review: &Review, outcome: &Outcome, settings: &Settings) -> Response {
+pub fn validated(review: &Review, outcome: &Outcome<'_>, settings: &Settings) -> Response {
     let question = match &review.asked {
         Asked::Nothing(why) => return skipped(review, why.word()),
         Asked::Images(question) => question,
     };
+    let missing = Known::Unknown(Cause::Failed);
     let mut found = Found::default();
     for (at, image) in question.images.iter().enumerate() {
-        let missing = Known::Unknown(Cause::Failed);
         found.image(image, outcome.images.get(at).unwrap_or(&missing), outcome.fail_policy);
     }
     if review.object.level == Level::Pod {
@@ -50,18 +51,18 @@ pub fn validated(review: &Review, outcome: &Outcome, settings: &Settings) -> Res
                 Level::Pod => "not enforced",
                 Level::Controller => "pods will be denied",
             };
-            let denied = denials.iter().map(|text| format!("{what}: {}", brief(text)));
+            let denied = denials.iter().map(|text| brief(format!("{what}: "), text));
             found.warnings.splice(..0, denied);
         }
     }
-    response.warnings = bounded(&found.warnings);
+    response.warnings = bounded(found.warnings);
     response
 }
 
 /// What the API server is to change in a pod, so that what was decided about is what runs. It denies
 /// nothing: others may change the object yet, and what comes of it is validated.
 #[must_use]
-pub fn mutated(review: &Review, outcome: &Outcome) -> Response {
+pub fn mutated(review: &Review, outcome: &Outcome<'_>) -> Response {
     let question = match &review.asked {
         Asked::Nothing(why) => return skipped(review, why.word()),
         Asked::Images(question) => question,
@@ -113,7 +114,7 @@ pub fn unreadable(error: &ReviewError, settings: &Settings) -> Option<Response> 
         }
         FailPolicy::Allow => {
             let warning = format!("allowed though nobody looked at it: {text}");
-            Response { allowed: true, warnings: bounded(&[warning]), ..response }
+            Response { allowed: true, warnings: bounded(vec![warning]), ..response }
         }
     })
 }
@@ -128,18 +129,19 @@ fn allowed(review: &Review) -> Response {
 
 /// What is to be told of all images.
 #[derive(Default)]
-struct Found {
+struct Found<'a> {
     denials: Vec<String>,
     warnings: Vec<String>,
     causes: BTreeSet<&'static str>,
-    rules: BTreeSet<String>,
+    rules: BTreeSet<&'a str>,
     sources: BTreeSet<&'static str>,
-    images: Vec<String>,
+    /// Each with its digest, as many as are told.
+    images: String,
     worst: Option<Action>,
 }
 
-impl Found {
-    fn image(&mut self, image: &Image, known: &Known, fail_policy: FailPolicy) {
+impl<'a> Found<'a> {
+    fn image(&mut self, image: &Image, known: &'a Known<'_>, fail_policy: FailPolicy) {
         if image.place == Place::Unknown {
             let field = printable(&image.pointer, MAX_WARNING);
             self.warnings.push(format!("`{field}` is not known and was taken for an image"));
@@ -150,30 +152,40 @@ impl Found {
         }
     }
 
-    fn decided(&mut self, image: &Image, decision: &Decision) {
-        let name = name_of(image);
+    fn decided(&mut self, image: &Image, decision: &'a Decision<'_>) {
         self.worst = self.worst.max(Some(decision.action));
         self.sources.insert(decision.source.word());
-        self.images.push(match &*decision.digest {
-            "" => decision.image.clone(),
-            digest => format!("{}={digest}", decision.image),
-        });
+        self.tell(&decision.image, &decision.digest);
         if !decision.rule.is_empty() {
-            self.rules.insert(decision.rule.clone());
+            self.rules.insert(&decision.rule);
         }
         if decision.source == Source::LastKnown {
+            let name = name_of(image);
             self.warnings.push(format!("{name}no answer: what was known before decides"));
         }
-        let told = match &*decision.message {
-            "" => format!("{} by rule: {}", image.image, decision.rule),
-            message => message.to_owned(),
+        let told = || match &*decision.message {
+            "" => Cow::Owned(format!("{} by rule: {}", image.image, decision.rule)),
+            message => Cow::Borrowed(message),
         };
         match decision.action {
-            Action::Deny => self.denials.push(told),
-            Action::Audit => self.warnings.push(format!("{name}{}", brief(&told))),
+            Action::Deny => self.denials.push(told().into_owned()),
+            Action::Audit => self.warnings.push(brief(name_of(image), &told())),
             Action::Allow => {}
         }
-        self.warnings.extend(decision.notices.iter().map(|notice| format!("{name}{notice}")));
+        for notice in &*decision.notices {
+            self.warnings.push(name_of(image) + notice);
+        }
+    }
+
+    /// Notes an image for the audit log, if there is room for it.
+    fn tell(&mut self, image: &str, digest: &str) {
+        if self.images.len() > MAX_ANNOTATION {
+            return;
+        }
+        let space = if self.images.is_empty() { "" } else { " " };
+        let parts = [space, image, if digest.is_empty() { "" } else { "=" }, digest];
+        self.images.reserve(parts.iter().map(|part| part.len()).sum());
+        parts.into_iter().for_each(|part| self.images.push_str(part));
     }
 
     fn unknown(&mut self, image: &Image, cause: &Cause, fail_policy: FailPolicy) {
@@ -194,7 +206,7 @@ impl Found {
         }
     }
 
-    fn annotate(&self, annotations: &mut BTreeMap<Annotation, String>, outcome: &Outcome) {
+    fn annotate(&mut self, annotations: &mut BTreeMap<Annotation, String>, outcome: &Outcome<'_>) {
         let decision = match self.worst {
             Some(Action::Deny) => "deny",
             _ if !self.causes.is_empty() => "unknown",
@@ -207,13 +219,13 @@ impl Found {
         let all = [
             (Annotation::Decision, decision.to_owned()),
             (Annotation::Cause, joined(self.causes.iter().copied().collect())),
-            (Annotation::Rules, joined(self.rules.iter().map(String::as_str).collect())),
-            (Annotation::Images, joined(self.images.iter().map(String::as_str).collect())),
+            (Annotation::Rules, joined(self.rules.iter().copied().collect())),
+            (Annotation::Images, std::mem::take(&mut self.images)),
             (Annotation::Source, joined(self.sources.iter().copied().collect())),
-            (Annotation::PolicyRevision, outcome.policy_revision.clone()),
+            (Annotation::PolicyRevision, outcome.policy_revision.to_string()),
         ];
         let said = all.into_iter().filter(|(_, value)| !value.is_empty());
-        annotations.extend(said.map(|(name, value)| (name, printable(&value, MAX_ANNOTATION))));
+        annotations.extend(said.map(|(name, value)| (name, fitted(value, MAX_ANNOTATION))));
     }
 }
 
@@ -230,30 +242,50 @@ fn name_of(image: &Image) -> String {
     }
 }
 
-/// The first line, with room for the reason: the image that it begins with is without its digest, and of a long
-/// name the end is there.
-fn brief(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    let Some((image, reason)) = line.split_once(": ") else { return line.to_owned() };
+/// Adds the first line to `line`, with room for the reason: the image that it begins with is without its digest,
+/// and of a long name the end is there.
+fn brief(mut line: String, text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let (image, reason) = first.split_once(": ").unwrap_or(("", first));
     let (name, _digest) = image.split_once("@sha256:").unwrap_or((image, ""));
-    if name.contains(char::is_whitespace) {
-        return line.to_owned();
+    if image.is_empty() || name.contains(char::is_whitespace) {
+        line.push_str(first);
+        return line;
     }
     let from = name.ceil_char_boundary(name.len().saturating_sub(MAX_SHOWN));
     let cut = if from == 0 { "" } else { "…" };
-    format!("{cut}{}: {reason}", name.get(from..).unwrap_or_default())
+    for part in [cut, name.get(from..).unwrap_or_default(), ": ", reason] {
+        line.push_str(part);
+    }
+    line
 }
 
 /// Warnings, each short and in one line; those that are too many are counted.
-fn bounded(warnings: &[String]) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    let all: Vec<_> = warnings.iter().map(|text| printable(text, MAX_WARNING)).collect();
-    let all: Vec<_> = all.into_iter().filter(|text| seen.insert(text.clone())).collect();
-    if all.len() <= MAX_WARNINGS {
-        return all;
+fn bounded(warnings: Vec<String>) -> Vec<String> {
+    let mut all: Vec<_> = warnings.into_iter().map(|text| fitted(text, MAX_WARNING)).collect();
+    let mut seen = HashSet::with_capacity(all.len());
+    let is_new: Vec<_> = all.iter().map(|text| seen.insert(text.as_str())).collect();
+    let mut is_new = is_new.into_iter();
+    all.retain(|_| is_new.next().unwrap_or_default());
+    if all.len() > MAX_WARNINGS {
+        let more = format!("and {} more warnings", all.len() - (MAX_WARNINGS - 1));
+        all.truncate(MAX_WARNINGS - 1);
+        all.push(more);
     }
-    let more = format!("and {} more warnings", all.len() - (MAX_WARNINGS - 1));
-    all.into_iter().take(MAX_WARNINGS - 1).chain([more]).collect()
+    all
+}
+
+/// A text as [`printable`] has it. Of most texts that is no other, or a part.
+fn fitted(mut text: String, limit: usize) -> String {
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    let Some(rest) = limit.checked_sub('…'.len_utf8()).filter(|_| is_plain) else {
+        return printable(&text, limit);
+    };
+    if text.len() > limit {
+        text.truncate(rest);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]

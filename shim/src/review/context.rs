@@ -6,7 +6,7 @@ use super::error::Fault;
 use super::kinds::Pod;
 use super::question::{Context, Level, Object, Workload};
 use super::settings::Settings;
-use super::tree::Tree;
+use super::tree::{Kind, Tree};
 use super::{MAX_CONTEXT, pod};
 
 /// Kinds that another kind makes by a template of its own: to be known by what makes them.
@@ -20,7 +20,7 @@ const ENTRY: usize = 16;
 /// agree in stay empty: each pod is asked about with its own when it is made.
 pub(super) fn context(
     object: &Object,
-    metadata: &Tree<'_>,
+    metadata: Tree<'_>,
     pods: &[Pod<'_>],
     settings: &Settings,
 ) -> Result<Context, Fault> {
@@ -60,7 +60,7 @@ pub(super) fn context(
 }
 
 /// What the images belong to: of a pod its controller, or the pod itself.
-fn workload(object: &Object, metadata: &Tree<'_>) -> Workload {
+fn workload(object: &Object, metadata: Tree<'_>) -> Workload {
     let owner = owner(metadata);
     let is_made = |owner: &Workload| {
         object.level == Level::Pod || MADE_BY.contains(&(&*object.kind, &*owner.kind))
@@ -71,15 +71,14 @@ fn workload(object: &Object, metadata: &Tree<'_>) -> Workload {
 }
 
 /// The owner that controls an object. There is at most one.
-fn owner(metadata: &Tree<'_>) -> Option<Workload> {
-    let Tree::List(owners) = metadata.get("ownerReferences") else { return None };
-    let controls = |owner: &&Tree<'_>| matches!(owner.get("controller"), Tree::Bool(true));
-    let owner = owners.iter().find(controls)?;
+fn owner(metadata: Tree<'_>) -> Option<Workload> {
+    let controls = |owner: &Tree<'_>| owner.get("controller").kind() == Kind::True;
+    let owner = metadata.get("ownerReferences").elements().find(controls)?;
     let text = |name: &str| owner.get(name).text().unwrap_or_default().to_owned();
     Some(Workload { kind: text("kind"), name: text("name") })
 }
 
-fn labels(metadata: &Tree<'_>) -> Result<BTreeMap<String, String>, Fault> {
+fn labels(metadata: Tree<'_>) -> Result<BTreeMap<String, String>, Fault> {
     let labels = metadata.get("labels");
     if !labels.is_null() {
         pod::object(labels, "metadata.labels")?;
@@ -89,18 +88,18 @@ fn labels(metadata: &Tree<'_>) -> Result<BTreeMap<String, String>, Fault> {
         let Some(value) = value.text() else {
             return Err(Fault::shape(&format!("metadata.labels[{name}]"), value, "a text"));
         };
-        read.insert(name.to_string(), value.to_owned());
+        read.insert(name.to_owned(), value.to_owned());
     }
     Ok(read)
 }
 
 /// The service account that a pod runs as. The second name is the older one, and the first counts.
-fn account<'t>(spec: &'t Tree<'_>) -> &'t str {
+fn account<'t>(spec: Tree<'t>) -> &'t str {
     let names = ["serviceAccountName", "serviceAccount"].map(|name| spec.get(name).text());
     names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or(DEFAULT_ACCOUNT)
 }
 
-fn break_glass<'t>(metadata: &'t Tree<'_>, settings: &Settings) -> &'t str {
+fn break_glass<'t>(metadata: Tree<'t>, settings: &Settings) -> &'t str {
     let key = settings.break_glass_annotation.as_str();
     metadata.get("annotations").get(key).text().unwrap_or_default()
 }

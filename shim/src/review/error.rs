@@ -1,5 +1,6 @@
 //! Why a review cannot be read. It is never read as one without images.
 
+use super::scan::JsonError;
 use super::text::printable;
 use super::tree::Tree;
 
@@ -66,7 +67,7 @@ pub enum Fault {
     },
     /// It is no JSON, or an object in it has a name twice.
     #[error("the review is not JSON that can be read in one way")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] JsonError),
     /// A field is missing or is not what it should be.
     #[error("`{field}` is {found}: expected {expected}")]
     Field {
@@ -93,7 +94,7 @@ pub enum Fault {
 
 impl Fault {
     /// For a field that is not what it should be.
-    pub(super) fn shape(field: &str, found: &Tree<'_>, expected: &'static str) -> Self {
+    pub(super) fn shape(field: &str, found: Tree<'_>, expected: &'static str) -> Self {
         let field = printable(field, MAX_FIELD);
         Self::Field { field, found: found.noun(), expected }
     }

@@ -4,7 +4,7 @@ use super::error::Fault;
 use super::pod;
 use super::question::{Image, Level, Place};
 use super::settings::{CustomKind, Settings, Step};
-use super::tree::Tree;
+use super::tree::{self, Tree};
 
 /// The kinds of Kubernetes that make pods, and where their templates are.
 const BUILT_IN: [(&str, &str, &[&str]); 8] = [
@@ -62,12 +62,12 @@ pub(super) struct Content<'t> {
 /// A pod, or one that would be made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pod<'t> {
-    pub(super) metadata: &'t Tree<'t>,
-    pub(super) spec: &'t Tree<'t>,
+    pub(super) metadata: Tree<'t>,
+    pub(super) spec: Tree<'t>,
 }
 
 /// Finds all images of `object`.
-pub(super) fn content<'t>(kind: Kind<'_>, object: &'t Tree<'t>) -> Result<Content<'t>, Fault> {
+pub(super) fn content<'t>(kind: Kind<'_>, object: Tree<'t>) -> Result<Content<'t>, Fault> {
     let mut content = Content::default();
     match kind {
         Kind::Pod => content.template(object, "")?,
@@ -85,7 +85,7 @@ pub(super) fn content<'t>(kind: Kind<'_>, object: &'t Tree<'t>) -> Result<Conten
 }
 
 impl<'t> Content<'t> {
-    fn template(&mut self, template: &'t Tree<'t>, pointer: &str) -> Result<(), Fault> {
+    fn template(&mut self, template: Tree<'t>, pointer: &str) -> Result<(), Fault> {
         pod::object(template, pointer)?;
         let (metadata, spec) = (template.get("metadata"), template.get("spec"));
         pod::images(spec, &format!("{pointer}/spec"), &mut self.images)?;
@@ -93,7 +93,7 @@ impl<'t> Content<'t> {
         Ok(())
     }
 
-    fn custom(&mut self, custom: &CustomKind, object: &'t Tree<'t>) -> Result<(), Fault> {
+    fn custom(&mut self, custom: &CustomKind, object: Tree<'t>) -> Result<(), Fault> {
         for path in &custom.pod_templates {
             expand(object, path.steps(), &mut String::new(), &mut |template, pointer| {
                 self.template(template, pointer)
@@ -109,7 +109,7 @@ impl<'t> Content<'t> {
         for path in &custom.images {
             expand(object, path.steps(), &mut String::new(), &mut |image, pointer| {
                 let holder = Tree::null();
-                let found = pod::found(Place::Configured, holder, image, pointer.to_owned())?;
+                let found = pod::found(Place::Configured, holder, image, pointer)?;
                 self.images.push(Image { container: path.to_string(), ..found });
                 Ok(())
             })?;
@@ -120,32 +120,32 @@ impl<'t> Content<'t> {
 
 /// Goes all ways that `steps` allow, and does `with` at the end of each. What is not there has none.
 fn expand<'t>(
-    tree: &'t Tree<'t>,
+    tree: Tree<'t>,
     steps: &[Step],
     pointer: &mut String,
-    with: &mut impl FnMut(&'t Tree<'t>, &str) -> Result<(), Fault>,
+    with: &mut impl FnMut(Tree<'t>, &str) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     if tree.is_null() {
         return Ok(());
     }
     let Some((step, rest)) = steps.split_first() else { return with(tree, pointer) };
     let length = pointer.len();
-    let mut below = |name: &str, tree: &'t Tree<'t>| {
+    let mut below = |name: &str, tree: Tree<'t>| {
         pod::push(pointer, name);
         let done = expand(tree, rest, pointer, with);
         pointer.truncate(length);
         done
     };
-    match (step, tree) {
-        (Step::Member(name), Tree::Object(_)) => below(name, tree.get(name)),
-        (Step::Each, Tree::List(elements)) => elements
-            .iter()
+    match (step, tree.kind()) {
+        (Step::Member(name), tree::Kind::Object) => below(name, tree.get(name)),
+        (Step::Each, tree::Kind::List) => tree
+            .elements()
             .enumerate()
             .try_for_each(|(at, element)| below(&at.to_string(), element)),
-        (Step::Each, Tree::Object(members)) => {
-            members.iter().try_for_each(|(name, value)| below(name, value))
+        (Step::Each, tree::Kind::Object) => {
+            tree.members().try_for_each(|(name, value)| below(name, value))
         }
-        (Step::Member(_), other) => Err(Fault::shape(pointer, other, "an object")),
-        (Step::Each, other) => Err(Fault::shape(pointer, other, "a list or an object")),
+        (Step::Member(_), _) => Err(Fault::shape(pointer, tree, "an object")),
+        (Step::Each, _) => Err(Fault::shape(pointer, tree, "a list or an object")),
     }
 }

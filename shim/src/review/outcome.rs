@@ -1,40 +1,44 @@
 //! What was found out about the images of a review.
+//!
+//! Texts are borrowed from the answer that they are of: it may be the near cache's, and is not copied.
+
+use std::borrow::Cow;
 
 /// What was found out, and what holds where nothing could be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Outcome<'a> {
     /// For each image of the question, in its order. One that is missing counts as [`Known::Unknown`].
-    pub images: Vec<Known>,
+    pub images: Vec<Known<'a>>,
     /// What holds for an image that nothing is known of.
     pub fail_policy: FailPolicy,
     /// The revision of the policy that was applied; empty if none was.
-    pub policy_revision: String,
+    pub policy_revision: Cow<'a, str>,
 }
 
 /// What is known of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
+pub enum Known<'a> {
     /// What the service decided, now or before.
-    Decided(Decision),
+    Decided(Decision<'a>),
     /// There is no decision.
     Unknown(Cause),
 }
 
 /// What the service decided about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct Decision<'a> {
     /// What to do.
     pub action: Action,
     /// The image, normalised.
-    pub image: String,
+    pub image: Cow<'a, str>,
     /// The digest that was decided about; empty where it could not be resolved.
-    pub digest: String,
+    pub digest: Cow<'a, str>,
     /// The rule that decided; empty for an allow.
-    pub rule: String,
+    pub rule: Cow<'a, str>,
     /// For people: why, and what to do, the most important line first.
-    pub message: String,
+    pub message: Cow<'a, str>,
     /// For people: what else deserves a look, one line each.
-    pub notices: Vec<String>,
+    pub notices: Cow<'a, [String]>,
     /// Where the decision is from.
     pub source: Source,
 }

@@ -11,7 +11,7 @@ use super::response::PatchOp;
 const DIGITS: usize = 64;
 
 /// The change that pins the images of a pod.
-pub(super) fn patch(review: &Review, question: &Question, outcome: &Outcome) -> Vec<PatchOp> {
+pub(super) fn patch(review: &Review, question: &Question, outcome: &Outcome<'_>) -> Vec<PatchOp> {
     if review.object.level != Level::Pod {
         return Vec::new();
     }
@@ -22,7 +22,7 @@ pub(super) fn patch(review: &Review, question: &Question, outcome: &Outcome) -> 
 
 /// The change of one image, or none: if it has a digest already, must not run, or nothing is known of it. What has a
 /// justification may run though it is denied here: by that alone an admission counts it.
-fn pinned(image: &Image, known: &Known, is_justified: bool) -> Option<[PatchOp; 2]> {
+fn pinned(image: &Image, known: &Known<'_>, is_justified: bool) -> Option<[PatchOp; 2]> {
     let Known::Decided(Decision { action, digest, .. }) = known else {
         return None;
     };

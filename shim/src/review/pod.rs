@@ -2,7 +2,10 @@
 
 use super::error::Fault;
 use super::question::{Image, Place};
-use super::tree::Tree;
+use super::tree::{Kind, Tree};
+
+/// Room for what a pointer has below the spec.
+const ROOM: usize = 64;
 
 /// The lists of containers, and what is in them.
 const CONTAINERS: [(&str, Place); 3] = [
@@ -25,71 +28,85 @@ const FREE: [&str; 9] = [
 ];
 
 /// Adds the images of a pod's `spec`, which is at `pointer` of the object.
-pub(super) fn images(spec: &Tree<'_>, pointer: &str, images: &mut Vec<Image>) -> Result<(), Fault> {
+pub(super) fn images(spec: Tree<'_>, pointer: &str, images: &mut Vec<Image>) -> Result<(), Fault> {
     object(spec, pointer)?;
+    let mut way = String::with_capacity(pointer.len() + ROOM);
+    way.push_str(pointer);
     for (name, place) in CONTAINERS {
-        each(spec.get(name), &format!("{pointer}/{name}"), |container, pointer| {
+        each(spec, name, &mut way, |container, way| {
             let image = container.get("image");
-            images.push(found(place, container, image, format!("{pointer}/image"))?);
+            images.push(below(way, "image", |way| found(place, container, image, way))?);
             Ok(())
         })?;
     }
-    each(spec.get("volumes"), &format!("{pointer}/volumes"), |volume, pointer| {
+    each(spec, "volumes", &mut way, |volume, way| {
         let source = volume.get("image");
         if source.is_null() {
             return Ok(());
         }
-        let pointer = format!("{pointer}/image");
-        object(source, &pointer)?;
-        let pointer = format!("{pointer}/reference");
-        images.push(found(Place::Volume, volume, source.get("reference"), pointer)?);
+        let image = below(way, "image", |way| {
+            object(source, way)?;
+            let image = source.get("reference");
+            below(way, "reference", |way| found(Place::Volume, volume, image, way))
+        });
+        images.push(image?);
         Ok(())
     })?;
-    Unknown { images, pointer: pointer.to_owned() }.walk(spec, At::Spec, "");
+    Unknown { images, pointer, way: Vec::new() }.walk(spec, At::Spec, "");
     Ok(())
 }
 
 /// An image at `pointer`; blank where there is none yet.
 pub(super) fn found(
     place: Place,
-    holder: &Tree<'_>,
-    image: &Tree<'_>,
-    pointer: String,
+    holder: Tree<'_>,
+    image: Tree<'_>,
+    pointer: &str,
 ) -> Result<Image, Fault> {
     let container = holder.get("name").text().unwrap_or_default().to_owned();
-    let image = match image {
-        Tree::Null => String::new(),
-        Tree::Text(text) => text.to_string(),
-        other => return Err(Fault::shape(&pointer, other, "the text of an image reference")),
+    let text = match image.text() {
+        Some(text) => text,
+        None if image.is_null() => "",
+        None => return Err(Fault::shape(pointer, image, "the text of an image reference")),
     };
-    Ok(Image { place, container, image, pointer })
+    Ok(Image { place, container, image: text.to_owned(), pointer: pointer.to_owned() })
 }
 
 /// Refuses what is no object.
-pub(super) fn object(tree: &Tree<'_>, pointer: &str) -> Result<(), Fault> {
-    match tree {
-        Tree::Object(_) => Ok(()),
-        other => Err(Fault::shape(pointer, other, "an object")),
+pub(super) fn object(tree: Tree<'_>, pointer: &str) -> Result<(), Fault> {
+    match tree.kind() {
+        Kind::Object => Ok(()),
+        _ => Err(Fault::shape(pointer, tree, "an object")),
     }
 }
 
-/// Does `with` for each object of a list; null is a list without any.
+/// Does `with` for each object of the list that is the member `name`; null is a list without any.
 fn each(
-    list: &Tree<'_>,
-    pointer: &str,
-    mut with: impl FnMut(&Tree<'_>, &str) -> Result<(), Fault>,
+    holder: Tree<'_>,
+    name: &str,
+    way: &mut String,
+    mut with: impl FnMut(Tree<'_>, &mut String) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let elements = match list {
-        Tree::Null => return Ok(()),
-        Tree::List(elements) => elements,
-        other => return Err(Fault::shape(pointer, other, "a list")),
-    };
-    for (at, element) in elements.iter().enumerate() {
-        let pointer = format!("{pointer}/{at}");
-        object(element, &pointer)?;
-        with(element, &pointer)?;
-    }
-    Ok(())
+    let list = holder.get(name);
+    below(way, name, |way| match list.kind() {
+        Kind::Null => Ok(()),
+        Kind::List => list.elements().enumerate().try_for_each(|(at, element)| {
+            below(way, &at.to_string(), |way| {
+                object(element, way)?;
+                with(element, way)
+            })
+        }),
+        _ => Err(Fault::shape(way, list, "a list")),
+    })
+}
+
+/// Does `then` one step further, at `name`.
+fn below<R>(way: &mut String, name: &str, then: impl FnOnce(&mut String) -> R) -> R {
+    let length = way.len();
+    push(way, name);
+    let done = then(way);
+    way.truncate(length);
+    done
 }
 
 /// Adds a member's name to a JSON Pointer (RFC 6901).
@@ -109,9 +126,19 @@ pub(super) fn push(pointer: &mut String, name: &str) {
 }
 
 /// Looks for images where this version of us knows of none: a newer Kubernetes may run them.
-struct Unknown<'i> {
+struct Unknown<'i, 't> {
     images: &'i mut Vec<Image>,
-    pointer: String,
+    /// Where the spec is.
+    pointer: &'i str,
+    /// The way from there to where the walk is.
+    way: Vec<Step<'t>>,
+}
+
+/// One step of a way.
+#[derive(Clone, Copy)]
+enum Step<'t> {
+    Member(&'t str),
+    Element(usize),
 }
 
 /// Where in the spec the walk is.
@@ -125,29 +152,37 @@ enum At {
     Elsewhere,
 }
 
-impl Unknown<'_> {
+impl<'t> Unknown<'_, 't> {
     /// Walks what is below `tree`, which is in an object called `holder`.
-    fn walk(&mut self, tree: &Tree<'_>, at: At, holder: &str) {
-        match tree {
-            Tree::List(elements) => {
+    fn walk(&mut self, tree: Tree<'t>, at: At, holder: &'t str) {
+        match tree.kind() {
+            Kind::List => {
                 let inner = match at {
                     At::Containers => At::Container,
                     At::Volumes => At::Volume,
                     _ => At::Elsewhere,
                 };
-                for (index, element) in elements.iter().enumerate().filter(|(_, e)| has_more(e)) {
-                    self.below(&index.to_string(), |walk| walk.walk(element, inner, holder));
+                for (index, element) in tree.elements().enumerate() {
+                    if has_more(element) {
+                        self.below(Step::Element(index), |walk| walk.walk(element, inner, holder));
+                    }
                 }
             }
-            Tree::Object(members) => {
-                let holder = tree.get("name").text().unwrap_or(holder);
-                for (name, value) in members {
-                    let Some(inner) = at.member(name) else { continue };
-                    let is_taken = inner == At::Elsewhere && looks_like_image(name);
-                    if !is_taken && !has_more(value) {
+            Kind::Object => {
+                let mut name_of = None;
+                for (name, value) in tree.members() {
+                    let (is_like, has_more) = (looks_like_image(name), has_more(value));
+                    if !is_like && !has_more {
                         continue;
                     }
-                    self.below(name, |walk| {
+                    let Some(inner) = at.member(name) else { continue };
+                    let is_taken = is_like && inner == At::Elsewhere;
+                    if !is_taken && !has_more {
+                        continue;
+                    }
+                    let holder =
+                        *name_of.get_or_insert_with(|| tree.get("name").text().unwrap_or(holder));
+                    self.below(Step::Member(name), |walk| {
                         if is_taken {
                             walk.take(value, if holder.is_empty() { name } else { holder });
                         }
@@ -160,32 +195,44 @@ impl Unknown<'_> {
     }
 
     /// Adds what is the value of a member that is called like an image.
-    fn take(&mut self, value: &Tree<'_>, holder: &str) {
-        match value {
-            Tree::Text(text) => {
-                let (container, image) = (holder.to_owned(), text.to_string());
-                let pointer = self.pointer.clone();
+    fn take(&mut self, value: Tree<'t>, holder: &str) {
+        match value.kind() {
+            Kind::Text | Kind::Unescaped => {
+                let image = value.text().unwrap_or_default().to_owned();
+                let (container, pointer) = (holder.to_owned(), self.pointer());
                 self.images.push(Image { place: Place::Unknown, container, image, pointer });
             }
-            Tree::List(elements) => {
-                for (index, element) in elements.iter().enumerate() {
+            Kind::List => {
+                for (index, element) in value.elements().enumerate() {
                     if element.text().is_some() {
-                        self.below(&index.to_string(), |walk| walk.take(element, holder));
+                        self.below(Step::Element(index), |walk| walk.take(element, holder));
                     }
                 }
             }
-            Tree::Object(_) if value.get("reference").text().is_some() => {
-                self.below("reference", |walk| walk.take(value.get("reference"), holder));
+            Kind::Object if value.get("reference").text().is_some() => {
+                let reference = value.get("reference");
+                self.below(Step::Member("reference"), |walk| walk.take(reference, holder));
             }
             _ => {}
         }
     }
 
-    fn below(&mut self, name: &str, then: impl FnOnce(&mut Self)) {
-        let length = self.pointer.len();
-        push(&mut self.pointer, name);
+    fn below(&mut self, step: Step<'t>, then: impl FnOnce(&mut Self)) {
+        self.way.push(step);
         then(self);
-        self.pointer.truncate(length);
+        self.way.pop();
+    }
+
+    /// Where the walk is, as a JSON Pointer.
+    fn pointer(&self) -> String {
+        let mut pointer = self.pointer.to_owned();
+        for step in &self.way {
+            match *step {
+                Step::Member(name) => push(&mut pointer, name),
+                Step::Element(at) => push(&mut pointer, &at.to_string()),
+            }
+        }
+        pointer
     }
 }
 
@@ -205,13 +252,17 @@ impl At {
     }
 }
 
-/// Whether there is anything below a value.
-const fn has_more(tree: &Tree<'_>) -> bool {
-    matches!(tree, Tree::List(_) | Tree::Object(_))
+/// Whether there may be anything below a value.
+fn has_more(tree: Tree<'_>) -> bool {
+    matches!(tree.kind(), Kind::List | Kind::Object)
 }
 
 /// `image`, `sidecarImages`, `imageReference`; not `imagePullPolicy`.
 fn looks_like_image(name: &str) -> bool {
     let name = name.strip_suffix('s').unwrap_or(name);
+    // Most names are seen to be no image by their length and end.
+    if name.len() < "image".len() || !matches!(name.as_bytes().last(), Some(b'e' | b'f')) {
+        return false;
+    }
     ["image", "imageRef", "imageReference"].contains(&name) || name.ends_with("Image")
 }

@@ -9,7 +9,7 @@ use super::question::{
     Untouched,
 };
 use super::settings::Settings;
-use super::tree::{self, Tree};
+use super::tree::{self, Kind as Shape, Tree};
 use super::{MAX_CONTAINER, MAX_IMAGE, MAX_IMAGES, context};
 
 /// Parts of objects that have no images, by the names of Kubernetes.
@@ -32,19 +32,20 @@ const WITHOUT_IMAGES: [&str; 10] = [
 /// When it is longer than [`super::MAX_REVIEW`], past another bound, no `AdmissionReview` of `v1`, or of a kind
 /// of which nobody says where its images are.
 pub fn read(bytes: &[u8], settings: &Settings) -> Result<Review, ReviewError> {
-    let (tree, uid) = tree::parse(bytes);
-    let tree = match tree {
-        Ok(tree) => tree,
+    let (document, uid) = tree::parse(bytes);
+    let document = match document {
+        Ok(document) => document,
         Err(fault) => return Err(ReviewError::unread(uid, fault)),
     };
-    review(&tree, uid.as_deref(), settings).map_err(|fault| {
+    let tree = document.root();
+    review(tree, uid.as_deref(), settings).map_err(|fault| {
         let request = tree.get("request");
-        let text = |tree: &Tree<'_>| tree.text().map(str::to_owned);
+        let text = |tree: Tree<'_>| tree.text().map(str::to_owned);
         let seen = Seen {
             namespace: text(request.get("namespace")),
             kind: text(request.get("kind").get("kind")),
             name: text(request.get("name")),
-            dry_run: matches!(request.get("dryRun"), Tree::Bool(true)),
+            dry_run: request.get("dryRun").kind() == Shape::True,
         };
         ReviewError { uid, seen: Box::new(seen), fault }
     })
@@ -63,7 +64,7 @@ impl ReviewError {
     }
 }
 
-fn review(tree: &Tree<'_>, uid: Option<&str>, settings: &Settings) -> Result<Review, Fault> {
+fn review(tree: Tree<'_>, uid: Option<&str>, settings: &Settings) -> Result<Review, Fault> {
     let [version, kind] = ["apiVersion", "kind"].map(|name| tree.get(name).text());
     if (version, kind) != (Some(API_VERSION), Some(KIND)) {
         let [version, kind] = [version, kind].map(Option::unwrap_or_default);
@@ -103,7 +104,7 @@ fn review(tree: &Tree<'_>, uid: Option<&str>, settings: &Settings) -> Result<Rev
             asked(known, &object, new, old, settings)?
         }
     };
-    let dry_run = matches!(request.get("dryRun"), Tree::Bool(true));
+    let dry_run = request.get("dryRun").kind() == Shape::True;
     Ok(Review { uid: uid.to_owned(), operation, dry_run, object, asked })
 }
 
@@ -111,15 +112,14 @@ fn review(tree: &Tree<'_>, uid: Option<&str>, settings: &Settings) -> Result<Rev
 fn asked(
     kind: Kind<'_>,
     object: &Object,
-    new: &Tree<'_>,
-    old: &Tree<'_>,
+    new: Tree<'_>,
+    old: Tree<'_>,
     settings: &Settings,
 ) -> Result<Asked, Fault> {
     super::pod::object(new, "request.object")?;
-    match new.get("kind") {
-        Tree::Null => {}
-        own if own.text() == Some(&*object.kind) => {}
-        own => return Err(Fault::shape("request.object.kind", own, "the kind of the request")),
+    let own = new.get("kind");
+    if !own.is_null() && own.text() != Some(&*object.kind) {
+        return Err(Fault::shape("request.object.kind", own, "the kind of the request"));
     }
     let (mut images, context) = parts(kind, object, new, settings)?;
     if images.is_empty() {
@@ -147,7 +147,7 @@ fn asked(
 fn parts(
     kind: Kind<'_>,
     object: &Object,
-    tree: &Tree<'_>,
+    tree: Tree<'_>,
     settings: &Settings,
 ) -> Result<(Vec<Image>, Context), Fault> {
     let Content { images, pods } = kinds::content(kind, tree)?;
@@ -181,7 +181,7 @@ fn bounded(images: &[Image]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn operation(operation: &Tree<'_>) -> Result<Operation, Fault> {
+fn operation(operation: Tree<'_>) -> Result<Operation, Fault> {
     match operation.text() {
         Some("CREATE") => Ok(Operation::Create),
         Some("UPDATE") => Ok(Operation::Update),
@@ -192,16 +192,17 @@ fn operation(operation: &Tree<'_>) -> Result<Operation, Fault> {
 }
 
 /// The text of a member; empty where there is none.
-fn optional<'t>(tree: &'t Tree<'_>, at: &str, name: &str) -> Result<&'t str, Fault> {
-    match tree.get(name) {
-        Tree::Null => Ok(""),
-        Tree::Text(text) => Ok(text),
-        other => Err(Fault::shape(&format!("{at}.{name}"), other, "a text")),
+fn optional<'t>(tree: Tree<'t>, at: &str, name: &str) -> Result<&'t str, Fault> {
+    let member = tree.get(name);
+    match member.text() {
+        Some(text) => Ok(text),
+        None if member.is_null() => Ok(""),
+        None => Err(Fault::shape(&format!("{at}.{name}"), member, "a text")),
     }
 }
 
 /// The name of the object, as far as it has one by now.
-fn name<'t>(request: &'t Tree<'_>, object: &'t Tree<'_>) -> Result<&'t str, Fault> {
+fn name<'t>(request: Tree<'t>, object: Tree<'t>) -> Result<&'t str, Fault> {
     let metadata = object.get("metadata");
     let names = [
         optional(request, "request", "name")?,

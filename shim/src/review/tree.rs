@@ -1,279 +1,196 @@
-//! Bytes in, a tree of values out: within bounds, and with one reading only.
+//! Bytes in, a flat list of values out: within bounds, and with one reading only.
 //!
-//! Texts are borrowed from the bytes where they have no escapes. `metadata.managedFields` is as large as
-//! the rest of many objects and says nothing of images, so it is passed over.
+//! Values stand in the order of the text, and what holds others says where it ends, so that neither objects nor
+//! lists have storage of their own. Texts are borrowed from the bytes where they have no escapes.
 
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::fmt;
-
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::de::Read;
-
+use super::MAX_REVIEW;
 use super::error::Fault;
-use super::{MAX_DEPTH, MAX_REVIEW, MAX_UID, MAX_VALUES};
+use super::json::{self, Stop};
+use super::scan::{JsonError, Wrong};
 
-/// A value.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tree<'a> {
-    Null,
-    Bool(bool),
-    Number,
-    Text(Cow<'a, str>),
-    List(Vec<Self>),
-    Object(Vec<(Cow<'a, str>, Self)>),
+/// A text of JSON that was read.
+#[derive(Debug, Default)]
+pub(super) struct Document<'a> {
+    text: &'a str,
+    /// Texts that had escapes, without them.
+    unescaped: String,
+    nodes: Vec<Node>,
 }
 
-/// What stands for a member that is not there.
-static NULL: Tree<'static> = Tree::Null;
+/// A value, or the name of a member. Texts are shorter than [`MAX_REVIEW`], so that 32 bits are enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    /// Of a text, where it begins.
+    pub(super) start: u32,
+    /// Of a text, where it ends. Of an object or a list, the place behind all that is in it.
+    pub(super) end: u32,
+}
 
-impl<'a> Tree<'a> {
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    True,
+    False,
+    Number,
+    /// A text as it is written.
+    Text,
+    /// A text that had escapes.
+    Unescaped,
+    List,
+    Object,
+}
+
+/// What stands for a value that is not there.
+const NULL: Node = Node { kind: Kind::Null, start: 0, end: 0 };
+/// Where it stands, in every document.
+const NOWHERE: usize = usize::MAX;
+static EMPTY: Document<'static> =
+    Document { text: "", unescaped: String::new(), nodes: Vec::new() };
+
+impl<'a> Document<'a> {
+    pub(super) const fn new(text: &'a str, unescaped: String, nodes: Vec<Node>) -> Self {
+        Self { text, unescaped, nodes }
+    }
+
+    /// The value that the document is.
+    pub(super) const fn root(&self) -> Tree<'_> {
+        Tree { document: self, at: 0 }
+    }
+
+    fn node(&self, at: usize) -> Node {
+        self.nodes.get(at).copied().unwrap_or(NULL)
+    }
+
+    fn text(&self, node: Node) -> Option<&str> {
+        let text = match node.kind {
+            Kind::Text => self.text,
+            Kind::Unescaped => &self.unescaped,
+            _ => return None,
+        };
+        text.get(node.start as usize..node.end as usize)
+    }
+}
+
+/// The place behind the value at `at`.
+pub(super) fn behind(nodes: &[Node], at: usize) -> usize {
+    match nodes.get(at) {
+        Some(Node { kind: Kind::List | Kind::Object, end, .. }) => *end as usize,
+        _ => at + 1,
+    }
+}
+
+/// A value of a document.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tree<'t> {
+    document: &'t Document<'t>,
+    at: usize,
+}
+
+impl<'t> Tree<'t> {
     /// A value that is not there.
-    pub(super) fn null() -> &'static Tree<'static> {
-        &NULL
+    pub(super) const fn null() -> Tree<'static> {
+        Tree { document: &EMPTY, at: NOWHERE }
+    }
+
+    fn node(self) -> Node {
+        self.document.node(self.at)
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        self.node().kind
     }
 
     /// The member `name`; null where there is none.
-    pub(super) fn get(&self, name: &str) -> &Self {
-        let found = self.members().iter().find(|(key, _)| key == name);
-        found.map_or(&NULL, |(_, value)| value)
+    pub(super) fn get(self, name: &str) -> Self {
+        let found = self.members().find(|(key, _)| *key == name);
+        found.map_or(Self { at: NOWHERE, ..self }, |(_, value)| value)
     }
 
     /// The members of an object; none where it is no object.
-    pub(super) fn members(&self) -> &[(Cow<'a, str>, Self)] {
-        match self {
-            Self::Object(members) => members,
-            _ => &[],
-        }
+    pub(super) fn members(self) -> impl Iterator<Item = (&'t str, Self)> {
+        let mut below = self.below(Kind::Object);
+        std::iter::from_fn(move || {
+            let name = below.one()?;
+            Some((name.text().unwrap_or_default(), below.one()?))
+        })
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
+    /// The elements of a list; none where it is no list.
+    pub(super) fn elements(self) -> impl Iterator<Item = Self> {
+        let mut below = self.below(Kind::List);
+        std::iter::from_fn(move || below.one())
     }
 
-    pub(super) const fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
+    fn below(self, kind: Kind) -> Below<'t> {
+        let node = self.node();
+        let end = if node.kind == kind { node.end as usize } else { 0 };
+        Below { document: self.document, at: self.at.saturating_add(1), end }
+    }
+
+    pub(super) fn text(self) -> Option<&'t str> {
+        self.document.text(self.node())
+    }
+
+    pub(super) fn is_null(self) -> bool {
+        self.kind() == Kind::Null
     }
 
     /// What it is, for people.
-    pub(super) const fn noun(&self) -> &'static str {
-        match self {
-            Self::Null => "missing",
-            Self::Bool(_) => "a truth value",
-            Self::Number => "a number",
-            Self::Text(_) => "a text",
-            Self::List(_) => "a list",
-            Self::Object(_) => "an object",
+    pub(super) fn noun(self) -> &'static str {
+        match self.kind() {
+            Kind::Null => "missing",
+            Kind::True | Kind::False => "a truth value",
+            Kind::Number => "a number",
+            Kind::Text | Kind::Unescaped => "a text",
+            Kind::List => "a list",
+            Kind::Object => "an object",
         }
+    }
+}
+
+/// What is in an object or a list, one after the other.
+struct Below<'t> {
+    document: &'t Document<'t>,
+    at: usize,
+    end: usize,
+}
+
+impl<'t> Below<'t> {
+    fn one(&mut self) -> Option<Tree<'t>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let tree = Tree { document: self.document, at: self.at };
+        self.at = behind(&self.document.nodes, self.at);
+        Some(tree)
     }
 }
 
 /// Reads a review. With it, or with what is wrong, comes its uid if there is one that can be repeated.
-pub(super) fn parse(bytes: &[u8]) -> (Result<Tree<'_>, Fault>, Option<String>) {
-    let reading = Reading::default();
+pub(super) fn parse(bytes: &[u8]) -> (Result<Document<'_>, Fault>, Option<String>) {
     let beginning = bytes.get(..MAX_REVIEW).unwrap_or(bytes);
-    let read = match str::from_utf8(beginning) {
-        // All at once is quicker than text by text.
-        Ok(text) => reading.read(serde_json::Deserializer::from_str(text)),
-        Err(_) => reading.read(serde_json::Deserializer::from_slice(beginning)),
+    let (text, is_text) = match str::from_utf8(beginning) {
+        Ok(text) => (text, true),
+        Err(error) => {
+            let valid = beginning.get(..error.valid_up_to()).map(str::from_utf8);
+            (valid.and_then(Result::ok).unwrap_or_default(), false)
+        }
     };
-    let read = match (read, reading.past.get()) {
+    let (read, uid) = json::read(text);
+    let read = match read {
         // What was read is a part of it, though it may be whole by itself.
         _ if bytes.len() > MAX_REVIEW => Err(Fault::TooLarge { limit: MAX_REVIEW }),
-        (Err(_), Some((what, limit))) => Err(Fault::TooMany { what, limit }),
-        (Err(error), None) => Err(Fault::Json(error)),
-        (Ok(tree), _) => Ok(tree),
+        Err(Stop::Past(what, limit)) => Err(Fault::TooMany { what, limit }),
+        _ if !is_text => Err(Fault::Json(JsonError::new(Wrong::Text, text, text.len()))),
+        Err(Stop::Wrong(error)) => Err(Fault::Json(error)),
+        Ok(document) => Ok(document),
     };
-    (read, reading.uid.into_inner())
+    (read, uid)
 }
 
 /// The uid of a review of which only the beginning is there.
 pub(super) fn uid(beginning: &[u8]) -> Option<String> {
     parse(beginning).1
-}
-
-/// What is known of a document that is being read.
-#[derive(Default)]
-struct Reading {
-    values: Cell<usize>,
-    /// The bound that was passed.
-    past: Cell<Option<(&'static str, usize)>>,
-    /// Kept as soon as it is read: the answer needs it whatever follows.
-    uid: RefCell<Option<String>>,
-}
-
-impl Reading {
-    /// Reads a whole document.
-    fn read<'a, R: Read<'a>>(
-        &self,
-        mut reader: serde_json::Deserializer<R>,
-    ) -> serde_json::Result<Tree<'a>> {
-        let seed = Node { reading: self, depth: 0, place: Where::Root };
-        seed.deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree))
-    }
-}
-
-/// Where in a review a value is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Where {
-    Root,
-    Request,
-    Uid,
-    Metadata,
-    Elsewhere,
-}
-
-/// Reads a value.
-struct Node<'c> {
-    reading: &'c Reading,
-    depth: usize,
-    place: Where,
-}
-
-impl Node<'_> {
-    fn past<E: de::Error>(&self, what: &'static str, limit: usize) -> E {
-        self.reading.past.set(Some((what, limit)));
-        E::custom(format_args!("more {what} than {limit}"))
-    }
-
-    /// The value of the member `name`.
-    fn member(&self, name: &str) -> Self {
-        let place = match (self.place, name) {
-            (Where::Root, "request") => Where::Request,
-            (Where::Request, "uid") => Where::Uid,
-            (_, "metadata") => Where::Metadata,
-            _ => Where::Elsewhere,
-        };
-        Self { reading: self.reading, depth: self.depth + 1, place }
-    }
-
-    fn keep_uid(&self, text: &str) {
-        if self.place == Where::Uid && !text.is_empty() && text.len() <= MAX_UID {
-            self.reading.uid.replace(Some(text.to_owned()));
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = Tree<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree<'de>, D::Error> {
-        let values = self.reading.values.get() + 1;
-        self.reading.values.set(values);
-        if values > MAX_VALUES {
-            return Err(self.past("values", MAX_VALUES));
-        }
-        if self.depth > MAX_DEPTH {
-            return Err(self.past("levels", MAX_DEPTH));
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = Tree<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Tree<'de>, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Tree<'de>, E> {
-        Ok(Tree::Bool(value))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Tree<'de>, E> {
-        Ok(Tree::Number)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Tree<'de>, E> {
-        Ok(Tree::Number)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Tree<'de>, E> {
-        Ok(Tree::Number)
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Tree<'de>, E> {
-        self.keep_uid(text);
-        Ok(Tree::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Tree<'de>, E> {
-        self.keep_uid(text);
-        Ok(Tree::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Tree<'de>, A::Error> {
-        let mut list = Vec::new();
-        let inner =
-            || Node { reading: self.reading, depth: self.depth + 1, place: Where::Elsewhere };
-        while let Some(element) = elements.next_element_seed(inner())? {
-            list.push(element);
-        }
-        Ok(Tree::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Tree<'de>, A::Error> {
-        let mut object = Vec::new();
-        while let Some(name) = members.next_key_seed(Name)? {
-            if self.place == Where::Metadata && name == "managedFields" {
-                members.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let value = members.next_value_seed(self.member(&name))?;
-            object.push((name, value));
-        }
-        match twice(&object) {
-            Some(name) => Err(de::Error::custom(format_args!("`{name}` is there twice"))),
-            None => Ok(Tree::Object(object)),
-        }
-    }
-}
-
-/// A name that is there twice.
-fn twice<'o>(object: &'o [(Cow<'_, str>, Tree<'_>)]) -> Option<&'o str> {
-    /// As many are compared with each other; more are put into a set.
-    const FEW: usize = 16;
-    let mut names = object.iter().map(|(name, _)| &**name);
-    if object.len() > FEW {
-        let mut seen = HashSet::with_capacity(object.len());
-        return names.find(|name| !seen.insert(*name));
-    }
-    let is_before = |at: usize, name: &str| object.iter().take(at).any(|(other, _)| other == name);
-    names.enumerate().find(|(at, name)| is_before(*at, name)).map(|(_, name)| name)
-}
-
-/// Reads the name of a member.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
 }

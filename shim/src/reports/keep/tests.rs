@@ -17,7 +17,7 @@ fn reports() -> Arc<Reports> {
 fn give(reports: &Reports, image: &str) {
     let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
     let request = v1::CheckRequest { containers: vec![container], ..Default::default() };
-    reports.take(&request, &Given::FailPolicy(true, "unreachable"), UNIX_EPOCH);
+    reports.take(request, &Given::FailPolicy(true, "unreachable"), UNIX_EPOCH);
 }
 
 /// The images of what waits, and how many are of the run of `reports`.

@@ -6,20 +6,20 @@ use crate::review::read;
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-fn decided(action: Action, message: &str) -> Known {
+fn decided(action: Action, message: &str) -> Known<'static> {
     Known::Decided(Decision {
         action,
-        image: "docker.io/library/a:latest".to_owned(),
-        digest: DIGEST.to_owned(),
-        rule: if action == Action::Allow { String::new() } else { "no-critical".to_owned() },
-        message: message.to_owned(),
-        notices: Vec::new(),
+        image: "docker.io/library/a:latest".into(),
+        digest: DIGEST.into(),
+        rule: if action == Action::Allow { "" } else { "no-critical" }.into(),
+        message: message.to_owned().into(),
+        notices: Vec::new().into(),
         source: Source::Service,
     })
 }
 
-fn outcome(images: Vec<Known>) -> Outcome {
-    Outcome { images, fail_policy: FailPolicy::Allow, policy_revision: "7".to_owned() }
+fn outcome(images: Vec<Known<'_>>) -> Outcome<'_> {
+    Outcome { images, fail_policy: FailPolicy::Allow, policy_revision: "7".into() }
 }
 
 fn review_of(images: &[&str]) -> Review {
@@ -31,7 +31,7 @@ fn deployment() -> Review {
     read_value(&created("apps", "Deployment", &json!({"spec": {"template": template}}))).unwrap()
 }
 
-fn answer(review: &Review, images: Vec<Known>) -> Response {
+fn answer(review: &Review, images: Vec<Known<'_>>) -> Response {
     validated(review, &outcome(images), &Settings::default())
 }
 
@@ -247,7 +247,7 @@ fn an_old_answer_and_a_field_that_was_taken_for_an_image_are_told() {
     let Known::Decided(decision) = decided(Action::Allow, "") else { panic!() };
     let known = Known::Decided(Decision {
         source: Source::LastKnown,
-        notices: vec!["no report".to_owned()],
+        notices: vec!["no report".to_owned()].into(),
         ..decision
     });
     let response = answer(&review, vec![known]);

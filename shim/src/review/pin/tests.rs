@@ -8,25 +8,25 @@ use crate::review::{FailPolicy, Source, mutated};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-fn decided(action: Action, digest: &str) -> Known {
+fn decided(action: Action, digest: &str) -> Known<'_> {
     Known::Decided(Decision {
         action,
-        image: "docker.io/library/a:latest".to_owned(),
-        digest: digest.to_owned(),
-        rule: String::new(),
-        message: String::new(),
-        notices: Vec::new(),
+        image: "docker.io/library/a:latest".into(),
+        digest: digest.into(),
+        rule: "".into(),
+        message: "".into(),
+        notices: Vec::new().into(),
         source: Source::Service,
     })
 }
 
 /// The patch of an object whose images are all decided about so.
-fn patch(review: &Value, known: &Known) -> Value {
+fn patch(review: &Value, known: &Known<'_>) -> Value {
     let review = read_value(review).unwrap();
     let outcome = Outcome {
         images: vec![known.clone(); 10],
         fail_policy: FailPolicy::Deny,
-        policy_revision: String::new(),
+        policy_revision: "".into(),
     };
     let written = mutated(&review, &outcome).to_json().unwrap();
     let written: Value = serde_json::from_slice(&written).unwrap();
