@@ -105,3 +105,17 @@ def test_dashboard_and_alerts_are_those_of_the_tree():
     assert json.loads(dashboard) == json.loads((ROOT / "observability/dashboard.json").read_text())
     alerts = one(documents, "PrometheusRule")["spec"]
     assert alerts == yaml.safe_load((ROOT / "observability/alerts.yaml").read_text())
+
+
+def test_a_release_has_the_alerts_of_what_it_has():
+    """What it has not would be absent for ever."""
+    whole = {group["name"]: group for group in yaml.safe_load((ROOT / "observability/alerts.yaml").read_text())["groups"]}
+    alone = {"servers": ["https://portcullis.example:7443"], "clientSecret": "client"}
+    service = {"shim": {"enabled": False}, "service": {"config": {"clusters": [{"name": "a", "identities": ["a"]}]}}}
+    shim = {"service": {"enabled": False}, "shim": alone}
+    for values, names in (({}, list(whole)), (service, ["portcullis"]), (shim, ["portcullis-shim"])):
+        expected = {"groups": [whole[name] for name in names]}
+        documents = render(values=values | {"observability": {"alerts": {"kind": "PrometheusRule"}}})
+        assert one(documents, "PrometheusRule")["spec"] == expected, names
+        documents = render(values=values | {"observability": {"alerts": {"kind": "ConfigMap"}}})
+        assert yaml.safe_load(one(documents, "ConfigMap", "-alerts")["data"]["alerts.yaml"]) == expected, names

@@ -45,8 +45,10 @@ pub(crate) fn story() {
     let target = &query("targets")["activeTargets"][0];
     assert_eq!((&target["health"], &target["lastError"]), (&json!("up"), &json!("")), "{target:#}");
     eventually("the rules", || {
-        let rules = &query("rules")["groups"][0]["rules"];
-        let rules = rules.as_array().map(Vec::as_slice).unwrap_or_default();
+        let groups = query("rules")["groups"].clone();
+        let groups = groups.as_array().map(Vec::as_slice).unwrap_or_default();
+        let rules: Vec<&Value> =
+            groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
         assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:#?}");
         !rules.is_empty() && rules.iter().all(|rule| rule["health"] == "ok")
     });
