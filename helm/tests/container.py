@@ -53,8 +53,8 @@ def files_of(volume, documents):
 
 @contextlib.contextmanager
 def running(command, documents, template, hosts=(), cloud=None):
-    """A container of a pod, until the end of the block. `cloud` is what its webhooks would add: variables, and a token."""
-    [container] = template["spec"]["containers"]
+    """The first container of a pod, until the end of the block. `cloud` is what its webhooks would add: variables, and a token."""
+    container = template["spec"]["containers"][0]
     user = template["spec"]["securityContext"]["runAsUser"]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

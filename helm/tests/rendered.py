@@ -61,15 +61,7 @@ def pods(documents):
 @functools.cache
 def everything():
     """All that the chart can render, at its fullest, and each example."""
-    full = {
-        "networkPolicy": {"enabled": True},
-        "webhook": {"pinning": {"enabled": True}},
-        "observability": {
-            "serviceMonitor": {"enabled": True},
-            "dashboard": {"enabled": True},
-            "alerts": {"kind": "PrometheusRule"},
-        },
-    }
+    full = yaml.safe_load((ROOT / "helm/tests/full.yaml").read_text())
     rendered = {"defaults": render(), "full": render(values=full)}
     rendered["cert-manager"] = render(values={"tls": {"mode": "cert-manager"}, "webhook": {"pinning": {"enabled": True}}})
     rendered["provided"] = render(values=PROVIDED)

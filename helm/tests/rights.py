@@ -2,7 +2,7 @@
 
 import yaml
 
-from rendered import WEBHOOKS, everything, of_kind, one, pods, render
+from rendered import ROOT, WEBHOOKS, everything, of_kind, one, pods, render
 
 
 def is_confined(spec, where):
@@ -33,7 +33,8 @@ def t174_pods_have_no_privileges_and_are_many():
             assert spec["terminationGracePeriodSeconds"] >= 60, where
             spread = [each["topologyKey"] for each in spec["topologySpreadConstraints"]]
             assert spread == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"], where
-            for container in spec["containers"]:
+            # The first is ours; a sidecar is whose who names it.
+            for container in spec["containers"][:1]:
                 assert container["readinessProbe"] and container["livenessProbe"], where
             disruptions = [each["spec"] for each in of_kind(documents, "PodDisruptionBudget")]
             labels = template["metadata"]["labels"]
@@ -44,6 +45,25 @@ def t174_pods_have_no_privileges_and_are_many():
             scaled = [each for each in scalers if each["scaleTargetRef"]["name"] == maker["metadata"]["name"]]
             replicas = scaled[0]["minReplicas"] if scaled else maker["spec"]["replicas"]
             assert replicas >= 2, f"{name}: {replicas} replicas"
+            assert not scaled or "replicas" not in maker["spec"], f"{name}: an upgrade would undo what the scaler did"
+    scaled = {each["metadata"]["name"] for each in of_kind(everything()["full"], "HorizontalPodAutoscaler")}
+    assert scaled == {"gate-portcullis", "gate-portcullis-shim"}, scaled
+
+
+def test_a_sidecar_is_in_the_pod_and_can_be_reached():
+    """With the confinement that its values leave, and at its port of the Services."""
+    values = yaml.safe_load((ROOT / "helm/tests/full.yaml").read_text())
+    documents = render(values=values | {"service": values["service"] | {"expose": {"enabled": True}}})
+    template = dict(pods(documents))["gate-portcullis"]
+    ours, sidecar = template["spec"]["containers"]
+    assert (ours["name"], sidecar["name"]) == ("service", "events")
+    expected = ours["securityContext"] | {"runAsUser": 65533}
+    assert sidecar["securityContext"] == expected, sidecar
+    for end, port in (("gate-portcullis", 8443), ("-external", 443)):
+        ports = one(documents, "Service", end)["spec"]["ports"]
+        assert {"name": "events", "port": port, "targetPort": 8443} in ports, ports
+    [policy] = [each for each in of_kind(documents, "NetworkPolicy") if each["metadata"]["name"] == "gate-portcullis"]
+    assert {"ports": [{"protocol": "TCP", "port": 8443}]} in policy["spec"]["ingress"], policy
 
 
 def t175_the_metadata_service_and_strangers_are_shut_out():

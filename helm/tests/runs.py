@@ -1,6 +1,7 @@
 """The command in the image, started as the chart has it."""
 
 import base64
+import http.client
 import json
 import re
 import socket
@@ -186,3 +187,28 @@ def test_each_example_starts():
             with running(COMMAND, documents, template, cloud=clouds.get(example.stem)) as (container, process):
                 becomes(container, process, "livenessProbe")
             print(f"   {example.stem}: {name} starts")
+
+
+def test_the_example_of_registry_events_is_told_and_tells_who_may():
+    """What its sidecar would pass on; and what the sidecar is given."""
+    text = (CHART / "README.md").read_text().split("## Registry events")[1]
+    values = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    documents = render(values=values)
+    token, name = "a token of the registry", "gate-portcullis"
+    secrets = {"registry-events": {"token": token}, "registry-events-tls": {"tls.crt": "", "tls.key": ""}}
+    documents += [{"kind": "Secret", "metadata": {"name": name}, "stringData": data} for name, data in secrets.items()]
+    template = dict(pods(documents))[name]
+    sidecar = template["spec"]["containers"][1]
+    volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+    [mount] = sidecar["volumeMounts"]
+    assert volumes[mount["name"]]["secret"]["secretName"] == "registry-events-tls", volumes
+    [target] = [each.split("=")[1] for each in sidecar["args"] if each.startswith("--target=")]
+    [port] = [each["port"] for each in values["service"]["extraPorts"]]
+    assert f"--listen=0.0.0.0:{port}" in sidecar["args"] and sidecar["ports"][0]["containerPort"] == port, sidecar
+    with running(COMMAND, documents, template) as (container, process):
+        becomes(container, process, "readinessProbe")
+        for shown, expected in ((token, 202), ("another", 401)):
+            connection = http.client.HTTPConnection(*target.split(":"), timeout=PATIENCE)
+            headers = {"Authorization": f"Bearer {shown}", "Content-Type": "application/json"}
+            connection.request("POST", "/v1/events/builds", json.dumps({"events": []}), headers)
+            assert connection.getresponse().status == expected, shown

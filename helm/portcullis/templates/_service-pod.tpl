@@ -70,6 +70,10 @@ spec:
         {{- if .Values.service.projectedTokens }}
         - {name: tokens, mountPath: {{ $paths.tokens }}, readOnly: true}
         {{- end }}
+    {{- range .Values.service.sidecars }}
+    {{- $confined := dict "securityContext" (include "portcullis.containerSecurity" $ | fromYaml) }}
+    {{- list (merge (deepCopy .) $confined) | toYaml | nindent 4 }}
+    {{- end }}
   volumes:
     - name: config
       configMap: {name: {{ $name }}-config}
