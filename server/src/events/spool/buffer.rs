@@ -265,27 +265,4 @@ mod tests {
         assert_eq!((batch.first, batch.dropped), (1, 0));
         assert!(told().is_ok());
     }
-
-    #[test]
-    fn what_comes_again_leaves_no_gap_where_decisions_come_at_the_same_time() {
-        let shared = Shared::new(1, 1_000);
-        std::thread::scope(|scope| {
-            let decisions = scope.spawn(|| {
-                let mut dropped = 0;
-                for _ in 0..50_000 {
-                    // With it there is no room, and without it there is: no decision is ever dropped.
-                    let much = |batch: &mut Batch| batch.bytes.extend_from_slice(&[7; 600]);
-                    shared.append(shared.buffer.lock(), None, much).unwrap();
-                    let mut batch = Batch::default();
-                    shared.take(&mut batch, Duration::ZERO, Duration::ZERO);
-                    dropped += batch.dropped;
-                }
-                dropped
-            });
-            while !decisions.is_finished() {
-                _ = shared.push_whole(&[7; 100], oneshot::channel().0);
-            }
-            assert_eq!(decisions.join().unwrap(), 0);
-        });
-    }
 }
