@@ -1,6 +1,7 @@
 //! The catalogue of the threat model in, the cases that no test holds out.
 //!
-//! A case that is `held` has a test with its number in its name; any other says why not, and has none.
+//! A case that is `held`, or `held in part` and says what is not, has a test with its number in its name; any other says why
+//! not, and has none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +15,7 @@ const FOLDERS: [&str; 8] = ["core", "tls", "server", "client", "shim", "cli", "t
 /// How tests begin, by the ending of the file that they are in.
 const BEGINNINGS: [(&str, &str); 2] = [("rs", "fn "), ("py", "def ")];
 /// Cases that were put between others.
-const BETWEEN: [&str; 3] = ["T020b", "T023b", "T045b"];
+const BETWEEN: [&str; 4] = ["T020b", "T023b", "T045b", "T156b"];
 
 #[test]
 fn every_case_of_the_catalogue_is_held_by_a_test_of_its_number() {
@@ -22,7 +23,8 @@ fn every_case_of_the_catalogue_is_held_by_a_test_of_its_number() {
     let (mut wrong, mut told) = (Vec::new(), BTreeSet::new());
     for (case, standing, what) in rows() {
         let has_test = held.contains(&case.to_lowercase());
-        if (standing == "held") != has_test {
+        let is_held = standing == "held" || standing.starts_with("held in part: ");
+        if is_held != has_test {
             wrong.push(format!("{case} is `{standing}`, and has a test: {has_test}"));
         }
         if what.is_empty() || standing.is_empty() || !told.insert(case.clone()) {

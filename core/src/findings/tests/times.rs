@@ -10,7 +10,7 @@ fn check_time(text: &str, expected: Option<i64>) {
 }
 
 #[test]
-fn a_scan_time_is_rfc_3339_and_is_never_made_up() {
+fn t156b_a_scan_time_is_rfc_3339_and_is_never_made_up() {
     check_time("2024-02-29T00:00:00Z", Some(1_709_164_800));
     check_time(" 2024-02-29T00:00:00.000000005Z", Some(1_709_164_800));
     check_time("2024-02-29T02:30:00+02:30", Some(1_709_164_800));
