@@ -133,7 +133,7 @@ async fn what_cannot_be_read_is_told_whether_it_was_allowed_or_not() {
         shim.post("/mutate", &odd).await;
         odd["request"]["namespace"] = json!("kube-system");
         shim.post("/validate", &odd).await;
-        odd["request"]["namespace"] = json!("web");
+        odd["request"]["namespace"] = json!("dry");
         odd["request"]["dryRun"] = json!(true);
         shim.post("/validate", &odd).await;
         eventually(async || site.fake.told().len() == 1).await;
