@@ -17,8 +17,6 @@ mod error;
 mod json;
 #[path = "../../shim/src/review/kinds.rs"]
 mod kinds;
-#[path = "../../shim/src/review/oracle.rs"]
-mod oracle;
 #[path = "../../shim/src/review/outcome.rs"]
 mod outcome;
 #[path = "../../shim/src/review/pin.rs"]
@@ -31,8 +29,6 @@ mod question;
 mod read;
 #[path = "../../shim/src/review/response.rs"]
 mod response;
-#[path = "../../shim/src/review/scan.rs"]
-mod scan;
 #[path = "../../shim/src/review/settings.rs"]
 mod settings;
 #[path = "../../shim/src/review/text.rs"]
@@ -48,7 +44,6 @@ use self::question::{Asked, Question, Review};
 
 /// Reads a review, and answers it as if all images were bad, and as if all were good.
 pub fn admission(bytes: &[u8]) {
-    alike(bytes);
     let settings = settings();
     let review = match read::read(bytes, &settings) {
         Ok(review) => review,
@@ -68,25 +63,6 @@ pub fn admission(bytes: &[u8]) {
             assert!(named(object).is_empty());
         }
         Asked::Nothing(_) => {}
-    }
-}
-
-/// What is JSON is read as serde_json reads it, and what is none is refused by both.
-fn alike(bytes: &[u8]) {
-    let Ok(text) = str::from_utf8(bytes) else { return };
-    let ours = match json::read(text).0 {
-        Ok(document) => Ok(oracle::value(document.root())),
-        Err(json::Stop::Wrong(error)) => Err(error.to_string()),
-        Err(json::Stop::Past(..)) => return,
-    };
-    match (ours, oracle::read(text)) {
-        (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs),
-        (Err(_), Err(_)) => {}
-        // Of what is nearly too large for 64 bits, not all say the same.
-        (Err(ours), Ok(_)) => assert!(ours.starts_with("a number is too large"), "{ours}"),
-        (Ok(_), Err(theirs)) => {
-            assert!(theirs.to_string().starts_with("number out of range"), "{theirs}");
-        }
     }
 }
 

@@ -11,7 +11,6 @@ mod bounds;
 mod error;
 mod settings;
 mod text;
-mod scan;
 mod json;
 mod tree;
 mod pod;
@@ -23,8 +22,6 @@ mod outcome;
 mod pin;
 mod answer;
 mod response;
-#[cfg(test)]
-mod oracle;
 #[cfg(test)]
 mod given;
 #[cfg(test)]
@@ -42,7 +39,6 @@ pub use self::question::{
 };
 pub use self::read::read;
 pub use self::response::{Annotation, PatchOp, Response};
-pub use self::scan::JsonError;
 pub use self::settings::{
     AnnotationKey, CustomKind, CustomKinds, Enforcement, ImagePath, MAX_CUSTOM_KINDS, MAX_KEY,
     MAX_PATH, MAX_PATHS, MAX_STEPS, Settings, SettingsError,

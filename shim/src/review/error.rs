@@ -1,6 +1,5 @@
 //! Why a review cannot be read. It is never read as one without images.
 
-use super::scan::JsonError;
 use super::text::printable;
 use super::tree::Tree;
 
@@ -67,7 +66,7 @@ pub enum Fault {
     },
     /// It is no JSON, or an object in it has a name twice.
     #[error("the review is not JSON that can be read in one way")]
-    Json(#[source] JsonError),
+    Json(#[source] serde_json::Error),
     /// A field is missing or is not what it should be.
     #[error("`{field}` is {found}: expected {expected}")]
     Field {

@@ -1,11 +1,13 @@
-//! A text in, its values out: the grammar of JSON (RFC 8259), within bounds, each name once in its object.
+//! A text in, its values out: within bounds, each name once in its object.
 //!
-//! `metadata.managedFields` is as large as the rest of many objects and says nothing of images, so it is passed
-//! over: of that only the grammar is looked at.
+//! serde_json reads; here what it reads is put into one list (`tree.rs`). `metadata.managedFields` is as large as the
+//! rest of many objects and says nothing of images, so it is passed over.
 
 use std::collections::HashSet;
+use std::fmt;
 
-use super::scan::{self, JsonError, Wrong};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
 use super::text::printable;
 use super::tree::{Document, Kind, Node, behind};
 use super::{MAX_DEPTH, MAX_UID, MAX_VALUES};
@@ -25,40 +27,28 @@ pub(super) enum Stop {
     /// There is more of something than is read.
     Past(&'static str, usize),
     /// It is no JSON that can be read in one way.
-    Wrong(JsonError),
+    Wrong(serde_json::Error),
 }
 
 /// Reads a whole text. With it, or with what is wrong, comes the uid of the review.
 pub(super) fn read(text: &str) -> (Result<Document<'_>, Stop>, Option<String>) {
-    let room = (text.len() / BYTES_A_VALUE).min(MAX_ROOM);
     let mut reader = Reader {
         text,
-        bytes: text.as_bytes(),
-        at: 0,
-        nodes: Vec::with_capacity(room),
+        nodes: Vec::with_capacity((text.len() / BYTES_A_VALUE).min(MAX_ROOM)),
         values: 0,
         unescaped: String::new(),
         uid: None,
+        past: None,
     };
-    let read = match reader.whole() {
-        Ok(()) => Ok(Document::new(text, reader.unescaped, reader.nodes)),
-        Err(Halt::Past(what, limit)) => Err(Stop::Past(what, limit)),
-        Err(Halt::Wrong(what)) => Err(Stop::Wrong(JsonError::new(what, text, reader.at))),
+    let mut json = serde_json::Deserializer::from_str(text);
+    let root = Value { reader: &mut reader, depth: 0, place: Where::Root };
+    let read = root.deserialize(&mut json).and_then(|()| json.end());
+    let read = match (read, reader.past) {
+        (Ok(()), _) => Ok(Document::new(text, reader.unescaped, reader.nodes)),
+        (Err(_), Some((what, limit))) => Err(Stop::Past(what, limit)),
+        (Err(error), None) => Err(Stop::Wrong(error)),
     };
     (read, reader.uid)
-}
-
-/// Why reading stops.
-#[derive(Debug)]
-enum Halt {
-    Past(&'static str, usize),
-    Wrong(Wrong),
-}
-
-impl From<Wrong> for Halt {
-    fn from(what: Wrong) -> Self {
-        Self::Wrong(what)
-    }
 }
 
 /// Where in a review a value is.
@@ -73,115 +63,39 @@ enum Where {
 
 struct Reader<'a> {
     text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
     nodes: Vec<Node>,
     /// How many there are without names.
     values: usize,
     unescaped: String,
     /// Kept as soon as it is read: the answer needs it whatever follows.
     uid: Option<String>,
+    /// The bound that was passed.
+    past: Option<(&'static str, usize)>,
 }
 
-impl Reader<'_> {
-    fn whole(&mut self) -> Result<(), Halt> {
-        self.value(0, Where::Root)?;
-        match self.next() {
-            None => Ok(()),
-            Some(_) => Err(Wrong::End.into()),
-        }
+impl<'a> Reader<'a> {
+    fn past<E: de::Error>(&mut self, what: &'static str, limit: usize) -> E {
+        self.past = Some((what, limit));
+        E::custom(format_args!("more {what} than {limit}"))
     }
 
-    /// The next byte that is no space; it is not taken.
-    fn next(&mut self) -> Option<u8> {
-        loop {
-            match self.bytes.get(self.at).copied() {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                byte => return byte,
-            }
-        }
+    /// A text that is a part of what is read.
+    fn borrowed(&self, text: &'a str) -> Node {
+        let start = text.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        Node { kind: Kind::Text, start: short(start), end: short(start + text.len()) }
     }
 
-    /// The same, and it is taken if it is `byte`.
-    fn take(&mut self, byte: u8) -> bool {
-        let is_there = self.next() == Some(byte);
-        self.at += usize::from(is_there);
-        is_there
+    /// A text that had escapes.
+    fn unescaped(&mut self, text: &str) -> Node {
+        let start = self.unescaped.len();
+        self.unescaped.push_str(text);
+        let end = short(self.unescaped.len());
+        Node { kind: Kind::Unescaped, start: short(start), end }
     }
 
-    fn value(&mut self, depth: usize, place: Where) -> Result<(), Halt> {
-        self.values += 1;
-        if self.values > MAX_VALUES {
-            return Err(Halt::Past("values", MAX_VALUES));
-        }
-        if depth > MAX_DEPTH {
-            return Err(Halt::Past("levels", MAX_DEPTH));
-        }
-        match self.next() {
-            Some(b'"') => {
-                let node = self.string()?;
-                self.nodes.push(node);
-                if place == Where::Uid {
-                    self.keep_uid(node);
-                }
-                Ok(())
-            }
-            Some(b'{') => self.object(depth, place),
-            Some(b'[') => self.list(depth),
-            _ => {
-                let kind = self.scalar()?;
-                self.nodes.push(Node { kind, start: 0, end: 0 });
-                Ok(())
-            }
-        }
-    }
-
-    fn list(&mut self, depth: usize) -> Result<(), Halt> {
-        self.at += 1;
-        let place = self.open(Kind::List);
-        if !self.take(b']') {
-            loop {
-                self.value(depth + 1, Where::Elsewhere)?;
-                match self.next() {
-                    Some(b',') => self.at += 1,
-                    Some(b']') => break,
-                    _ => return Err(Wrong::List.into()),
-                }
-            }
-            self.at += 1;
-        }
-        self.close(place);
-        Ok(())
-    }
-
-    fn object(&mut self, depth: usize, place: Where) -> Result<(), Halt> {
-        self.at += 1;
-        let object = self.open(Kind::Object);
-        if !self.take(b'}') {
-            let mut names = Names { first: object + 1, count: 0, seen: 0 };
-            loop {
-                let name = self.name()?;
-                self.not_twice(&mut names, name)?;
-                let place = self.member(place, name);
-                if let Some(place) = place {
-                    self.nodes.push(name);
-                    self.value(depth + 1, place)?;
-                } else {
-                    self.pass_over()?;
-                }
-                match self.next() {
-                    Some(b',') => self.at += 1,
-                    Some(b'}') => break,
-                    _ => return Err(Wrong::Object.into()),
-                }
-            }
-            self.at += 1;
-            if names.count > FEW {
-                self.none_twice(object)?;
-            }
-        }
-        self.close(object);
-        Ok(())
+    fn text_of(&self, node: Node) -> &str {
+        let text = if node.kind == Kind::Unescaped { &self.unescaped } else { self.text };
+        text.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
     /// Begins what holds others; gives its place.
@@ -192,188 +106,222 @@ impl Reader<'_> {
     }
 
     fn close(&mut self, place: usize) {
-        let end = scan::short(self.nodes.len());
+        let end = short(self.nodes.len());
         if let Some(node) = self.nodes.get_mut(place) {
             node.end = end;
         }
     }
 
-    /// The name of a member, and the colon behind it.
-    fn name(&mut self) -> Result<Node, Halt> {
-        if self.next() != Some(b'"') {
-            return Err(Wrong::Name.into());
-        }
-        let name = self.string()?;
-        if !self.take(b':') {
-            return Err(Wrong::Colon.into());
-        }
-        Ok(name)
-    }
-
     /// What the value of the member `name` is; none where it is passed over.
     fn member(&self, place: Where, name: Node) -> Option<Where> {
-        // Nearly every name is of another length.
-        match (place, name.end - name.start) {
-            (Where::Root, 7) if self.text_of(name) == "request" => Some(Where::Request),
-            (Where::Request, 3) if self.text_of(name) == "uid" => Some(Where::Uid),
-            (_, 8) if self.text_of(name) == "metadata" => Some(Where::Metadata),
-            (Where::Metadata, 13) if self.text_of(name) == "managedFields" => None,
+        match (place, self.text_of(name)) {
+            (Where::Root, "request") => Some(Where::Request),
+            (Where::Request, "uid") => Some(Where::Uid),
+            (_, "metadata") => Some(Where::Metadata),
+            (Where::Metadata, "managedFields") => None,
             _ => Some(Where::Elsewhere),
         }
     }
 
-    /// A text; its first quote is next.
-    fn string(&mut self) -> Result<Node, Halt> {
-        let start = self.at + 1;
-        let end = scan::special(self.bytes, start);
-        self.at = end;
-        if self.bytes.get(end) == Some(&b'"') {
-            self.at += 1;
-            return Ok(Node { kind: Kind::Text, start: scan::short(start), end: scan::short(end) });
-        }
-        let first = self.unescaped.len();
-        self.at = scan::unescape(self.text, start, &mut self.unescaped).map_err(|(what, at)| {
-            self.at = at;
-            what
-        })?;
-        let (start, end) = (scan::short(first), scan::short(self.unescaped.len()));
-        Ok(Node { kind: Kind::Unescaped, start, end })
-    }
-
-    fn text_of(&self, node: Node) -> &str {
-        let text = if node.kind == Kind::Unescaped { &self.unescaped } else { self.text };
-        text.get(node.start as usize..node.end as usize).unwrap_or_default()
-    }
-
-    fn keep_uid(&mut self, node: Node) {
-        let text = self.text_of(node);
-        if !text.is_empty() && text.len() <= MAX_UID {
-            self.uid = Some(text.to_owned());
-        }
-    }
-
-    /// What is neither a text nor holds others.
-    fn scalar(&mut self) -> Result<Kind, Halt> {
-        let (kind, end) = scan::scalar(self.bytes, self.at).ok_or(Wrong::Value)?;
-        if kind == Kind::Number && !scan::is_finite(self.text, self.at, end) {
-            return Err(Wrong::Number.into());
-        }
-        self.at = end;
-        Ok(kind)
-    }
-
-    /// Takes a value of which nothing is kept, however deep it is.
-    fn pass_over(&mut self) -> Result<(), Halt> {
-        // What is open, by the bytes that close it.
-        let mut open = Vec::new();
-        loop {
-            match self.next() {
-                Some(b'{') => {
-                    self.at += 1;
-                    open.push(b'}');
-                    if self.next() != Some(b'}') {
-                        self.pass_name()?;
-                        continue;
-                    }
-                }
-                Some(b'[') => {
-                    self.at += 1;
-                    open.push(b']');
-                    if self.next() != Some(b']') {
-                        continue;
-                    }
-                }
-                Some(b'"') => self.pass_string()?,
-                _ => self.at = scan::scalar(self.bytes, self.at).ok_or(Wrong::Value)?.1,
-            }
-            // A value has ended, or the first one is not there.
-            loop {
-                let Some(close) = open.last().copied() else { return Ok(()) };
-                match self.next() {
-                    Some(b',') => {
-                        self.at += 1;
-                        if close == b'}' {
-                            self.pass_name()?;
-                        }
-                        break;
-                    }
-                    Some(byte) if byte == close => {
-                        self.at += 1;
-                        open.pop();
-                    }
-                    _ if close == b'}' => return Err(Wrong::Object.into()),
-                    _ => return Err(Wrong::List.into()),
-                }
-            }
-        }
-    }
-
-    fn pass_name(&mut self) -> Result<(), Halt> {
-        if self.next() != Some(b'"') {
-            return Err(Wrong::Name.into());
-        }
-        self.pass_string()?;
-        if self.take(b':') { Ok(()) } else { Err(Wrong::Colon.into()) }
-    }
-
-    fn pass_string(&mut self) -> Result<(), Halt> {
-        self.at = scan::pass_over(self.bytes, self.at + 1).map_err(|(what, at)| {
-            self.at = at;
-            what
-        })?;
-        Ok(())
-    }
-
     /// Refuses a name that its object has already, among the first few.
-    fn not_twice(&self, names: &mut Names, name: Node) -> Result<(), Halt> {
+    fn not_twice<E: de::Error>(&self, names: &mut Names, name: Node) -> Result<(), E> {
         names.count += 1;
-        if names.count > FEW {
-            return Ok(());
-        }
-        let holder = if name.kind == Kind::Unescaped { &self.unescaped } else { self.text };
-        let (start, end) = (name.start as usize, name.end as usize);
-        let bit = 1 << (scan::mixed(holder.as_bytes(), start, end) >> 58);
-        if names.seen & bit == 0 {
+        let text = self.text_of(name);
+        let bit = bit(text);
+        if names.count > FEW || names.seen & bit == 0 {
             names.seen |= bit;
             return Ok(());
         }
-        let text = self.text_of(name);
-        let mut at = names.first;
-        while let Some(other) = self.nodes.get(at) {
-            if self.text_of(*other) == text {
-                return Err(twice(text));
-            }
-            at = behind(&self.nodes, at + 1);
+        if self.names(names.object).any(|other| other == text) {
+            return Err(twice(text));
         }
         Ok(())
     }
 
     /// Refuses an object that has a name twice, of however many.
-    fn none_twice(&self, object: usize) -> Result<(), Halt> {
+    fn none_twice<E: de::Error>(&self, object: usize) -> Result<(), E> {
         let mut seen = HashSet::new();
+        self.names(object).find(|name| !seen.insert(*name)).map_or(Ok(()), |name| Err(twice(name)))
+    }
+
+    /// The names of an object, as far as it is read.
+    fn names(&self, object: usize) -> impl Iterator<Item = &str> {
         let mut at = object + 1;
-        while let Some(name) = self.nodes.get(at) {
-            let text = self.text_of(*name);
-            if !seen.insert(text) {
-                return Err(twice(text));
-            }
+        std::iter::from_fn(move || {
+            let name = *self.nodes.get(at)?;
             at = behind(&self.nodes, at + 1);
-        }
-        Ok(())
+            Some(self.text_of(name))
+        })
     }
 }
 
 /// What is known of the names of an object that is being read.
 struct Names {
-    /// The place of the first.
-    first: usize,
+    /// The place of the object.
+    object: usize,
     count: usize,
     /// A bit for each of the first few, which another may share.
     seen: u64,
 }
 
-fn twice(name: &str) -> Halt {
-    Wrong::Twice(printable(name, MAX_NAME)).into()
+/// A bit for a name: that of another name is mostly another.
+fn bit(name: &str) -> u64 {
+    let [first, .., last] = name.as_bytes() else { return 1 };
+    let mixed = usize::from(*first) * 5 + usize::from(*last) * 11 + name.len() * 3;
+    1 << (mixed % 64)
+}
+
+fn twice<E: de::Error>(name: &str) -> E {
+    E::custom(format_args!("`{}` is there twice", printable(name, MAX_NAME)))
+}
+
+/// A place in a text or a list: neither is longer than 32 bits can say, within the bounds of a review.
+fn short(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+/// Reads a value.
+struct Value<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    depth: usize,
+    place: Where,
+}
+
+impl<'a> Value<'_, 'a> {
+    fn put(self, kind: Kind) {
+        self.reader.nodes.push(Node { kind, start: 0, end: 0 });
+    }
+
+    fn put_text(self, node: Node) {
+        self.reader.nodes.push(node);
+        if self.place == Where::Uid {
+            let text = self.reader.text_of(node);
+            if !text.is_empty() && text.len() <= MAX_UID {
+                self.reader.uid = Some(text.to_owned());
+            }
+        }
+    }
+
+    /// A value in this one.
+    fn inner(&mut self, place: Where) -> Value<'_, 'a> {
+        Value { reader: &mut *self.reader, depth: self.depth + 1, place }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.reader.values += 1;
+        if self.reader.values > MAX_VALUES {
+            return Err(self.reader.past("values", MAX_VALUES));
+        }
+        if self.depth > MAX_DEPTH {
+            return Err(self.reader.past("levels", MAX_DEPTH));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.put(Kind::Null);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.put(if value { Kind::True } else { Kind::False });
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.put(Kind::Number);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.put(Kind::Number);
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.put(Kind::Number);
+        Ok(())
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
+        let node = self.reader.borrowed(text);
+        self.put_text(node);
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        let node = self.reader.unescaped(text);
+        self.put_text(node);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        let list = self.reader.open(Kind::List);
+        while elements.next_element_seed(self.inner(Where::Elsewhere))?.is_some() {}
+        self.reader.close(list);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        let object = self.reader.open(Kind::Object);
+        let mut names = Names { object, count: 0, seen: 0 };
+        while let Some(name) = members.next_key_seed(Name { reader: &mut *self.reader })? {
+            self.reader.not_twice(&mut names, name)?;
+            match self.reader.member(self.place, name) {
+                Some(place) => {
+                    self.reader.nodes.push(name);
+                    members.next_value_seed(self.inner(place))?;
+                }
+                None => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        if names.count > FEW {
+            self.reader.none_twice(object)?;
+        }
+        self.reader.close(object);
+        Ok(())
+    }
+}
+
+/// Reads the name of a member.
+struct Name<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_, 'de> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name<'_, 'de> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Node, E> {
+        Ok(self.reader.borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Node, E> {
+        Ok(self.reader.unescaped(name))
+    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! Values stand in the order of the text, and what holds others says where it ends, so that neither objects nor
 //! lists have storage of their own. Texts are borrowed from the bytes where they have no escapes.
 
+use serde::de::Error as _;
+
 use super::MAX_REVIEW;
 use super::error::Fault;
 use super::json::{self, Stop};
-use super::scan::{JsonError, Wrong};
 
 /// A text of JSON that was read.
 #[derive(Debug, Default)]
@@ -183,7 +184,7 @@ pub(super) fn parse(bytes: &[u8]) -> (Result<Document<'_>, Fault>, Option<String
         // What was read is a part of it, though it may be whole by itself.
         _ if bytes.len() > MAX_REVIEW => Err(Fault::TooLarge { limit: MAX_REVIEW }),
         Err(Stop::Past(what, limit)) => Err(Fault::TooMany { what, limit }),
-        _ if !is_text => Err(Fault::Json(JsonError::new(Wrong::Text, text, text.len()))),
+        _ if !is_text => Err(Fault::Json(serde_json::Error::custom("what follows is no UTF-8"))),
         Err(Stop::Wrong(error)) => Err(Fault::Json(error)),
         Ok(document) => Ok(document),
     };
