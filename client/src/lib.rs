@@ -35,6 +35,7 @@ mod call;
 mod pool;
 mod replica;
 mod stats;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub use self::near::{MAX_AGE, answer_key};
 pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
 pub use self::pool::MAX_REPLICAS;
 pub use self::stats::{NearStats, ReplicaStats, Standing, Stats};
+pub use self::trace::{MAX_TRACEPARENT, MAX_TRACESTATE, TraceContext};
 
 use self::call::Calls;
 
@@ -245,9 +247,10 @@ impl Client {
     }
 }
 
-/// A request that says how long its caller waits.
+/// A request that says how long its caller waits, and which trace it is in.
 fn timed<T>(message: T, left: Duration) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(left);
+    trace::tell(&mut request);
     request
 }

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body;
+use portcullis_client::TraceContext;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::budget::budget;
@@ -159,8 +160,16 @@ impl Webhook {
         let patience = &self.patience;
         let deadline = begin + budget(request.uri().query(), patience.timeout, patience.margin);
         let until = deadline.min(begin + patience.body);
+        let trace = trace(request.headers());
         let written = match self.read(request.into_body(), peer.address, until).await {
-            Ok(body) => self.reviewer.review(kind, body, deadline).await,
+            Ok(body) => {
+                let review = self.reviewer.review(kind, body, deadline);
+                match trace {
+                    // An API server that traces has the service's spans among its own.
+                    Some(trace) => trace.around(review).await,
+                    None => review.await,
+                }
+            }
             Err(Unread::TooLarge(beginning)) => self.reviewer.too_large(kind, &beginning),
             Err(Unread::Crowded(beginning)) => self.reviewer.crowded(kind, &beginning),
             Err(Unread::Slow) => {
@@ -294,6 +303,12 @@ where
 
 fn json(body: Vec<u8>) -> Answer {
     with(Response::new(Full::new(body.into())), header::CONTENT_TYPE, "application/json")
+}
+
+/// The trace that a review is in.
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let parent = headers.get("traceparent")?;
+    TraceContext::of(parent.as_bytes(), headers.get("tracestate").map(HeaderValue::as_bytes))
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {

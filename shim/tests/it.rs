@@ -27,3 +27,6 @@ mod serving;
 #[cfg(test)]
 #[path = "it/own.rs"]
 mod own;
+#[cfg(test)]
+#[path = "it/traces.rs"]
+mod traces;

@@ -35,6 +35,8 @@ pub(crate) enum Act {
 pub(crate) struct State {
     pub(crate) act: Mutex<Act>,
     pub(crate) asked: Mutex<Vec<v1::CheckRequest>>,
+    /// The `traceparent` of each question.
+    pub(crate) traces: Mutex<Vec<Option<String>>>,
     pub(crate) told: Mutex<Vec<v1::Answered>>,
     /// How many calls with reports there were.
     pub(crate) calls: Mutex<usize>,
@@ -52,6 +54,7 @@ impl Fake {
         let state = Arc::new(State {
             act: Mutex::new(Act::Answer),
             asked: Mutex::default(),
+            traces: Mutex::default(),
             told: Mutex::default(),
             calls: Mutex::default(),
         });
@@ -96,6 +99,8 @@ impl DecisionService for Told {
         &self,
         request: Request<v1::CheckRequest>,
     ) -> Result<Response<v1::CheckResponse>, Status> {
+        let trace = request.metadata().get("traceparent");
+        self.0.traces.lock().push(trace.map(|trace| trace.to_str().unwrap().to_owned()));
         let request = request.into_inner();
         self.0.asked.lock().push(request.clone());
         let act = *self.0.act.lock();
