@@ -9,6 +9,7 @@ import ssl
 import stat
 import subprocess
 import tempfile
+import time
 
 import yaml
 
@@ -153,6 +154,42 @@ def t173_a_shim_that_makes_its_own_certificate_runs_as_the_chart_has_it():
                 assert {hook["name"] for hook in hooks} >= {"pods.portcullis.dev"} and len(hooks) > 2, hooks
                 [hook] = [hook for hook in hooks if hook["name"] == "pods.portcullis.dev"]
                 the_service_answers(hook)
+
+
+def test_an_api_server_with_a_wrong_bundle_is_counted():
+    """Nothing else tells of it: no review arrives. PortcullisShimRefused looks at the count."""
+    documents = everything()["defaults"]
+    [hook] = [hook for hook in webhooks(documents) if hook["name"] == "pods.portcullis.dev"]
+    right = base64.b64decode(hook["clientConfig"]["caBundle"]).decode()
+    [hook] = [hook for hook in webhooks(render()) if hook["name"] == "pods.portcullis.dev"]
+    wrong = base64.b64decode(hook["clientConfig"]["caBundle"]).decode()
+    host = f"gate-portcullis-shim.{NAMESPACE}.svc"
+
+    def is_believed(bundle):
+        trusted = ssl.create_default_context(cadata=bundle)
+        with socket.create_connection(("127.0.0.1", 8443), PATIENCE) as connection:
+            try:
+                with trusted.wrap_socket(connection, server_hostname=host):
+                    return True
+            except ssl.SSLCertVerificationError:
+                return False
+
+    def refused():
+        connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=PATIENCE)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        found = re.search(r'^portcullis_shim_refused_total\{reason="handshake"\} (\d+)$', text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    template = dict(pods(documents))["gate-portcullis-shim"]
+    with running(COMMAND, documents, template, [f"gate-portcullis.{NAMESPACE}.svc"]) as (container, process):
+        becomes(container, process, "livenessProbe")
+        assert is_believed(right) and refused() == 0
+        assert not is_believed(wrong)
+        end = time.monotonic() + PATIENCE
+        while refused() != 1:
+            assert time.monotonic() < end, "nobody counted it"
+            time.sleep(0.1)
 
 
 def prerequisites():
