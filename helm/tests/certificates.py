@@ -155,11 +155,14 @@ def test_provided_secrets_are_mounted_and_none_is_made():
 
 
 def test_the_cluster_of_a_release_is_known_by_the_certificate_of_its_shim():
-    clusters = [{"name": "other", "identities": ["shim.other.portcullis"]}, {"name": "Prod.EU", "platforms": ["linux/arm64"]}]
+    clusters = [{"name": "other", "identities": ["shim.other.portcullis"]}, {"name": "prod-eu", "platforms": ["linux/arm64"]}]
     values = {
-        "cluster": {"name": "Prod.EU", "cloud": {"provider": "aws"}},
+        "cluster": {"name": "prod-eu", "cloud": {"provider": "aws"}},
         "service": {"config": {"clusters": clusters}},
     }
     config = yaml.safe_load(one(render(values=values), "ConfigMap", "portcullis-config")["data"]["portcullis.yaml"])
-    mine = {"name": "Prod.EU", "platforms": ["linux/arm64"], "cloud": {"provider": "aws"}}
+    mine = {"name": "prod-eu", "platforms": ["linux/arm64"], "cloud": {"provider": "aws"}}
     assert config["clusters"] == [clusters[0], mine | {"identities": ["shim.prod-eu.portcullis"]}], config["clusters"]
+    values["shim"] = {"identity": "shim.eu.example"}
+    config = yaml.safe_load(one(render(values=values), "ConfigMap", "portcullis-config")["data"]["portcullis.yaml"])
+    assert config["clusters"] == [clusters[0], mine | {"identities": ["shim.eu.example"]}], config["clusters"]

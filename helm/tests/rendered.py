@@ -41,6 +41,12 @@ def render(*arguments, values=None):
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
+def values_of(example):
+    """What an example leaves to whoever installs."""
+    root = {"x509/ca/scanners/root.pem": "the root of a scanner"}
+    return {"service": {"trust": {"files": root}}} if example.stem == "all-in-one" else {}
+
+
 def of_kind(documents, *kinds):
     return [document for document in documents if document["kind"] in kinds]
 
@@ -67,7 +73,7 @@ def everything():
     rendered["provided"] = render(values=PROVIDED)
     rendered["self"] = render(values={"tls": {"mode": "self"}, **{key: full[key] for key in ("networkPolicy", "webhook")}})
     for example in EXAMPLES:
-        rendered[example.stem] = render("--values", str(example))
+        rendered[example.stem] = render("--values", str(example), values=values_of(example))
     return rendered
 
 

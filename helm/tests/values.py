@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from rendered import CHART, PROVIDED, ROOT, WEBHOOKS, everything, of_kind, one, refused, render
+from rendered import CHART, PROVIDED, ROOT, WEBHOOKS, everything, helm, of_kind, one, refused, render
 
 
 def test_what_is_misspelt_or_out_of_range_is_refused():
@@ -19,6 +19,8 @@ def test_what_is_misspelt_or_out_of_range_is_refused():
     refused({"service": {"sidecars": [{"name": "a"}]}}, "/service/sidecars/0", "image")
     refused({"service": {"extraPorts": [{"name": "grpc", "port": 8443}]}}, "/service/extraPorts/0/name")
     refused({"service": {"extraPorts": [{"name": "a", "port": 7443}]}}, "/service/extraPorts/0/port")
+    refused({"service": {"terminationGracePeriodSeconds": 39}}, "/service/terminationGracePeriodSeconds")
+    refused({"shim": {"terminationGracePeriodSeconds": 29}}, "/shim/terminationGracePeriodSeconds")
     refused({"image": {"digest": "sha256:12"}}, "/image/digest")
     refused({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds")
     refused({"webhook": {"failurePolicy": "Maybe"}}, "/webhook/failurePolicy")
@@ -35,11 +37,31 @@ def test_what_cannot_work_is_refused_with_its_cure():
     shared = {"tls": {"mode": "self"}, "shim": {"serviceAccount": {"create": False}}}
     refused(shared, "shim.serviceAccount.name")
     refused({"shim": {"identity": "spiffe://example.org/prod"}}, "shim.clientSecret")
+    # Of another cluster `prod-eu` would be the shim.
+    for name in ("Prod EU", "prod_eu", "-prod-eu", "a" * 61):
+        refused({"cluster": {"name": name}}, "cluster.name", "shim.identity")
+        render(values={"cluster": {"name": name}, "shim": {"identity": "shim.prod.example"}})
+    render(values={"cluster": {"name": "a" * 60}})
     for path in ("tls.provided.serviceSecret", "tls.provided.shimSecret", "tls.provided.caBundle", "shim.clientSecret"):
         values = json.loads(json.dumps(PROVIDED))
         *parents, last = path.split(".")
         del functools.reduce(dict.get, parents, values)[last]
         refused(values, path)
+
+
+def test_a_trust_policy_without_its_certificates_is_refused_with_its_cure():
+    """The service would not start for it."""
+    done = helm("--values", str(CHART / "examples/all-in-one.yaml"))
+    assert done.returncode != 0 and r"--set-file 'service.trust.files.x509/ca/scanners/root\.pem" in done.stderr, done.stderr
+    stores = ["ca:scanners", "tsa:times"]
+    policy = {"version": "1.0", "trustPolicies": [{"name": "a"}, {"name": "b", "trustStores": stores}]}
+    for text in (policy, json.dumps(policy), yaml.safe_dump(policy)):
+        files = {"trustpolicy.json": text, "x509/ca/scanners/a.pem": "a"}
+        refused({"service": {"trust": {"files": files}}}, "`tsa:times`", "x509/tsa/times/")
+        render(values={"service": {"trust": {"files": files | {"x509/tsa/times/b.pem": "b"}}}})
+    # What is no policy, the service says with line and column.
+    for text in ("{", "[]", "trustPolicies: 1", "trustPolicies: [1, {trustStores: a}]"):
+        render(values={"service": {"trust": {"files": {"trustpolicy.json": text}}}})
 
 
 def test_every_value_has_a_line_that_says_what_it_is_for():

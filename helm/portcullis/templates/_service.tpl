@@ -19,6 +19,27 @@ data: /var/lib/portcullis
 {{- end -}}
 {{- end -}}
 
+{{/* A trust policy that names a store without a certificate: the service would not start. What is no policy, it says itself. */}}
+{{- define "portcullis.service.checkedTrust" -}}
+{{- $files := .Values.service.trust.files | default dict -}}
+{{- $policy := get $files "trustpolicy.json" -}}
+{{- if kindIs "string" $policy -}}{{- $policy = fromYaml $policy -}}{{- end -}}
+{{- if and (kindIs "slice" $policy.trustPolicies) (not .Values.service.trust.existingConfigMap) -}}
+{{- range $policy.trustPolicies -}}
+{{- $stores := list -}}
+{{- if kindIs "map" . -}}{{- if kindIs "slice" .trustStores -}}{{- $stores = .trustStores -}}{{- end -}}{{- end -}}
+{{- range $stores -}}
+{{- $store := toString . | replace ":" "/" | printf "x509/%s/" -}}
+{{- $found := list -}}
+{{- range $path, $_ := $files -}}{{- if hasPrefix $store $path -}}{{- $found = append $found $path -}}{{- end -}}{{- end -}}
+{{- if not $found -}}
+{{- fail (printf "service.trust.files: trustpolicy.json trusts `%s`, of which there is no certificate: give it, as by --set-file 'service.trust.files.%sroot\\.pem=root.pem'" . $store) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* All clusters, of which this one is known by the certificate of its shim. */}}
 {{- define "portcullis.service.clusters" -}}
 {{- $identity := include "portcullis.identity" . -}}

@@ -3,7 +3,7 @@
 {{- if .Values.shim.identity -}}
 {{ .Values.shim.identity }}
 {{- else -}}
-shim.{{ regexReplaceAll "[^a-z0-9]+" (lower .Values.cluster.name) "-" | trunc 60 | trimAll "-" }}.portcullis
+shim.{{ .Values.cluster.name }}.portcullis
 {{- end -}}
 {{- end -}}
 
@@ -118,6 +118,10 @@ client:
 {{- end -}}
 {{- end -}}
 {{- if .Values.shim.enabled -}}
+{{- $isUsed := or .Values.service.enabled (not .Values.shim.clientSecret) -}}
+{{- if and $isUsed (not .Values.shim.identity) (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$" .Values.cluster.name)) -}}
+{{- fail (printf "cluster.name `%s` makes no identity for its shim, which is a DNS name: give the cluster a name of at most 60 of a-z, 0-9 and `-`, or set shim.identity" .Values.cluster.name) -}}
+{{- end -}}
 {{- if and (hasPrefix "spiffe://" .Values.shim.identity) (ne .Values.tls.mode "provided") (not .Values.shim.clientSecret) -}}
 {{- fail "a SPIFFE ID is in no certificate that is made here: set shim.clientSecret to one that has it, or shim.identity to a DNS name" -}}
 {{- end -}}
@@ -135,7 +139,11 @@ client:
 {{- fail "a shim without the service needs shim.clientSecret: a certificate that the service knows it by, with the authority of the service" -}}
 {{- end -}}
 {{- end -}}
-{{- else if not (include "portcullis.anybody" .) -}}
+{{- end -}}
+{{- if .Values.service.enabled -}}
+{{- include "portcullis.service.checkedTrust" . -}}
+{{- end -}}
+{{- if not (or .Values.shim.enabled (include "portcullis.anybody" .)) -}}
 {{- fail "nobody may ask the service: name the identities of clusters in service.config.clusters" -}}
 {{- end -}}
 {{- end -}}
