@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import pathlib
 import re
 import socket
 import ssl
@@ -16,7 +17,7 @@ import yaml
 from api import HOST, api
 from certificates import openssl
 from container import CLOUD_TOKEN, PATIENCE, becomes, image, running
-from rendered import CHART, COMMAND, EXAMPLES, NAMESPACE, ROOT, everything, of_kind, pods, render, webhooks
+from rendered import CHART, COMMAND, EXAMPLES, NAMESPACE, ROOT, everything, of_kind, one, pods, render, webhooks
 
 
 def test_flags_of_the_chart_are_those_of_the_command():
@@ -76,6 +77,31 @@ def t173_the_service_answers_who_has_the_certificate_of_the_release():
         strange["spec"]["containers"][0]["args"] = nameless
         with running(COMMAND, documents, strange, [host]) as (_, process):
             assert process.wait(PATIENCE) == 1, process.returncode
+
+
+def test_an_operator_is_answered_with_the_certificate_that_the_guide_signs():
+    """The commands of docs/operations.md, but for kubectl; and its name is what lets it in."""
+    [script] = re.findall(r"^```sh\n(umask 077.*?)^```", (ROOT / "docs/operations.md").read_text(), re.DOTALL | re.MULTILINE)
+    script = script.replace("shim.prod-eu.portcullis", "admin.portcullis", 1)
+    script, count = re.subn(r"^kubectl .*\n", "", script, flags=re.MULTILINE)
+    assert count == 1, script
+    operators = [{"identities": ["admin.portcullis"], "role": "reader"}]
+    documents = render(values={"service": {"config": {"operators": operators}}})
+    template = dict(pods(documents))["gate-portcullis"]
+    with tempfile.TemporaryDirectory() as folder, running(COMMAND, documents, template) as (container, process):
+        becomes(container, process, "readinessProbe")
+        for name, expected in (("admin.portcullis", (2, "unavailable")), ("nobody.portcullis", (1, "nobody.portcullis"))):
+            with open(f"{folder}/ca.json", "w", encoding="utf-8") as file:
+                json.dump(one(documents, "Secret", "-ca"), file)
+            named = script.replace("admin.portcullis", name, 1)
+            subprocess.run(["bash", "-eu", "-c", named], cwd=folder, capture_output=True, check=True)
+            left = [path.name for path in pathlib.Path(folder).glob("ca.*")]
+            assert left == ["ca.crt"], f"a key of the authority stays: {left}"
+            files = ["--tls-ca=ca.crt", "--tls-cert=tls.crt", "--tls-key=tls.key"]
+            server = ["--server=https://127.0.0.1:7443", f"--tls-server-name=gate-portcullis.{NAMESPACE}.svc"]
+            asked = [COMMAND, "evidence", "registry.invalid/team/app:v1", *server, *files]
+            done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == expected[0] and expected[1] in done.stdout + done.stderr, done
 
 
 REVIEW = {
