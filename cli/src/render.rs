@@ -6,7 +6,7 @@ pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod explain;
 pub(crate) mod refresh;
-mod tree;
+pub(crate) mod tree;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;

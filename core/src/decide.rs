@@ -43,7 +43,7 @@ pub(crate) use self::message::instant;
 pub use self::message::{
     MAX_DENIAL, MAX_WARNING, MAX_WARNINGS, fold_denials, fold_warnings, printable,
 };
-pub use self::notice::{Notice, NoticeKind};
+pub use self::notice::{Notice, NoticeKind, Refusal};
 pub(crate) use self::profile::Profiles;
 pub(crate) use self::recount::{Counted, recount};
 

@@ -255,7 +255,7 @@ fn notice_record(notice: &Notice) -> NoticeRecord {
         | NoticeKind::Unsupported
         | NoticeKind::OutOfScope
         | NoticeKind::UnsupportedRegistry
-        | NoticeKind::BreakGlassRefused => None,
+        | NoticeKind::BreakGlassRefused(_) => None,
         NoticeKind::AllowedImage { pattern } => Some(detail(&format!("pattern {pattern}"))),
         NoticeKind::Cleared { by, ids, total } => {
             let by = by.map_or("the report".to_owned(), |digest| digest.to_string());

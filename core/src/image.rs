@@ -56,7 +56,10 @@ pub enum ImageError {
     #[error("`{0}` is the id of an image on a node: name the image in its registry")]
     ImageId(String),
     /// The registry host is malformed.
-    #[error("`{0}` is not a registry host: expected a name or address and an optional port")]
+    #[error(
+        "`{0}` is not a registry host: expected a name or address and an optional port, without \
+         `https://`, or the lower-case path of an image on Docker Hub"
+    )]
     Registry(String),
     /// The repository is malformed.
     #[error(

@@ -105,7 +105,9 @@ impl<'a> Bench<'a> {
         let holdings = Holdings { images: digests, findings, seed };
         let cores = options.client_cores.as_ref();
         if let Some(cores) = cores {
-            cores.hold_thread().with_context(|| format!("failed to go to the cores {cores:?}"))?;
+            cores.hold_thread().with_context(|| {
+                format!("failed to go to the cores {cores}: has this machine such?")
+            })?;
         }
         let registry = Registry::start(options.registry, holdings, cores)?;
         let count = scenario.service.replicas;

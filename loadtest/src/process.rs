@@ -44,6 +44,13 @@ impl std::str::FromStr for Cores {
     }
 }
 
+impl std::fmt::Display for Cores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let numbers: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&numbers.join(","))
+    }
+}
+
 impl Cores {
     fn set(&self) -> CpuSet {
         let mut set = CpuSet::new();
@@ -75,7 +82,9 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let before = sched_getaffinity(None).context("failed to ask for this thread's cores")?;
         if let Some(cores) = cores {
-            cores.hold_thread().with_context(|| format!("failed to go to the cores {cores:?}"))?;
+            cores.hold_thread().with_context(|| {
+                format!("failed to go to the cores {cores}: has this machine such?")
+            })?;
         }
         let child = command.spawn();
         sched_setaffinity(None, &before).context("failed to go back to this thread's cores")?;

@@ -58,7 +58,7 @@ pub enum AppError {
         source: io::Error,
     },
     /// Rules or trust cannot be used.
-    #[error("failed to load the rules")]
+    #[error("failed to load rules or trust")]
     Rules(#[from] RulesError),
     /// The registry client cannot be made.
     #[error("failed to set up the registry client")]

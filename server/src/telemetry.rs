@@ -103,7 +103,8 @@ impl Telemetry {
     pub fn begin(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.filter)
             .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
-        let colour = std::io::stderr().is_terminal();
+        let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = std::io::stderr().is_terminal() && !asked_not_to;
         let (format, flood) = (config.format, Flood::new(config.max_per_second));
         let filter = filter.and(flood.clone());
         let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);

@@ -211,10 +211,12 @@ impl Webhook {
     }
 
     fn probe<B>(&self, request: &Request<B>) -> Answer {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-        }
-        match request.uri().path() {
+        let path = request.uri().path();
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match path {
+            "/livez" | "/readyz" if !is_read => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n")
+            }
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => match self.readiness() {
                 Ok(()) => text(StatusCode::OK, "ok\n"),

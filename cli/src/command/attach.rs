@@ -1,6 +1,7 @@
 //! `portcullis attach`: a scanner's report in, a signed findings artifact at the image out.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -158,7 +159,8 @@ async fn subject(
     deadline: Instant,
 ) -> anyhow::Result<Target> {
     let target = |fetched: &Fetched| Target::of(&fetched.bytes, &fetched.media_type);
-    let found = registry.resolve(image, deadline).await?;
+    let found = registry.resolve(image, deadline).await;
+    let found = found.map_err(|error| hinted(error.into(), image, args))?;
     let Document::Index(index) = referrers::parse(&found.bytes, &found.media_type)? else {
         anyhow::ensure!(
             args.platform.is_none(),
@@ -183,6 +185,18 @@ async fn subject(
         anyhow::bail!("`{image}` has no platform `{platform}`, but {}", known.join(", "));
     };
     Ok(target(&registry.manifest(image, entry.digest, deadline).await?))
+}
+
+/// Says what to do where TLS is spoken to a registry that speaks plain HTTP.
+fn hinted(error: anyhow::Error, image: &Reference, args: &Args) -> anyhow::Error {
+    let is_plain = |cause: &(dyn Error + 'static)| cause.to_string().contains("InvalidContentType");
+    if args.plain_http || !error.chain().any(is_plain) {
+        return error;
+    }
+    let host = image.registry();
+    error.context(format!(
+        "`{host}` does not speak TLS: if plain HTTP is meant, say `--plain-http` (for the service, `scheme: http`)"
+    ))
 }
 
 /// What was pushed.
@@ -284,9 +298,15 @@ fn announce(
             "findings": statement.findings,
             "scanner": statement.scanner.name,
         })),
-        Output::Table => render::write(&format!(
-            "attached {} findings of {} to {image}\nsubject    {}\nreport     {report}\nsignature  {signature}\n",
-            statement.findings, statement.scanner.name, subject.digest
-        )),
+        Output::Table => {
+            let counted = match statement.findings {
+                1 => "1 finding".to_owned(),
+                count => format!("{count} findings"),
+            };
+            render::write(&format!(
+                "attached {} of {} to {image}\nsubject    {}\nreport     {report}\nsignature  {signature}\n",
+                counted, statement.scanner.name, subject.digest
+            ))
+        }
     }
 }

@@ -138,12 +138,15 @@ async fn ask_for(
     detail: Detail,
 ) -> anyhow::Result<Checked> {
     let explain = detail == Detail::Explained;
+    // Who wants to know why runs nothing: it is in no record, unless break-glass is to be used.
+    let advised = explain && context.break_glass.is_empty();
+    let purpose = if advised { v1::Purpose::Advice } else { v1::Purpose::Unspecified };
     let container = v1::Container { name: "main".to_owned(), image: image.to_owned() };
     let request = v1::CheckRequest {
         context: Some(context),
         containers: vec![container],
         explain,
-        purpose: 0,
+        purpose: purpose.into(),
     };
     let asked = Instant::now();
     let mut answer = client.check(request).await?;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::args::Output;
 use crate::command::environment::Cloud;
 use crate::render::events::{Note, Row, Rows};
+use crate::render::tree::Ink;
 
 /// How often to look for what is new.
 const POLL: Duration = Duration::from_millis(200);
@@ -150,7 +151,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         attachments: (output == Output::Json).then(|| Attachments::new(folder.clone())),
         told: HashSet::new(),
         held: VecDeque::new(),
-        rows: Rows::new(output, terminal),
+        rows: Rows::new(output, Ink::of_output() == Ink::Colour),
     };
     let mut reader = Reader::new(folder, show.filter.from);
     let asked_to_end = tokio::signal::ctrl_c();

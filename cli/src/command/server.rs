@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_client::{Client, Config, PairFiles, TlsConfig};
+use portcullis_client::{Client, ClientError, Config, PairFiles, TlsConfig};
 
 #[derive(clap::Args)]
 #[group(skip)]
@@ -37,6 +37,13 @@ impl Args {
         let pair = tls_cert.zip(tls_key).map(|(certificate, key)| PairFiles { certificate, key });
         let tls =
             tls_ca.map(|authorities| TlsConfig { authorities, pair, server_name: tls_server_name });
-        Ok(Client::reach(&Config { timeout, tls, ..Config::new([server]) }).await?)
+        let config = Config { timeout, tls, ..Config::new([&server]) };
+        Client::reach(&config).await.map_err(|error| match error {
+            ClientError::Unreachable { .. } => anyhow::Error::from(error).context(format!(
+                "no decision service answers at `{server}`: is `portcullis serve` running? `--server` says where, \
+                 which is its `listen`, in `https://` where it has TLS"
+            )),
+            error => error.into(),
+        })
     }
 }

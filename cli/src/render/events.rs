@@ -155,7 +155,11 @@ pub(crate) fn verdict(verdict: &Verdict, output: Output) -> io::Result<()> {
     let mut text = match (verdict.first, verdict.last) {
         (Some(first), Some(last)) => {
             let (decisions, runs) = (verdict.decisions, verdict.runs);
-            format!("{decisions} decisions, {first} to {last}, of {runs} runs of the service\n")
+            let plural = |count: u64| if count == 1 { "" } else { "s" };
+            let (some, all) = (plural(decisions), plural(runs));
+            format!(
+                "{decisions} decision{some}, {first} to {last}, of {runs} run{all} of the service\n"
+            )
         }
         _ => "no decisions\n".to_owned(),
     };

@@ -1,6 +1,6 @@
 //! What is attached to an image, and what of it is believed, as a tree or as JSON.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
 use portcullis_proto::v1;
 use serde_json::{Value, json};
@@ -13,10 +13,7 @@ use crate::args::Output;
 pub(crate) fn evidence(answer: &v1::GetEvidenceResponse, output: Output) -> io::Result<()> {
     match output {
         Output::Json => json_document(&json_answer(answer)),
-        Output::Table => {
-            let ink = if io::stdout().is_terminal() { Ink::Colour } else { Ink::Plain };
-            write(&draw(&tree(answer), ink))
-        }
+        Output::Table => write(&draw(&tree(answer), Ink::of_output())),
     }
 }
 

@@ -167,8 +167,11 @@ fn met(condition: &v1::ExplainedCondition) -> String {
 fn report(report: &v1::ExplainedReport) -> String {
     let scanned = report.scanned_at.as_ref().map(age).unwrap_or_default();
     format!(
-        "{} findings by {} {scanned}, signed by {}",
-        report.findings, report.scanner, report.signer
+        "{} {} by {} {scanned}, signed by {}",
+        report.findings,
+        if report.findings == 1 { "finding" } else { "findings" },
+        report.scanner,
+        report.signer
     )
 }
 

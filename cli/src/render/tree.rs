@@ -1,6 +1,7 @@
 //! Nodes in, a tree drawn with lines out: in colour on a terminal.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 
 /// What stands before a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +44,17 @@ impl Node {
 
 /// Whether to write colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(crate) enum Ink {
     Colour,
     Plain,
+}
+
+impl Ink {
+    /// In colour on a terminal, unless `NO_COLOR` asks for none.
+    pub(crate) fn of_output() -> Self {
+        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if io::stdout().is_terminal() && !is_unwanted { Self::Colour } else { Self::Plain }
+    }
 }
 
 /// The lines of a tree.

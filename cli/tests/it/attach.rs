@@ -108,7 +108,7 @@ fn an_attached_report_decides() {
 #[test]
 fn attaching_is_told_in_a_pipe_without_escape_codes() {
     let ran = Desk::new().attach(&[]).ends_with(0);
-    assert!(ran.stdout.starts_with("attached 1 findings of trivy to "), "{ran:#?}");
+    assert!(ran.stdout.starts_with("attached 1 finding of trivy to "), "{ran:#?}");
     assert!(!ran.stdout.contains('\x1b') && ran.stderr.is_empty(), "{ran:#?}");
 }
 

@@ -78,7 +78,7 @@ fn what_was_decided_is_shown_and_narrowed_down() {
     assert!(words.iter().all(|word| table.stdout.contains(word)), "{table:#?}");
     assert_eq!(table.stdout.lines().count(), 4);
     let verdict = events(&world, &["verify"]).ends_with(0);
-    assert_eq!(verdict.stdout, "3 decisions, 1 to 3, of 1 runs of the service\n");
+    assert_eq!(verdict.stdout, "3 decisions, 1 to 3, of 1 run of the service\n");
 
     events(&world, &["--action", "maybe"]).ends_with(1);
     events(&world, &["--since", "yesterday"]).ends_with(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Context, Decision, Lifted, Notice, NoticeKind, printable};
+use super::{Action, Context, Decision, Lifted, Notice, NoticeKind, Refusal, printable};
 use crate::policy::{Policy, Target};
 
 /// The longest justification that is kept, in bytes.
@@ -30,7 +30,7 @@ pub(super) fn lift(decision: &mut Decision, policy: &Policy, target: &Target<'_>
             });
         }
         None => {
-            decision.refuse();
+            decision.refuse(Refusal::NotPermitted);
         }
     }
 }
@@ -41,14 +41,14 @@ impl Decision {
     pub fn without_break_glass(mut self) -> Self {
         if self.break_glass.take().is_some() {
             self.action = Action::Deny;
-            self.refuse();
+            self.refuse(Refusal::NotRecorded);
         }
         self
     }
 
     /// Says first that a reason was given in vain, so that no bound on notices cuts that off.
-    fn refuse(&mut self) {
-        let kind = NoticeKind::BreakGlassRefused;
+    fn refuse(&mut self, why: Refusal) {
+        let kind = NoticeKind::BreakGlassRefused(why);
         self.notices.insert(0, Notice { rule: None, subject: None, platform: None, kind });
     }
 }

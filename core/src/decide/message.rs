@@ -9,7 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Condition, MAX_MESSAGE, Notice, NoticeKind, Violation};
+use super::{Condition, MAX_MESSAGE, Notice, NoticeKind, Refusal, Violation};
 use crate::evidence::Cause;
 use crate::findings::{FindingRef, FixState};
 use crate::image::Reference;
@@ -115,9 +115,15 @@ impl Notice {
                 let ids = printable(&ids.join(", "), MAX_DETAIL);
                 format!("{total} findings do not count, as {by} says: {ids}")
             }
-            NoticeKind::BreakGlassRefused => {
+            NoticeKind::BreakGlassRefused(Refusal::NotPermitted) => {
                 "the reason given why the image must run lifts nothing: the policy does not permit \
-                 break-glass here, or it could not be recorded"
+                 break-glass here"
+                    .to_owned()
+            }
+            NoticeKind::BreakGlassRefused(Refusal::NotRecorded) => {
+                "the reason given why the image must run lifts nothing: its use is not on record, \
+                 as of advice and dry runs none is, or because the record failed: the log of the \
+                 service says why"
                     .to_owned()
             }
             NoticeKind::OldReport { scanned_at, .. } => format!(

@@ -48,9 +48,8 @@ pub enum NoticeKind {
         /// How many there are.
         total: usize,
     },
-    /// A reason was given why the image must run, and no break-glass entry of the policy permits it
-    /// here.
-    BreakGlassRefused,
+    /// A reason was given why the image must run, and it lifts nothing.
+    BreakGlassRefused(Refusal),
     /// One of several reports is older than the rule allows and was not considered.
     OldReport {
         /// Digest of its manifest.
@@ -74,6 +73,15 @@ pub enum NoticeKind {
     },
 }
 
+/// Why break-glass lifts nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No entry of the policy permits it here.
+    NotPermitted,
+    /// It is permitted, and not on record: it is advice, or the record failed.
+    NotRecorded,
+}
+
 impl NoticeKind {
     /// The word for it, as in the contract, metrics and logs.
     #[must_use]
@@ -86,7 +94,7 @@ impl NoticeKind {
             Self::UnsupportedRegistry => "unsupported_registry",
             Self::AllowedImage { .. } => "allowed_image",
             Self::Cleared { .. } => "cleared",
-            Self::BreakGlassRefused => "break_glass_refused",
+            Self::BreakGlassRefused(_) => "break_glass_refused",
             Self::OldReport { .. } => "old_report",
             Self::EarlyReport { .. } => "early_report",
             Self::Signature { .. } => "signature",

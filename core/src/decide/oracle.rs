@@ -232,7 +232,7 @@ fn break_glass(case: &Case, answer: &mut Answer) {
         answer.action = Action::Audit;
         answer.break_glass = Some(Lifted { name, justification });
     } else {
-        let kind = NoticeKind::BreakGlassRefused;
+        let kind = NoticeKind::BreakGlassRefused(Refusal::NotPermitted);
         answer.notices.push(Notice { rule: None, subject: None, platform: None, kind });
     }
 }

@@ -123,7 +123,10 @@ pub enum Rule {
         count: usize,
     },
     /// Key usage missing or not critical.
-    #[error("a critical key usage extension is needed")]
+    #[error(
+        "a critical key usage extension is needed: `keyCertSign` for an issuer, `digitalSignature` for \
+         the certificate that signs"
+    )]
     KeyUsage,
     /// A CA that may not sign certificates.
     #[error("the key usage of an issuer must have `keyCertSign`")]
@@ -141,7 +144,10 @@ pub enum Rule {
     #[error("a signing certificate must not be a CA")]
     LeafIsCa,
     /// Key usage missing.
-    #[error("a key usage extension is needed")]
+    #[error(
+        "a key usage extension is needed: `keyCertSign` for an issuer, `digitalSignature` for the \
+         certificate that signs"
+    )]
     NoKeyUsage,
     /// A timestamping certificate that may do more, or does not say that it may do that.
     #[error(

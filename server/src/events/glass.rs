@@ -135,7 +135,8 @@ fn is_lifted(decided: &Decided) -> bool {
 }
 
 fn is_refused(decided: &Decided) -> bool {
-    decided.decision.notices.iter().any(|notice| notice.kind == NoticeKind::BreakGlassRefused)
+    let is_refusal = |kind: &_| matches!(kind, NoticeKind::BreakGlassRefused(_));
+    decided.decision.notices.iter().any(|notice| is_refusal(&notice.kind))
 }
 
 fn tell(event: &Event) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::{MAX_DETAIL, MAX_PART, describe, instant, printable};
-use crate::decide::{Action, Applied, Decision, NoticeKind, Violation};
+use crate::decide::{Action, Applied, Decision, NoticeKind, Refusal, Violation};
 use crate::image::Reference;
 
 /// The longest message about one container, and about all containers of one admission, in bytes.
@@ -44,8 +44,15 @@ impl Decision {
                 printable(&lifted.justification, MAX_DETAIL)
             ));
         }
-        if self.notices.iter().any(|notice| notice.kind == NoticeKind::BreakGlassRefused) {
-            lines.add("Break-glass was asked for and is not permitted here, or not recorded");
+        for notice in &self.notices {
+            if let NoticeKind::BreakGlassRefused(why) = notice.kind {
+                lines.add(match why {
+                    Refusal::NotPermitted => "Break-glass was asked for and is not permitted here",
+                    Refusal::NotRecorded => {
+                        "Break-glass was asked for and permitted, and is not on record: it lifts nothing"
+                    }
+                });
+            }
         }
         lines.add(&format!("What to do: {}", deciding.cure()));
         lines.findings(deciding);

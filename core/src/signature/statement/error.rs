@@ -69,7 +69,8 @@ pub enum StatementError {
     },
     /// The store is not there.
     #[error(
-        "trust store `{0}` has no certificate: put its certificates where stores are read from"
+        "trust store `{0}` has no certificate: put its certificates into `x509/{path}/` where stores are read \
+         from (`trust.store` in the configuration)", path = .0.replacen(':', "/", 1)
     )]
     NoStore(String),
     /// A certificate of a `tsa` store cannot be used.
