@@ -21,7 +21,7 @@ pub enum ClientError {
     Targets(usize),
     /// TLS is asked for, and nothing says by whom the service is known.
     #[error(
-        "`{0}` is asked in TLS, and no authority of the service is given: give its file
+        "`{0}` is asked in TLS, and no authority of the service is given: give its file \
          (`--tls-ca`, in `shim.yaml` `service.tls.caFile`)"
     )]
     NoAuthorities(String),
