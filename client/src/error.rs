@@ -22,7 +22,7 @@ pub enum ClientError {
     /// TLS is asked for, and nothing says by whom the service is known.
     #[error(
         "`{0}` is asked in TLS, and no authority of the service is given: give its file \
-         (`--tls-ca`, in `shim.yaml` `service.tls.caFile`)"
+         (`--tls-ca`); a shim has it as `service.tls.caFile`"
     )]
     NoAuthorities(String),
     /// TLS is configured, and not asked for.

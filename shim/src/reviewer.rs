@@ -1,9 +1,11 @@
 //! The body of a review in, the body of its answer out: read, exempt or asked about, answered.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -57,22 +59,46 @@ struct Told {
 }
 
 impl Reviewer {
-    /// Answers a review by `deadline`.
+    /// Answers a review by `deadline`. A fault of ours costs this review alone, which then counts as one that cannot
+    /// be read; others on its connection go on.
     pub(crate) async fn review(
         &self,
         kind: Kind,
         body: Whole,
         deadline: Instant,
     ) -> Result<Vec<u8>, Refusal> {
+        let review = AssertUnwindSafe(self.whole(kind, body, deadline)).catch_unwind();
+        review.await.unwrap_or_else(|_panic| {
+            self.lost();
+            let said = "the review was lost in a fault of the shim\n";
+            Err(Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, said })
+        })
+    }
+
+    async fn whole(&self, kind: Kind, body: Whole, deadline: Instant) -> Result<Vec<u8>, Refusal> {
         let begin = Instant::now();
         let read = review::read(&body.bytes, &self.settings);
         // While the service is asked, only what was read of it is kept.
         drop(body);
         let told = match read {
-            Ok(review) => self.answer(kind, &review, deadline).await,
+            Ok(review) => {
+                let answer = AssertUnwindSafe(self.answer(kind, &review, deadline)).catch_unwind();
+                match answer.await {
+                    Ok(told) => told,
+                    Err(_panic) => {
+                        self.lost();
+                        self.unreadable(kind, &ReviewError::lost(&review))?
+                    }
+                }
+            }
             Err(error) => self.unreadable(kind, &error)?,
         };
         self.write(kind, &told, begin)
+    }
+
+    fn lost(&self) {
+        self.metrics.refused("lost");
+        tracing::error!("a review was lost in a panic");
     }
 
     /// Answers a review that begins so and is longer than is read. It is never taken for one without

@@ -44,6 +44,11 @@ pub enum Fault {
     /// Too many large ones come at a time.
     #[error("too many large reviews come at a time: try again, or make the object smaller")]
     Crowded,
+    /// The shim failed while it looked at it.
+    #[error(
+        "the shim failed while it looked at the review: its log says how, and please report it"
+    )]
+    Lost,
     /// There is more of something than is read.
     #[error("the review has more {what} than the {limit} allowed: make the object smaller")]
     TooMany {
@@ -104,6 +109,7 @@ impl Fault {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::Crowded => "crowded",
+            Self::Lost => "lost",
             Self::TooMany { .. } | Self::TooLong { .. } => "too_many",
             Self::Json(_) | Self::Field { .. } => "malformed",
             Self::Version(_) => "unsupported_version",

@@ -52,6 +52,15 @@ pub fn read(bytes: &[u8], settings: &Settings) -> Result<Review, ReviewError> {
 }
 
 impl ReviewError {
+    /// For a review that was read, and at which the shim failed.
+    pub(crate) fn lost(review: &Review) -> Self {
+        let Object { namespace, kind, name, .. } = &review.object;
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let (namespace, kind, name) = (text(namespace), text(kind), text(name));
+        let seen = Seen { namespace, kind, name, dry_run: review.dry_run };
+        Self { uid: Some(review.uid.clone()), seen: Box::new(seen), fault: Fault::Lost }
+    }
+
     /// For a review that is longer than [`super::MAX_REVIEW`], of which only the beginning was read.
     #[must_use]
     pub fn too_large(beginning: &[u8]) -> Self {

@@ -1,5 +1,7 @@
 //! Answers that were given without the service are told to it, once.
 
+use std::time::Duration;
+
 use portcullis_proto::v1::{Action, AnsweredBy};
 use serde_json::json;
 
@@ -146,6 +148,23 @@ async fn what_cannot_be_read_is_told_whether_it_was_allowed_or_not() {
         assert_eq!((&*context.cluster, &*context.namespace, &*context.pod), ("east", "web", "web"));
         assert_eq!(shim.metric("portcullis_shim_reports_total").await, 1);
     }
+}
+
+#[tokio::test]
+async fn t141_a_panic_costs_its_review_which_is_denied_and_told_and_no_other() {
+    let site = Site::new().await;
+    let shim = site.start_without_near("").await;
+    *site.ahead.lock() = Duration::MAX;
+    let lost = shim.post("/validate", &pod("web", &pinned("good"))).await;
+    assert!(!lost.allowed());
+    assert!(lost.message().contains("failed while it looked at the review"), "{lost:?}");
+    assert_eq!(shim.metric("portcullis_shim_refused_total{reason=\"lost\"}").await, 1);
+    assert!(shim.post("/validate", &pod("web", &pinned("good"))).await.allowed());
+    eventually(async || site.fake.told().len() == 1).await;
+    let one = site.fake.state.told.lock()[0].clone();
+    assert_eq!((one.answered_by(), &*one.cause), (AnsweredBy::FailPolicy, "lost"));
+    assert_eq!(one.containers[0].action(), Action::Deny);
+    assert_eq!(one.context.unwrap().pod, "web");
 }
 
 #[tokio::test]
