@@ -256,6 +256,7 @@ where
         // Under overload a question waits for its turn on this thread. One that nobody waits for any more
         // is not worked on: those after it are still in time.
         if self.deadline <= Instant::now() {
+            self.decisions.metrics.no_answer("expired_in_queue");
             return Answered::Now(Err(status::deadline_exceeded()));
         }
         match self.call {

@@ -102,7 +102,10 @@ async fn paths_and_methods_are_those_of_a_webhook() {
     let get = shim.client.get(shim.url("/validate")).send().await.unwrap();
     assert_eq!(get.status(), 405);
     let other = shim.client.post(shim.url("/other")).body("{}").send().await.unwrap();
-    assert_eq!(other.status(), 405);
+    assert_eq!(other.status(), 404);
+    assert!(other.text().await.unwrap().contains("there are /validate, /mutate"));
+    let posted = shim.client.post(shim.url("/livez")).body("{}").send().await.unwrap();
+    assert_eq!(posted.status(), 405);
     let live = shim.client.get(shim.url("/livez")).send().await.unwrap();
     assert_eq!(live.status(), 200);
     let none = shim.client.post(shim.url("/validate")).body("{}").send().await.unwrap();

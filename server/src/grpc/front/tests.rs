@@ -15,6 +15,7 @@ use tonic::Code;
 use super::*;
 use crate::check::bulk::{BulkAnswer, BulkQuestion};
 use crate::check::{Answer, CheckError, Question};
+use crate::metrics::Metrics;
 
 const BUDGET: Duration = Duration::from_secs(1);
 
@@ -68,12 +69,12 @@ impl Bulk for Quick {
     }
 }
 
-/// The code of the answer to a question with this `grpc-timeout` that waited so long for its turn, and how many
-/// were worked on.
-async fn asked(timeout: Option<&str>, waited: Duration) -> (Code, usize) {
-    let checker = Arc::new(Quick::default());
+/// The code of the answer to a question with this `grpc-timeout` that waited so long for its turn, how many
+/// were worked on, and whether it is counted as one whose time was up.
+async fn asked(timeout: Option<&str>, waited: Duration) -> (Code, usize, bool) {
+    let (checker, metrics) = (Arc::new(Quick::default()), Arc::new(Metrics::new()));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let decisions = Decisions::new(Arc::clone(&checker), BUDGET, stop, tasks, Arc::default());
+    let decisions = Decisions::new(Arc::clone(&checker), BUDGET, stop, tasks, Arc::clone(&metrics));
     let others = service_fn(async |_: Request<Small<Since>>| -> Result<_, Infallible> {
         Ok(Response::new(tonic::body::Body::empty()))
     });
@@ -94,14 +95,16 @@ async fn asked(timeout: Option<&str>, waited: Duration) -> (Code, usize) {
     let front = Front::new(decisions, others);
     let answer = front.call(request.body(body).unwrap()).await.unwrap();
     let code = answer.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
-    (code.unwrap_or(Code::Ok), checker.0.load(Ordering::Relaxed))
+    let counted = "portcullis_no_answers_total{what=\"check\",outcome=\"expired_in_queue\"} 1";
+    let is_counted = metrics.encode().unwrap().contains(counted);
+    (code.unwrap_or(Code::Ok), checker.0.load(Ordering::Relaxed), is_counted)
 }
 
 #[tokio::test(start_paused = true)]
 async fn t135_what_waited_for_its_turn_for_all_its_time_is_not_worked_on() {
     let just = |all: Duration| all - Duration::from_millis(1);
     for (timeout, all) in [(None, BUDGET), (Some("100m"), Duration::from_millis(100))] {
-        assert_eq!(asked(timeout, just(all)).await, (Code::Ok, 1), "{timeout:?}");
-        assert_eq!(asked(timeout, all).await, (Code::DeadlineExceeded, 0), "{timeout:?}");
+        assert_eq!(asked(timeout, just(all)).await, (Code::Ok, 1, false), "{timeout:?}");
+        assert_eq!(asked(timeout, all).await, (Code::DeadlineExceeded, 0, true), "{timeout:?}");
     }
 }
