@@ -1,11 +1,12 @@
 """What somebody at a gated cluster sees, while all is well. Each function is one scenario, in this order."""
 
 import base64
+import itertools
 import json
 import socket
 import ssl
 
-from gate import HOST, VALIDATING, helm
+from gate import HOST, RULES, VALIDATING, helm, metrics
 from parts import Failed, openssl, until
 from pods import container, owned, pod, workloads
 
@@ -262,6 +263,37 @@ def recorded(t, wanted):
         raise Failed(f"no event has {wanted}; the last: {events[-1:]}")
 
 
+def the_near_cache_is_told(t):
+    """What it answers is in the record, and of rules that change it hears before its answers' time, a minute, is over."""
+    numbers = itertools.count()
+
+    def hits():
+        return metrics(t.gate.replica[1])["portcullis_shim_near_hits_total"]
+
+    def ask():
+        document = pod(f"near-{next(numbers)}", "shop", t.gate.image("clean"))
+        return document["metadata"]["name"], create(t, document)
+
+    def near():
+        before, (name, answer) = hits(), ask()
+        allowed(answer)
+        return hits() > before and name
+
+    name = until("an answer of the near cache", near, 30, [t.gate.shim, t.gate.service])
+
+    def told():
+        events = [event for event in t.gate.events() if event.get("pod") == name]
+        return [event.get("answered", {}).get("by") for event in events] == ["near_cache"]
+
+    until("its event, and no other", told, 30, [t.gate.shim, t.gate.service])
+    rules = t.gate.folder / "service/rules.yaml"
+    rules.write_text(RULES.replace("blockUnscannedImages: true", "blockUnscannedImages: true\n      maxFindingsAge: 1s"))
+    until("a denial by the new rules", lambda: not ask()[1].ok, 30, [t.gate.shim, t.gate.service])
+    denied(ask()[1], t.gate.image("clean"))
+    rules.write_text(RULES)
+    until("the rules of before", lambda: ask()[1].ok, 30, [t.gate.shim, t.gate.service])
+
+
 def the_chart_installs_and_upgrades_harmlessly(t):
     # Nobody is at its service's address, and it says Ignore: it stops nothing in the meantime.
     t.cluster.namespace("second", {"pod-security.kubernetes.io/enforce": "restricted"})
@@ -322,5 +354,6 @@ ALL = [
     t067_only_the_api_server_is_answered,
     break_glass_is_told,
     a_denial_is_recorded,
+    the_near_cache_is_told,
     the_chart_installs_and_upgrades_harmlessly,
 ]

@@ -63,6 +63,17 @@ struct Entry {
     response: Arc<v1::CheckResponse>,
 }
 
+impl Entry {
+    /// Whether it was said after `other`; of one second, in the order in which it came.
+    fn is_after(&self, other: &Self) -> bool {
+        (self.at, self.order) > (other.at, other.order)
+    }
+
+    fn denies(&self) -> bool {
+        self.response.action() == v1::Action::Deny
+    }
+}
+
 impl LastKnown {
     pub(crate) fn new(limit: Duration, tags: bool, max_bytes: usize) -> Self {
         Self { limit, tags, max_bytes, kept: Mutex::default() }
@@ -96,47 +107,55 @@ impl LastKnown {
         self.kept.lock().put(key, entry, self.max_bytes);
     }
 
-    /// What was last known, and how long ago, if it still counts. For advice that is what was said of an
-    /// admission, if there is something. Nothing is admitted by advice; but what it denied since then is denied.
+    /// What was last known, and how long ago, if it still counts. For advice that is what was said last, of whichever
+    /// purpose. Nothing is admitted by advice; but what it denied since then is denied, and what it would have
+    /// allowed since then is not known to be denied.
     pub(crate) fn find(
         &self,
         request: &v1::CheckRequest,
         now: SystemTime,
     ) -> Option<(Arc<v1::CheckResponse>, Duration)> {
-        let asked_as =
-            |purpose: v1::Purpose| v1::CheckRequest { purpose: purpose.into(), ..request.clone() };
-        if request.purpose() == v1::Purpose::Advice {
-            let admission = self.find_alike(&asked_as(v1::Purpose::Admission), now);
-            return admission.or_else(|| self.find_alike(request, now));
-        }
-        let own = self.find_alike(request, now);
-        let advised = self.find_alike(&asked_as(v1::Purpose::Advice), now);
-        let denied = advised.filter(|(response, age)| {
-            let is_newer = own.as_ref().is_none_or(|(_, before)| age <= before);
-            is_newer && response.action() == v1::Action::Deny
-        });
-        denied.or(own)
-    }
-
-    /// The same for questions of one purpose.
-    fn find_alike(
-        &self,
-        request: &v1::CheckRequest,
-        now: SystemTime,
-    ) -> Option<(Arc<v1::CheckResponse>, Duration)> {
-        let varies = self.kept.lock().varies.clone();
-        let entries = varies.iter().filter_map(|vary| {
-            let key = key(request, vary)?;
-            self.kept.lock().by_key.get(&key).cloned()
-        });
-        // What was said last holds, under whatever policy it was; where it has ended, nothing does.
-        let entry = entries.max_by_key(|entry| (entry.at, entry.order))?;
-        let age = self.age(&entry, now)?;
+        let last = |purpose: v1::Purpose| {
+            let asked = v1::CheckRequest { purpose: purpose.into(), ..request.clone() };
+            self.last(&asked, now)
+        };
+        let (admission, advice) = (last(v1::Purpose::Admission), last(v1::Purpose::Advice));
+        let (entry, age) = match (admission, advice) {
+            (Some(admission), Some(advice)) => {
+                let is_advised = advice.0.is_after(&admission.0);
+                let denies = |(entry, _): &(Entry, Duration)| entry.denies();
+                match request.purpose() {
+                    v1::Purpose::Advice if is_advised => advice,
+                    v1::Purpose::Advice => admission,
+                    _ if is_advised && denies(&advice) => advice,
+                    _ if is_advised && denies(&admission) => return None,
+                    _ => admission,
+                }
+            }
+            (Some(admission), None) => admission,
+            (None, Some(advice)) => {
+                let counts = request.purpose() == v1::Purpose::Advice || advice.0.denies();
+                counts.then_some(advice)?
+            }
+            (None, None) => return None,
+        };
         let holds = self.tags
             || entry.response.decisions.iter().zip(&request.containers).all(|(decision, asked)| {
                 decision.action() == v1::Action::Deny || asked.image.contains("@sha256:")
             });
         holds.then_some((entry.response, age))
+    }
+
+    /// What was said last of a question of one purpose, under whatever policy it was; where it has ended, nothing.
+    fn last(&self, request: &v1::CheckRequest, now: SystemTime) -> Option<(Entry, Duration)> {
+        let varies = self.kept.lock().varies.clone();
+        let entries = varies.iter().filter_map(|vary| {
+            let key = key(request, vary)?;
+            self.kept.lock().by_key.get(&key).cloned()
+        });
+        let entry = entries.max_by_key(|entry| (entry.at, entry.order))?;
+        let age = self.age(&entry, now)?;
+        Some((entry, age))
     }
 
     /// How old an answer is, if it still counts.

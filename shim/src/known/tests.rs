@@ -64,6 +64,31 @@ fn an_admission_is_denied_by_newer_advice_and_allowed_by_none() {
 }
 
 #[test]
+fn a_denial_does_not_outlive_what_was_said_after_it() {
+    // By tag: where tags are configured to count an allow holds, and else it only ends the denial before it.
+    for (tags, allowed) in [(true, Some(Action::Allow)), (false, None)] {
+        let known = LastKnown::new(LIMIT, tags, 1024 * 1024);
+        let asked = request("registry.example/app:v1", "a");
+        let advice = v1::CheckRequest { purpose: v1::Purpose::Advice.into(), ..asked.clone() };
+        let found = |asked, second| known.find(asked, at(second)).map(|(found, _)| found.action());
+        known.keep(&advice, &response(Action::Deny), at(0));
+        known.keep(&asked, &response(Action::Deny), at(0));
+        assert_eq!((found(&asked, 0), found(&advice, 0)), (Some(Action::Deny), Some(Action::Deny)));
+        // The rules are changed back: it is mutated, and admitted by its digest from now on.
+        known.keep(&advice, &response(Action::Allow), at(0));
+        assert_eq!((found(&asked, 1), found(&advice, 1)), (None, allowed));
+        // An allow that ends by the clock lifts nothing after that.
+        let mut ends = response(Action::Allow);
+        ends.changes_at = Some(prost_types::Timestamp { seconds: 1_000_009, nanos: 0 });
+        known.keep(&advice, &ends, at(2));
+        assert_eq!((found(&asked, 8), found(&asked, 9)), (None, Some(Action::Deny)));
+        // And neither does one of before.
+        known.keep(&asked, &response(Action::Deny), at(3));
+        assert_eq!((found(&asked, 3), found(&advice, 3)), (Some(Action::Deny), Some(Action::Deny)));
+    }
+}
+
+#[test]
 fn what_was_known_counts_until_its_limit_and_where_it_was_said() {
     let known = known();
     let asked = request(&pinned(), "a");
