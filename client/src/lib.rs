@@ -34,6 +34,7 @@ mod near;
 mod call;
 mod pool;
 mod replica;
+mod reports;
 mod stats;
 mod trace;
 
@@ -53,6 +54,7 @@ pub use self::error::{ClientError, ErrorKind};
 pub use self::near::{MAX_AGE, answer_key};
 pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
 pub use self::pool::MAX_REPLICAS;
+pub use self::reports::EncodedReports;
 pub use self::stats::{NearStats, ReplicaStats, Standing, Stats};
 pub use self::trace::{MAX_TRACEPARENT, MAX_TRACESTATE, TraceContext};
 
@@ -212,13 +214,12 @@ impl Client {
     /// When there is no answer by the deadline, or a report is malformed.
     pub async fn report(
         &self,
-        request: v1::ReportAnsweredRequest,
+        reports: &EncodedReports,
         deadline: Instant,
     ) -> Result<(), ClientError> {
         let called = self.calls.call(deadline, None, |replica, left| {
-            let request = timed(request.clone(), left);
-            let mut client = DecisionServiceClient::new(replica);
-            async move { client.report_answered(request).await }
+            let request = timed(reports.clone(), left);
+            async move { reports::report_answered(replica, request).await }
         });
         called.await.map(drop)
     }

@@ -168,7 +168,8 @@ impl Serving {
         let webhook = Arc::clone(&self.webhook);
         let answer = move |request: Request<Incoming>| {
             let webhook = Arc::clone(&webhook);
-            async move { webhook.answer(request, peer).await }
+            // It is large, and is moved some times before it is first asked.
+            Box::pin(async move { webhook.answer(request, peer).await })
         };
         let idle = if is_known { IDLE } else { STRANGER_IDLE };
         let http = if is_h2 { http(idle).http2_only() } else { http(idle).http1_only() };

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use portcullis_client::EncodedReports;
 use portcullis_proto::v1;
 use prost::Message as _;
 
@@ -56,7 +57,7 @@ pub(super) struct Waiting {
 
 /// Reports of one call.
 pub(super) struct Batch {
-    pub(super) request: v1::ReportAnsweredRequest,
+    pub(super) request: EncodedReports,
     /// The place behind the last.
     pub(super) until: u64,
     /// What it tells of those that are dropped.
@@ -178,13 +179,13 @@ impl Queue {
             }
             until += 1;
             // It was encoded here, or read when it was restored.
-            answered.extend(v1::Answered::decode(waiting.bytes.clone()));
+            answered.push(waiting.bytes.clone());
         }
         let own = Lost { run: self.run, count: self.own_dropped };
         let before = self.before.front().copied();
         let lost = if until > self.first || own.count > self.own_told { own } else { before? };
-        let run = lost.run.to_vec();
-        let request = v1::ReportAnsweredRequest { run, dropped: lost.count, answered };
+        let run = Bytes::copy_from_slice(&lost.run);
+        let request = EncodedReports { run, dropped: lost.count, answered };
         Some(Batch { request, until, lost, is_full: is_full || before.is_some() })
     }
 
@@ -215,7 +216,12 @@ impl Queue {
     /// The same, because nobody takes them.
     pub(super) fn give_up(&mut self, batch: &Batch) {
         self.pop(batch.until);
-        batch.request.answered.iter().for_each(|report| self.drop_one(report));
+        for report in &batch.request.answered {
+            match v1::Answered::decode(report.clone()) {
+                Ok(report) => self.drop_one(&report),
+                Err(_) => self.dropped += 1,
+            }
+        }
     }
 
     /// What waits from the place `from` on.

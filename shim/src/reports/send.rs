@@ -104,7 +104,7 @@ impl Sending {
         let batch = self.reports.queue.lock().batch(self.most);
         let Some(batch) = batch else { return Sent::All };
         let count = batch.request.answered.len();
-        match self.client.report(batch.request.clone(), Instant::now() + PATIENCE).await {
+        match self.client.report(&batch.request, Instant::now() + PATIENCE).await {
             Ok(()) => {
                 let sent = self.reports.queue.lock().sent(&batch);
                 self.reports.sent.fetch_add(sent, Ordering::Relaxed);

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::UNIX_EPOCH;
 
+use portcullis_client::EncodedReports;
 use portcullis_proto::v1;
+use prost::Message as _;
 
 use super::super::Given;
 use super::*;
@@ -24,7 +26,8 @@ fn give(reports: &Reports, image: &str) {
 fn waiting(reports: &Reports) -> Vec<String> {
     let batch = reports.queue.lock().batch(usize::MAX);
     let answered = batch.map(|batch| batch.request.answered).unwrap_or_default();
-    answered.into_iter().map(|answered| answered.containers[0].image.clone()).collect()
+    let image = |answered| v1::Answered::decode(answered).unwrap().containers[0].image.clone();
+    answered.into_iter().map(image).collect()
 }
 
 fn place() -> Place {
@@ -122,7 +125,7 @@ async fn what_was_dropped_last_is_told_of_after_a_restart_and_not_once_it_was_to
         let mut calls = Vec::new();
         while let Some(batch) = queue.batch(usize::MAX) {
             queue.sent(&batch);
-            let v1::ReportAnsweredRequest { run, dropped, answered } = batch.request;
+            let EncodedReports { run, dropped, answered } = batch.request;
             calls.push((run == answered_run(&reports), dropped, answered.len()));
         }
         calls

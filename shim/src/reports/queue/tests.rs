@@ -15,10 +15,14 @@ fn queue(max_bytes: usize) -> Queue {
     Queue::new([7; 16], max_bytes)
 }
 
+fn decoded(answered: &Bytes) -> v1::Answered {
+    v1::Answered::decode(answered.clone()).unwrap()
+}
+
 /// Numbers and how many were dropped, of the next call.
 fn next(queue: &Queue) -> (Vec<u64>, u64) {
     let batch = queue.batch(MAX_REPORTS).unwrap();
-    let numbers = batch.request.answered.iter().map(|report| report.number);
+    let numbers = batch.request.answered.iter().map(|answered| decoded(answered).number);
     (numbers.collect(), batch.request.dropped)
 }
 
@@ -86,7 +90,10 @@ fn what_was_written_before_comes_first_under_its_own_run() {
     queue.restore(Bytes::from_static(b"\xff"));
     queue.push(report(v1::AnsweredBy::FailPolicy, 1));
     let batch = queue.batch(MAX_REPORTS).unwrap();
-    let of = |at: usize| (batch.request.answered[at].run[0], batch.request.answered[at].number);
+    let of = |at: usize| {
+        let answered = decoded(&batch.request.answered[at]);
+        (answered.run[0], answered.number)
+    };
     assert_eq!((of(0), of(1)), ((1, 9), (7, 1)));
     // What no report was is not of this run.
     assert_eq!((queue.dropped(), batch.request.dropped), (1, 0));
