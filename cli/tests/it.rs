@@ -55,6 +55,9 @@ mod operations;
 #[path = "it/traces.rs"]
 mod traces;
 #[cfg(test)]
+#[path = "it/review_traces.rs"]
+mod review_traces;
+#[cfg(test)]
 #[path = "it/simulate.rs"]
 mod simulate;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::near::{NearCache, Ticket};
 use crate::pool::Pool;
 use crate::replica::{Replica, SERVICE};
 use crate::stats::{Standing, Stats};
+use crate::trace::Begun;
 
 /// A time-out that is shorter than this says nothing about the replica that did not answer in it.
 const TELLING: Duration = Duration::from_millis(100);
@@ -97,10 +98,11 @@ impl Calls {
         }
     }
 
-    /// Calls `ask` with a replica's connection and the time that is left; once more with another
-    /// replica's where the first has no answer and there is time.
+    /// Calls `ask`, which is `method`, with a replica's connection and the time that is left; once more with
+    /// another replica's where the first has no answer and there is time.
     pub(crate) async fn call<T, F>(
         &self,
+        method: &'static str,
         deadline: Instant,
         near: Option<&NearCache>,
         ask: impl Fn(Channel, Duration) -> F,
@@ -128,13 +130,15 @@ impl Calls {
             let left = deadline.saturating_duration_since(begin);
             // One second call at the most, and only where there is somebody else.
             let may_leave = first.is_none() && left >= SUSPECT + PROBE + floor;
-            let asking = ask(channel.clone(), left);
+            let span = Begun::call(method, call.replica());
+            let asking = span.around(|| ask(channel.clone(), left));
             let asked = match (may_leave, pin!(asking)) {
                 (true, asking) => self.listen(call.replica(), channel, deadline, asking).await,
                 (false, asking) => timeout_at(deadline, asking).await,
             };
             let status = match asked {
                 Ok(Ok(answer)) => {
+                    span.end(Code::Ok);
                     call.replica().answered();
                     self.refill();
                     return Ok(Called { answer: answer.into_inner(), ticket });
@@ -144,8 +148,10 @@ impl Calls {
             };
             let fault = self.judge(call.replica(), &status, deadline, left);
             drop(call);
+            let status = told(status, &fault);
+            span.end(status.code());
             if first.is_some() || !self.may_retry(&fault, deadline, floor) {
-                return Err(ClientError::NoAnswer(Box::new(told(status, &fault))));
+                return Err(ClientError::NoAnswer(Box::new(status)));
             }
             first = Some((replica, status));
         }

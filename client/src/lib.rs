@@ -56,12 +56,20 @@ pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
 pub use self::pool::MAX_REPLICAS;
 pub use self::reports::EncodedReports;
 pub use self::stats::{NearStats, ReplicaStats, Standing, Stats};
-pub use self::trace::{MAX_TRACEPARENT, MAX_TRACESTATE, TraceContext};
+pub use self::trace::{
+    Call, CallSpan, MAX_TRACEPARENT, MAX_TRACESTATE, TraceContext, Tracer, traced,
+};
 
 use self::call::Calls;
 
 /// The largest answer that is read, in bytes.
 pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// The full names of the methods that are called, for the spans of the calls.
+const CHECK: &str = "portcullis.v1.DecisionService/Check";
+const BULK_CHECK: &str = "portcullis.v1.DecisionService/BulkCheck";
+const REPORT_ANSWERED: &str = "portcullis.v1.DecisionService/ReportAnswered";
+const REFRESH: &str = "portcullis.v1.EvidenceService/Refresh";
+const GET_EVIDENCE: &str = "portcullis.v1.EvidenceService/GetEvidence";
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -152,7 +160,7 @@ impl Client {
         if let Some(response) = near.and_then(|near| near.find(request, Instant::now())) {
             return Ok(Answer { response, near: true });
         }
-        let called = self.calls.call(deadline, near, |replica, left| {
+        let called = self.calls.call(CHECK, deadline, near, |replica, left| {
             let request = timed(request.clone(), left);
             let mut client =
                 DecisionServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
@@ -180,12 +188,13 @@ impl Client {
         &self,
         request: v1::RefreshRequest,
     ) -> Result<v1::RefreshResponse, ClientError> {
-        let called = self.calls.call(Instant::now() + self.timeout, None, |replica, left| {
-            let request = timed(request.clone(), left);
-            let mut client =
-                EvidenceServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
-            async move { client.refresh(request).await }
-        });
+        let called =
+            self.calls.call(REFRESH, Instant::now() + self.timeout, None, |replica, left| {
+                let request = timed(request.clone(), left);
+                let mut client =
+                    EvidenceServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+                async move { client.refresh(request).await }
+            });
         Ok(called.await?.answer)
     }
 
@@ -198,12 +207,13 @@ impl Client {
         &self,
         request: v1::BulkCheckRequest,
     ) -> Result<v1::BulkCheckResponse, ClientError> {
-        let called = self.calls.call(Instant::now() + self.timeout, None, |replica, left| {
-            let request = timed(request.clone(), left);
-            let mut client =
-                DecisionServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
-            async move { client.bulk_check(request).await }
-        });
+        let called =
+            self.calls.call(BULK_CHECK, Instant::now() + self.timeout, None, |replica, left| {
+                let request = timed(request.clone(), left);
+                let mut client =
+                    DecisionServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+                async move { client.bulk_check(request).await }
+            });
         Ok(called.await?.answer)
     }
 
@@ -217,7 +227,7 @@ impl Client {
         reports: &EncodedReports,
         deadline: Instant,
     ) -> Result<(), ClientError> {
-        let called = self.calls.call(deadline, None, |replica, left| {
+        let called = self.calls.call(REPORT_ANSWERED, deadline, None, |replica, left| {
             let request = timed(reports.clone(), left);
             async move { reports::report_answered(replica, request).await }
         });
@@ -232,12 +242,13 @@ impl Client {
         &self,
         request: v1::GetEvidenceRequest,
     ) -> Result<v1::GetEvidenceResponse, ClientError> {
-        let called = self.calls.call(Instant::now() + self.timeout, None, |replica, left| {
-            let request = timed(request.clone(), left);
-            let mut client =
-                EvidenceServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
-            async move { client.get_evidence(request).await }
-        });
+        let called =
+            self.calls.call(GET_EVIDENCE, Instant::now() + self.timeout, None, |replica, left| {
+                let request = timed(request.clone(), left);
+                let mut client =
+                    EvidenceServiceClient::new(replica).max_decoding_message_size(MAX_ANSWER);
+                async move { client.get_evidence(request).await }
+            });
         Ok(called.await?.answer)
     }
 

@@ -122,6 +122,15 @@ impl Replica {
         }
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The host of its service, as it was configured.
+    pub(crate) fn host(&self) -> &str {
+        self.url.host().unwrap_or_default()
+    }
+
     fn after_begin(&self, at: Instant) -> u64 {
         let span = at.saturating_duration_since(self.began).as_micros();
         u64::try_from(span).unwrap_or(u64::MAX)

@@ -18,3 +18,6 @@ mod replicas;
 #[cfg(test)]
 #[path = "it/near.rs"]
 mod near;
+#[cfg(test)]
+#[path = "it/trace.rs"]
+mod trace;

@@ -133,4 +133,4 @@ def t177_a_shim_that_makes_its_own_certificate_may_touch_its_own_objects_alone()
     assert "mutatingWebhooks" not in config
     # It reaches the API server through the network's policy.
     [policy] = [each for each in of_kind(everything()["self"], "NetworkPolicy") if each["metadata"]["name"] == name]
-    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 7443]
+    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 6443, 7443, 4317]

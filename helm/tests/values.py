@@ -26,6 +26,8 @@ def test_what_is_misspelt_or_out_of_range_is_refused():
     refused({"webhook": {"failurePolicy": "Maybe"}}, "/webhook/failurePolicy")
     refused({"shim": {"servers": ["http://portcullis.example:7443"]}}, "/shim/servers")
     refused({"shim": {"config": {"exemptNamespaces": ["a"]}}}, "/shim/config", "exemptNamespaces")
+    for traces in ({"otlpEndpoint": "https://a:1"}, {"sampleRatio": 1.1}, {"propagateToRegistries": True}):
+        refused({"shim": {"config": {"traces": traces}}}, "/shim/config/traces", next(iter(traces)))
 
 
 def test_what_cannot_work_is_refused_with_its_cure():
@@ -98,6 +100,16 @@ def test_every_setting_can_be_given_or_is_the_charts_own():
         given = set(schema["properties"][part]["properties"]["config"]["properties"])
         assert given | own == fields_of(source), f"{part}: {(given | own) ^ fields_of(source)}"
         assert not given & own, part
+
+
+def test_the_shim_sends_its_spans_where_it_is_told_to_and_is_let_there():
+    documents = everything()["full"]
+    config = yaml.safe_load(one(documents, "ConfigMap", "shim-config")["data"]["shim.yaml"])
+    assert config["traces"] == {"otlpEndpoint": "http://collector.observability:4317", "sampleRatio": 0.25}, config
+    assert config["log"] == {"format": "json", "maxPerSecond": 10}, config
+    for name in ("gate-portcullis", "gate-portcullis-shim"):
+        [policy] = [each for each in of_kind(documents, "NetworkPolicy") if each["metadata"]["name"] == name]
+        assert [{"port": 4317, "protocol": "TCP"}] in [rule["ports"] for rule in policy["spec"]["egress"]], name
 
 
 def test_rendering_again_changes_nothing():

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use portcullis_core::decide::Action;
 use portcullis_core::evidence::{Evidence, Source};
 use portcullis_server::metrics::Metrics;
-use portcullis_server::telemetry::Telemetry;
+use portcullis_telemetry::Telemetry;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

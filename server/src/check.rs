@@ -12,6 +12,7 @@ use portcullis_core::image::{Digest, Nodes, Platform, Reference};
 use portcullis_core::policy::Policy;
 use portcullis_core::ports::Clock;
 use portcullis_core::signature::Trust;
+use portcullis_telemetry::spans::SPANS;
 use smallvec::SmallVec;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -24,7 +25,6 @@ use crate::clusters::Clusters;
 use crate::evidence::{EvidenceSource, Glance, Question as EvidenceQuestion};
 use crate::resolve::{Fresh, Named, Resolver, Sought};
 use crate::rules::Rules;
-use crate::spans::SPANS;
 
 pub mod bulk;
 

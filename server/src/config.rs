@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use portcullis_core::image::ImageError;
 use portcullis_core::referrers::Profiles;
+use portcullis_telemetry::TelemetryConfig;
 use serde::Deserialize;
 
 pub use self::environment::Environment;
@@ -36,7 +37,6 @@ use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unli
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
-use crate::telemetry::TelemetryConfig;
 use crate::tls::TlsConfig;
 
 mod events;

@@ -19,6 +19,7 @@ use portcullis_core::event::stored::{Made, is_plain};
 use portcullis_core::event::{Call, Event};
 use portcullis_core::evidence::Subject;
 use portcullis_core::ports::Clock;
+use portcullis_telemetry::spans;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -27,7 +28,6 @@ use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Decided, Purpose, Question};
 use crate::clock::Stamp;
 use crate::metrics::Metrics;
-use crate::spans;
 
 pub use self::file::EventFile;
 pub use self::queue::{QUEUE, Queue};

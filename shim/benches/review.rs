@@ -2,16 +2,22 @@
 //!
 //! Not for a clock: `run KIND CONTAINERS REVIEWS` under valgrind with two counts of reviews, and the difference is the
 //! cost of so many. Of a KIND, `read` is from the bytes to what is asked, and `whole` to the bytes of the answer, with
-//! decisions as the near cache has them.
+//! decisions as the near cache has them. `untraced`, `left` and `kept` are what traces cost a review beside that: where
+//! there are none, where this one is not kept, and where it is, with a call; CONTAINERS say nothing there.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a benchmark has no callers, and ends where something is wrong"
 )]
 
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use portcullis_shim::review::{
     Action, Asked, Decision, FailPolicy, Known, Outcome, Review, Settings, Source, read, validated,
 };
+use portcullis_shim::traced::{Calls, Traced, answered};
+use portcullis_telemetry::{Telemetry, TelemetryConfig, spans};
 use serde_json::{Value, json};
 
 /// A container as controllers write it.
@@ -121,12 +127,78 @@ fn outcome(review: &Review) -> Outcome<'_> {
     Outcome { images, fail_policy: FailPolicy::Deny, policy_revision: "r1".into() }
 }
 
+/// The headers that API servers send.
+fn headers() -> HeaderMap {
+    let headers = [
+        (header::HOST, "portcullis-shim.portcullis.svc:443"),
+        (header::USER_AGENT, "kube-apiserver-admission"),
+        (header::ACCEPT, "application/json, */*"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_LENGTH, "8192"),
+        (header::ACCEPT_ENCODING, "gzip"),
+    ];
+    headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
+}
+
+/// What a review says of itself, and asks.
+async fn reviewed(calls: bool) -> StatusCode {
+    spans::record("portcullis.review.images", 1_i64);
+    if calls {
+        let call = portcullis_client::Call {
+            method: "portcullis.v1.DecisionService/Check",
+            server: "portcullis.portcullis.svc",
+            port: 7443,
+            replica: std::net::IpAddr::from([10, 0, 0, 1]),
+        };
+        let mut span = portcullis_client::Tracer::begin(&Calls, &call);
+        std::hint::black_box(span.context());
+        span.end("OK");
+    }
+    spans::record("portcullis.review.source", "service");
+    spans::record("portcullis.review.allowed", true);
+    StatusCode::OK
+}
+
+/// Goes through what traces add to so many reviews.
+async fn traced(kind: &str, reviews: usize) {
+    let config = TelemetryConfig {
+        filter: "off".to_owned(),
+        // Nobody is there.
+        otlp_endpoint: (kind != "untraced").then(|| "http://127.0.0.1:1".to_owned()),
+        sample_ratio: if kind == "kept" { 1.0 } else { 0.0 },
+        ..TelemetryConfig::default()
+    };
+    let _telemetry = Telemetry::begin("bench", &config).unwrap();
+    let headers = headers();
+    for _ in 0..reviews {
+        let status = match std::hint::black_box(Traced::of(&headers)) {
+            Traced::No => reviewed(false).await,
+            Traced::Told(trace) => trace.around(reviewed(false)).await,
+            Traced::Kept(beginning) => {
+                let at = ("/validate", Version::HTTP_2);
+                let answer = Box::pin(reviewed(true));
+                answered(beginning, at, answer, |status| *status).await
+            }
+        };
+        std::hint::black_box(status);
+    }
+}
+
 fn main() {
     let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [_, kind, containers, reviews] = args.as_slice() else {
-        println!("run KIND CONTAINERS REVIEWS, where a KIND is `read` or `whole`");
+        println!(
+            "run KIND CONTAINERS REVIEWS, where a KIND is `read`, `whole`, `untraced`, `left` or `kept`"
+        );
         return;
     };
+    if matches!(kind.as_str(), "untraced" | "left" | "kept") {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(traced(kind, reviews.parse().unwrap()));
+        // The exporter's thread is left behind: what it does is no cost of a review.
+        runtime.shutdown_timeout(Duration::ZERO);
+        std::process::exit(0);
+    }
     let bytes = review(containers.parse().unwrap());
     let settings = Settings::default();
     let first = read(&bytes, &settings).unwrap();

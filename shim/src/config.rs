@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_telemetry::TelemetryConfig;
 use portcullis_tls::PairFiles;
 use serde::Deserialize;
 
@@ -18,6 +19,7 @@ use crate::review::{FailPolicy, Settings};
 mod file;
 mod tls;
 mod span;
+mod telemetry;
 
 pub use self::tls::MAX_OWN_NAMES;
 
@@ -66,8 +68,8 @@ pub struct Config {
     pub drain: Duration,
     /// How connections are bounded.
     pub bounds: Bounds,
-    /// How log lines are written.
-    pub log: LogConfig,
+    /// What is logged and traced.
+    pub telemetry: TelemetryConfig,
 }
 
 /// Who we are to the API server.
@@ -179,15 +181,6 @@ impl Default for Bounds {
             body_timeout: Duration::from_secs(5),
         }
     }
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Whether as JSON, and not for people.
-    pub json: bool,
-    /// Which: a level, or `target=level` pairs with commas.
-    pub filter: String,
 }
 
 /// Why a configuration cannot be used.

@@ -19,6 +19,7 @@ pub mod reports;
 pub mod ask;
 mod budget;
 mod reviewer;
+pub mod traced;
 pub mod webhook;
 mod listen;
 pub mod app;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use portcullis_telemetry::{flood, sending};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -289,6 +290,7 @@ impl Collector for Samples {
         value.encode(e.encode_descriptor("shim_unlabelled", help, None, value.metric_type())?)?;
 
         reports(&mut e, &sample.reports)?;
+        unseen(&mut e)?;
 
         let help = "Whether the service is taken to be away: it is asked once a second";
         let value = gauge(usize::from(sample.is_open));
@@ -362,4 +364,20 @@ fn reports(e: &mut DescriptorEncoder<'_>, counts: &Counts) -> Result<(), fmt::Er
         Some(&Unit::Bytes),
         value.metric_type(),
     )?)
+}
+
+/// Log lines and spans that nobody will see.
+fn unseen(e: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let help = "Log lines that were not written, because there were too many like them";
+    let value = ConstCounter::new(flood::left_out());
+    value.encode(e.encode_descriptor(
+        "shim_log_lines_left_out",
+        help,
+        None,
+        value.metric_type(),
+    )?)?;
+
+    let help = "Spans that did not get to the collector of traces";
+    let value = ConstCounter::new(sending::lost());
+    value.encode(e.encode_descriptor("shim_spans_lost", help, None, value.metric_type())?)
 }

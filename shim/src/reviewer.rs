@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::StatusCode;
+use portcullis_telemetry::spans;
 use tokio::time::Instant;
 
 use crate::ask::{Asker, Purpose};
@@ -133,6 +134,8 @@ impl Reviewer {
         // What is mutated is asked about again when it is validated.
         let is_last = kind == Kind::Validate && !review.dry_run;
         let purpose = if is_last { Purpose::Admission } else { Purpose::Advice };
+        let images = i64::try_from(question.images.len()).unwrap_or(i64::MAX);
+        spans::record("portcullis.review.images", images);
         let found = self.asker.ask(question, purpose, deadline).await;
         let outcome = found.outcome();
         let response = match kind {
@@ -148,6 +151,7 @@ impl Reviewer {
                 (Kind::Validate, _, false) => "deny",
             };
             self.metrics.unanswered(cause, instead);
+            spans::record("portcullis.review.cause", cause);
         }
         Told { response, source: found.source }
     }
@@ -194,6 +198,8 @@ impl Reviewer {
         };
         let webhook = kind.word();
         self.metrics.review(webhook, outcome, source, begin.elapsed());
+        spans::record("portcullis.review.source", *source);
+        spans::record("portcullis.review.allowed", response.allowed);
         tracing::debug!(webhook, outcome, source, uid = response.uid, "a review is answered");
         response.to_json().map_err(|error| {
             tracing::error!(%error, "an answer cannot be written");

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body;
-use portcullis_client::TraceContext;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::budget::budget;
@@ -20,6 +19,7 @@ use crate::places::{Place, Places};
 use crate::review::MAX_REVIEW;
 use crate::reviewer::{Kind, Reviewer, Whole};
 use crate::tls::Certificates;
+use crate::traced::{self, Traced};
 
 /// Where the API server asks whether an object may be.
 pub const VALIDATE: &str = "/validate";
@@ -139,57 +139,68 @@ impl Webhook {
         B: Body<Data = Bytes>,
     {
         let begin = Instant::now();
-        let kind = match request.uri().path() {
-            VALIDATE => Kind::Validate,
-            MUTATE => Kind::Mutate,
+        let (kind, route) = match request.uri().path() {
+            VALIDATE => (Kind::Validate, VALIDATE),
+            MUTATE => (Kind::Mutate, MUTATE),
             _ => return Ok(self.probe(&request)),
         };
         if request.method() != Method::POST {
             let answer = text(StatusCode::METHOD_NOT_ALLOWED, "reviews are sent with POST\n");
             return Ok(with(answer, header::ALLOW, "POST"));
         }
+        Ok(match Traced::of(request.headers()) {
+            Traced::No => self.reviewed(kind, request, peer, begin).await,
+            Traced::Told(trace) => trace.around(self.reviewed(kind, request, peer, begin)).await,
+            Traced::Kept(beginning) => {
+                let at = (route, request.version());
+                // Few are, and what they need is not in the way of the others.
+                let answer = Box::pin(self.reviewed(kind, request, peer, begin));
+                traced::answered(beginning, at, answer, Response::status).await
+            }
+        })
+    }
+
+    /// Answers a review.
+    async fn reviewed<B>(
+        &self,
+        kind: Kind,
+        request: Request<B>,
+        peer: Peer,
+        begin: Instant,
+    ) -> Answer
+    where
+        B: Body<Data = Bytes>,
+    {
         if !peer.is_known {
             self.metrics.refused("no_certificate");
             let said = "a client certificate is demanded: let the API server show one\n";
-            return Ok(text(StatusCode::UNAUTHORIZED, said));
+            return text(StatusCode::UNAUTHORIZED, said);
         }
         let Some(_place) = self.places.take(peer.address) else {
             self.metrics.refused("reviews");
-            return Ok(text(StatusCode::TOO_MANY_REQUESTS, "there are too many reviews\n"));
+            return text(StatusCode::TOO_MANY_REQUESTS, "there are too many reviews\n");
         };
         let patience = &self.patience;
         let deadline = begin + budget(request.uri().query(), patience.timeout, patience.margin);
         let until = deadline.min(begin + patience.body);
-        let trace = trace(request.headers());
         let written = match self.read(request.into_body(), peer.address, until).await {
-            Ok(body) => {
-                let review = self.reviewer.review(kind, body, deadline);
-                match trace {
-                    // An API server that traces has the service's spans among its own.
-                    Some(trace) => trace.around(review).await,
-                    None => review.await,
-                }
-            }
+            Ok(body) => self.reviewer.review(kind, body, deadline).await,
             Err(Unread::TooLarge(beginning)) => self.reviewer.too_large(kind, &beginning),
             Err(Unread::Crowded(beginning)) => self.reviewer.crowded(kind, &beginning),
             Err(Unread::Slow) => {
                 self.metrics.refused("slow_body");
                 let said = "the body did not come in time\n";
-                return Ok(with(
-                    text(StatusCode::REQUEST_TIMEOUT, said),
-                    header::CONNECTION,
-                    "close",
-                ));
+                return with(text(StatusCode::REQUEST_TIMEOUT, said), header::CONNECTION, "close");
             }
             Err(Unread::Broken) => {
                 self.metrics.refused("broken_body");
-                return Ok(text(StatusCode::BAD_REQUEST, "the body ended early\n"));
+                return text(StatusCode::BAD_REQUEST, "the body ended early\n");
             }
         };
-        Ok(match written {
+        match written {
             Ok(body) => json(body),
             Err(refusal) => text(refusal.status, refusal.said),
-        })
+        }
     }
 
     /// Answers what comes without TLS.
@@ -305,12 +316,6 @@ where
 
 fn json(body: Vec<u8>) -> Answer {
     with(Response::new(Full::new(body.into())), header::CONTENT_TYPE, "application/json")
-}
-
-/// The trace that a review is in.
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    let parent = headers.get("traceparent")?;
-    TraceContext::of(parent.as_bytes(), headers.get("tracestate").map(HeaderValue::as_bytes))
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {

@@ -27,7 +27,7 @@ const FLOORS: [(&str, [u64; 3]); 5] = [
 const IO_CRATES: [&str; 6] = ["tokio", "hyper", "tonic", "reqwest", "mio", "socket2"];
 
 /// The modules of `server` that meet the outside.
-const ADAPTERS: [&str; 6] = ["grpc", "registry", "rules", "events", "admin", "telemetry"];
+const ADAPTERS: [&str; 5] = ["grpc", "registry", "rules", "events", "admin"];
 
 /// Who may name more than one adapter: the wiring, and the file that has a section for each.
 const NAMES_ADAPTERS: [&str; 3] = ["server/src/app.rs", "server/src/app/", "server/src/config.rs"];
@@ -58,6 +58,10 @@ const SPEAKS_PROTOBUF: [&str; 10] = [
     // Calls are counted by the names that the contract gives them.
     "server/src/metrics/calls.rs",
 ];
+
+/// What spans are made of in the end; others make `tracing`'s.
+const OPENTELEMETRY: [&str; 4] =
+    ["opentelemetry", "opentelemetry_otlp", "opentelemetry_sdk", "tracing_opentelemetry"];
 
 const SPEAKS_TO_REGISTRIES: [&str; 2] = ["server/src/registry/", "server/src/registry.rs"];
 
@@ -107,6 +111,11 @@ fn no_file_is_named_mod() {
 #[test]
 fn only_the_rim_knows_protobuf() {
     check_none(strangers(&PROTOBUF, &SPEAKS_PROTOBUF));
+}
+
+#[test]
+fn only_one_crate_knows_opentelemetry() {
+    check_none(strangers(&OPENTELEMETRY, &["telemetry/src/"]));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use portcullis_server::config::Config;
 use portcullis_server::registry::{HostConfig, RegistryConfig, Scheme};
 use portcullis_server::rules::RulesConfig;
 use portcullis_server::rules::trust::TrustConfig;
-use portcullis_server::telemetry::{Telemetry, TelemetryConfig};
+use portcullis_telemetry::{Telemetry, TelemetryConfig};
 use portcullis_testkit::keys::Authority;
 use portcullis_testkit::registry::Registry;
 use portcullis_testkit::samples::{self, Sample};
@@ -57,7 +57,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     // Decisions would be logged between the lines of the table.
     let filter = "warn".to_owned();
-    let telemetry = Telemetry::begin(&TelemetryConfig { filter, ..TelemetryConfig::default() })?;
+    let telemetry =
+        Telemetry::begin("portcullis", &TelemetryConfig { filter, ..TelemetryConfig::default() })?;
     let folder = Folder::new()?;
     let now = OffsetDateTime::now_utc();
     let registry = Registry::start().await?;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use portcullis_server::app::App;
 use portcullis_server::clock::SystemClock;
 use portcullis_server::config::Config;
-use portcullis_server::telemetry::Telemetry;
+use portcullis_telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::environment::Cloud;
@@ -37,7 +37,7 @@ pub(crate) fn stand_back() {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { config, cloud } = args;
     let config = Config::read(&config, &cloud.into())?;
-    let telemetry = Telemetry::begin(&config.telemetry)?;
+    let telemetry = Telemetry::begin("portcullis", &config.telemetry)?;
     // Before the service starts, so that no signal is missed.
     let (mut terminate, mut interrupt) = signals()?;
     let app = App::start(config, Arc::new(SystemClock)).await?;

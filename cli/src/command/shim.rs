@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use portcullis_core::ports::Clock as _;
 use portcullis_server::clock::SystemClock;
-use portcullis_server::telemetry::{LogFormat, Telemetry, TelemetryConfig};
 use portcullis_shim::app::App;
-use portcullis_shim::config::{Config, LogConfig};
+use portcullis_shim::config::Config;
+use portcullis_telemetry::Telemetry;
 
 use super::serve::signals;
 
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The allocator asks for pages of 2 MiB, of each of which a shim at rest uses little.
     let small = rustix::thread::disable_transparent_huge_pages(true);
     let config = Config::read(&config)?;
-    let telemetry = Telemetry::begin(&logs(&config.log))?;
+    let telemetry = Telemetry::begin("portcullis-shim", &config.telemetry)?;
     if let Err(error) = small {
         tracing::warn!(%error, "pages of memory stay huge: the shim holds more than it needs");
     }
@@ -47,10 +47,4 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     app.stop().await;
     tokio::task::spawn_blocking(|| telemetry.end()).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn logs(log: &LogConfig) -> TelemetryConfig {
-    let LogConfig { json, filter } = log;
-    let format = if *json { LogFormat::Json } else { LogFormat::Text };
-    TelemetryConfig { format, filter: filter.clone(), ..TelemetryConfig::default() }
 }

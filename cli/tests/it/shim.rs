@@ -11,7 +11,7 @@ use super::command::portcullis;
 use super::world::{Service, World};
 
 /// A shim before the service at `url`, with these lines more in its configuration, and a client that trusts it.
-fn shim(world: &World, url: &str, more: &str) -> (Service, Client) {
+pub(crate) fn shim(world: &World, url: &str, more: &str) -> (Service, Client) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
@@ -37,7 +37,24 @@ fn configured(world: &World, url: &str, more: &str) -> PathBuf {
 }
 
 /// The answer to the review of a pod with one image.
-fn review(runtime: &Runtime, shim: &Service, client: &Client, path: &str, image: &str) -> Value {
+pub(crate) fn review(
+    runtime: &Runtime,
+    shim: &Service,
+    client: &Client,
+    path: &str,
+    image: &str,
+) -> Value {
+    traced_review(runtime, shim, client, (path, image), None)
+}
+
+/// The same, which may come in a trace.
+pub(crate) fn traced_review(
+    runtime: &Runtime,
+    shim: &Service,
+    client: &Client,
+    (path, image): (&str, &str),
+    traceparent: Option<&str>,
+) -> Value {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "web", "namespace": "shop"},
@@ -55,7 +72,11 @@ fn review(runtime: &Runtime, shim: &Service, client: &Client, path: &str, image:
     let port = shim.address().rsplit_once(':').unwrap().1;
     let url = format!("https://localhost:{port}{path}");
     let text = runtime.block_on(async {
-        let sent = client.post(url).body(review.to_string()).send().await.unwrap();
+        let mut post = client.post(url).body(review.to_string());
+        if let Some(traceparent) = traceparent {
+            post = post.header("traceparent", traceparent);
+        }
+        let sent = post.send().await.unwrap();
         sent.text().await.unwrap()
     });
     let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
@@ -112,6 +133,11 @@ fn a_configuration_that_cannot_be_used_is_named() {
     };
     let text = run("exemptLabels: {}\n");
     assert!(text.contains("exemptLabels") && text.contains("shim.yaml"), "{text}");
+    let text = run("traces: {sampleRatio: 2}\n");
+    assert!(text.contains("`traces.sampleRatio`") && text.contains("0.0 to 1.0"), "{text}");
+    // There is no TLS to a collector.
+    let text = run("traces: {otlpEndpoint: \"https://collector:4317\"}\n");
+    assert!(text.contains("https://collector:4317"), "{text}");
     let text = run("");
     assert!(text.contains("tls.crt"), "{text}");
 }

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 
 use super::world::{Service, World};
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A collector that keeps what it is sent.
 struct Collector(Sender<ExportTraceServiceRequest>);
@@ -38,7 +38,7 @@ impl TraceService for Collector {
     }
 }
 
-async fn collector() -> (SocketAddr, Receiver<ExportTraceServiceRequest>) {
+pub(crate) async fn collector() -> (SocketAddr, Receiver<ExportTraceServiceRequest>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, receiver) = channel(10_000);
@@ -104,16 +104,16 @@ impl Traced {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
+pub(crate) fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
 /// An attribute as text; empty where it is not there.
-fn attribute(span: &Span, key: &str) -> String {
+pub(crate) fn attribute(span: &Span, key: &str) -> String {
     let value = span.attributes.iter().find(|a| a.key == key).and_then(|a| a.value.clone());
     match value.and_then(|value| value.value) {
         Some(Any::StringValue(text)) => text,
@@ -123,13 +123,13 @@ fn attribute(span: &Span, key: &str) -> String {
 }
 
 #[track_caller]
-fn has(span: &Span, expected: &[(&str, &str)]) {
+pub(crate) fn has(span: &Span, expected: &[(&str, &str)]) {
     for (key, value) in expected {
         assert_eq!(attribute(span, key), *value, "{key} of {span:#?}");
     }
 }
 
-const CALL: &str = "portcullis.v1.DecisionService/Check";
+pub(crate) const CALL: &str = "portcullis.v1.DecisionService/Check";
 
 #[test]
 fn a_callers_trace_goes_on_to_the_registry() {

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) asked: AtomicUsize,
     /// The last `grpc-timeout`.
     pub(crate) timeout: Mutex<Option<String>>,
+    /// The last `traceparent`.
+    pub(crate) trace: Mutex<Option<String>>,
     /// Whether `Watch` says anything.
     pub(crate) speaks: watch::Sender<bool>,
     /// Ends the calls to `Watch`.
@@ -77,6 +79,7 @@ impl Fake {
             answer: Mutex::new(answer(number)),
             asked: AtomicUsize::new(0),
             timeout: Mutex::new(None),
+            trace: Mutex::new(None),
             speaks: watch::Sender::new(true),
             hang_up: Notify::new(),
             told: Mutex::new(Vec::new()),
@@ -226,6 +229,8 @@ impl DecisionService for Told {
     ) -> Result<Response<v1::CheckResponse>, Status> {
         let timeout = request.metadata().get("grpc-timeout");
         *self.0.timeout.lock() = timeout.map(|value| value.to_str().unwrap().to_owned());
+        let trace = request.metadata().get("traceparent");
+        *self.0.trace.lock() = trace.map(|value| value.to_str().unwrap().to_owned());
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         let act = self.0.act.lock().clone();
         match act {

@@ -1,9 +1,9 @@
 //! The sections on logs and traces of a configuration in, what is logged and traced out.
 
+use portcullis_telemetry::{LogFormat, TelemetryConfig};
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::telemetry::{LogFormat, TelemetryConfig};
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use portcullis_core::evidence::{Cause, CauseKind, Evidence, Source};
 use portcullis_core::image::Digest;
 use portcullis_core::ports::Clock;
+use portcullis_telemetry::spans::SPANS;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -34,7 +35,6 @@ use crate::changes::Changes;
 use crate::clock::Now;
 use crate::metrics::{CacheSize, Lookup, Metrics};
 use crate::sieve::Sieve;
-use crate::spans::SPANS;
 
 mod doubts;
 mod entry;

@@ -1,13 +1,11 @@
 //! A call in, its span out: within the caller's trace, named by OpenTelemetry's conventions for RPC.
 
 use http::{HeaderMap, HeaderName};
-use opentelemetry::trace::TraceContextExt as _;
+use portcullis_telemetry::spans::{self, ROOTS};
 use tonic::{Code, Status};
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::metrics::code_name;
-use crate::spans::{self, Beginning, ROOTS};
 
 /// Looked for in each request: parsed once.
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -31,13 +29,7 @@ pub(crate) fn call(method: &'static str, headers: &HeaderMap) -> Option<Span> {
         error.type = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
     );
-    if let Beginning::Caller(caller) = beginning {
-        let caller = opentelemetry::Context::new().with_remote_span_context(caller);
-        // Fails only where the span is in no trace, and then there is nothing to join.
-        if let Err(error) = span.set_parent(caller) {
-            tracing::debug!(%error, "the caller's trace is not continued");
-        }
-    }
+    beginning.of(&span);
     Some(span)
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::TraceId;
 use portcullis_core::decide::Action;
+use portcullis_telemetry::spans::TraceId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

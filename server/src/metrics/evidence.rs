@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portcullis_core::evidence::{Evidence, Source};
+use portcullis_telemetry::spans;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -10,7 +11,6 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Metrics;
 use super::counts::Counts;
 use super::durations::{Durations, Ticks};
-use crate::spans;
 
 const STATUSES: [&str; 7] =
     ["verified", "missing", "rejected", "stale", "withheld", "unavailable", "unsupported"];

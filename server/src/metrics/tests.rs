@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::TraceId;
 use portcullis_core::decide::Action;
 use portcullis_core::evidence::{Evidence, Source};
+use portcullis_telemetry::spans::TraceId;
 use time::macros::datetime;
 use tonic::Code;
 

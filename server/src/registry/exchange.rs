@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
+use portcullis_telemetry::spans;
 use reqwest::{Client, Response};
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug, warn};
@@ -26,7 +27,6 @@ use super::gate::{Gate, jitter};
 use super::host::{Host, Hosts};
 use super::observe::{Observe, Outcome, Route};
 use super::trace;
-use crate::spans;
 
 /// The most redirections that one question follows.
 pub(super) const MAX_REDIRECTS: usize = 3;
@@ -227,7 +227,7 @@ impl Exchange {
             let mut message = build(client, request, url, authorization);
             if host.is_origin_of(url)
                 && request.route != Route::Token
-                && let Some(traceparent) = spans::traceparent(&span)
+                && let Some(traceparent) = spans::for_registries(&span)
             {
                 message = message.header("traceparent", traceparent);
             }

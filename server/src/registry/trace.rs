@@ -1,12 +1,12 @@
 //! A request to a registry in, its span out: named by OpenTelemetry's conventions for HTTP clients.
 
 use http::Method;
+use portcullis_telemetry::spans::SPANS;
 use reqwest::Response;
 use tracing::Span;
 use url::Url;
 
 use super::observe::Route;
-use crate::spans::SPANS;
 
 /// The span of a request, within that of the question or search that it is for. `resent` is how often
 /// it was sent before.

@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::span::Span;
+use super::telemetry::{LogFile, TracesFile, telemetry};
 use super::tls::TlsFile;
 use super::{
-    Bounds, Config, ConfigError, FailPolicies, KnownConfig, LogConfig, MAX_NAMESPACES,
-    MAX_PLATFORMS, MAX_TIMEOUT, Place, ServiceConfig, ServiceTls,
+    Bounds, Config, ConfigError, FailPolicies, KnownConfig, MAX_NAMESPACES, MAX_PLATFORMS,
+    MAX_TIMEOUT, Place, ServiceConfig, ServiceTls,
 };
 use crate::reports::ReportsConfig;
 use crate::review::{FailPolicy, Settings};
@@ -49,6 +50,8 @@ pub(super) struct File {
     limits: LimitsFile,
     #[serde(default)]
     log: LogFile,
+    #[serde(default)]
+    traces: TracesFile,
 }
 
 #[derive(Deserialize)]
@@ -101,21 +104,6 @@ struct LimitsFile {
     body_timeout: Option<Span>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct LogFile {
-    format: Format,
-    filter: Option<String>,
-}
-
 impl File {
     pub(super) fn into_config(self, folder: &Path, account: &Path) -> Result<Config, ConfigError> {
         let Self {
@@ -135,6 +123,7 @@ impl File {
             drain,
             limits,
             log,
+            traces,
         } = self;
         let timeout = timeout.map_or(Duration::from_millis(2_500), |span| span.0);
         if timeout > MAX_TIMEOUT {
@@ -176,10 +165,7 @@ impl File {
             margin: margin.map_or(Duration::from_millis(250), |span| span.0),
             drain: drain.map_or(Duration::from_secs(30), |span| span.0),
             bounds: limits.into_bounds()?,
-            log: LogConfig {
-                json: matches!(log.format, Format::Json),
-                filter: log.filter.unwrap_or_else(|| "info".to_owned()),
-            },
+            telemetry: telemetry(log, traces)?,
         })
     }
 }

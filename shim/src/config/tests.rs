@@ -1,6 +1,8 @@
 use super::*;
 use std::error::Error as _;
 
+use portcullis_telemetry::LogFormat;
+
 const LEAST: &str = "\
 tls: {certificateFile: tls.crt, keyFile: tls.key}
 service: {servers: [\"http://portcullis:7443\"]}
@@ -32,6 +34,27 @@ fn the_least_configuration_is_complete() {
     assert_eq!(config.fail.of("any"), FailPolicy::Allow);
     assert_eq!(config.timeout, Duration::from_millis(2_500));
     assert!(!config.known.tags && config.known.file.is_none());
+}
+
+#[test]
+fn logs_and_traces_are_configured_as_the_services_are() {
+    let least = read("").unwrap().telemetry;
+    assert_eq!((least.format, least.filter.as_str()), (LogFormat::Text, "info"));
+    assert_eq!((least.otlp_endpoint, least.max_per_second), (None, 50));
+    let config = read(
+        "log: {format: json, filter: debug, maxPerSecond: 7}\n\
+         traces: {otlpEndpoint: \"http://collector:4317\", sampleRatio: 0.5}\n",
+    );
+    let all = config.unwrap().telemetry;
+    assert_eq!((all.format, all.filter.as_str()), (LogFormat::Json, "debug"));
+    assert_eq!(all.otlp_endpoint.as_deref(), Some("http://collector:4317"));
+    assert_eq!((all.max_per_second, all.sample_ratio), (7, 0.5));
+    for ratio in ["-0.1", "1.1", ".nan"] {
+        let traces = format!("traces: {{sampleRatio: {ratio}}}\n");
+        refused(&traces, &["`traces.sampleRatio`", "0.0 to 1.0"]);
+    }
+    // There are no registries here to tell of it.
+    refused("traces: {propagateToRegistries: true}\n", &["unknown field", "line 3"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use portcullis_core::referrers::{
 };
 use portcullis_core::signature::Examination;
 use portcullis_core::signature::cosign::{self, Attestation, CosignError, DSSE, Request};
+use portcullis_telemetry::spans::SPANS;
 use tokio::time::Instant;
 
 use super::budget::Budget;
@@ -25,7 +26,6 @@ use super::read::{Found, read};
 use super::seen::{Attached, Failure, SeenSignature};
 use super::{Collect, Fault, Question};
 use crate::chain::detail;
-use crate::spans::SPANS;
 
 /// Annotation with which cosign 3 says that an artifact is a bundle.
 const BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";

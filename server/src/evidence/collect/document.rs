@@ -15,6 +15,7 @@ use portcullis_core::referrers::{self, Descriptor};
 use portcullis_core::signature::cosign::{DSSE, is_attestation};
 use portcullis_core::signature::envelope::MAX_ENVELOPE;
 use portcullis_core::signature::{self, Examination, Request, SignatureError};
+use portcullis_telemetry::spans::SPANS;
 use tokio::time::Instant;
 
 use super::budget::Budget;
@@ -23,7 +24,6 @@ use super::read::{Found, read};
 use super::seen::{Failure, SeenSignature};
 use super::{Collect, Fault, Question, cosign};
 use crate::chain::detail;
-use crate::spans::SPANS;
 
 /// How many signatures of one artifact are fetched at a time: one that nobody waits for while another is
 /// verified would run into the time limit of its connection.

@@ -25,13 +25,14 @@ const BURST: u32 = 10;
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Lines that were not written because there were too many like them.
-pub(crate) fn left_out() -> u64 {
+#[must_use]
+pub fn left_out() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
 
 /// Bounds the lines of each place in the source. Places are as many as there are in the source.
 #[derive(Clone)]
-pub(super) struct Flood {
+pub(crate) struct Flood {
     /// Between two lines of one place in the long run; zero for no bound.
     interval: Duration,
     places: Arc<Mutex<HashMap<Identifier, Place>>>,
@@ -46,7 +47,7 @@ struct Place {
 
 impl Flood {
     /// At most `per_second` lines a second of each place, in the long run; 0 for as many as come.
-    pub(super) fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(per_second).unwrap_or_default();
         Self { interval, places: Arc::default() }
     }
@@ -70,7 +71,7 @@ impl Flood {
     }
 
     /// How many lines of this place were left out since one was written; from now on none.
-    pub(super) fn take_left_out(&self, place: &Identifier) -> u64 {
+    pub(crate) fn take_left_out(&self, place: &Identifier) -> u64 {
         if self.interval.is_zero() {
             return 0;
         }

@@ -7,15 +7,15 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogFormat;
-use super::flood::Flood;
+use crate::LogFormat;
+use crate::flood::Flood;
 use crate::spans;
 
 /// Lines as `inner` writes them, with what that does not know.
-pub(super) struct Lines<F> {
-    pub(super) inner: F,
-    pub(super) format: LogFormat,
-    pub(super) flood: Flood,
+pub(crate) struct Lines<F> {
+    pub(crate) inner: F,
+    pub(crate) format: LogFormat,
+    pub(crate) flood: Flood,
 }
 
 impl<S, N, F> FormatEvent<S, N> for Lines<F>

@@ -4,17 +4,18 @@
 use std::str::FromStr as _;
 use std::sync::OnceLock;
 
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
-use tracing::Span;
+pub use opentelemetry::trace::TraceId;
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceState};
+use tracing::{Span, Value};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The target of every span but the first of a trace. They are at level debug under it, so that no
 /// log shows them, and are made only within a span that is kept.
-pub(crate) const SPANS: &str = "portcullis::spans";
+pub const SPANS: &str = "portcullis::spans";
 /// The target of the first span of a trace here: made only where [`sampled`] says so.
-pub(crate) const ROOTS: &str = "portcullis::spans::root";
+pub const ROOTS: &str = "portcullis::spans::root";
 
 /// The longest `tracestate` that is continued, in bytes: what W3C asks to be handed on.
 const MAX_STATE: usize = 512;
@@ -64,39 +65,75 @@ pub(crate) fn begin(sampling: Sampling, propagation: Propagation) {
     SAMPLING.get_or_init(|| sampling);
 }
 
-/// Where the trace of a call begins.
+/// Where a trace begins that is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Beginning {
+pub enum Beginning {
     /// At the caller, whose span this is.
     Caller(SpanContext),
     /// Here.
     Here,
 }
 
-/// Whether the trace of a call is kept, by its `traceparent` header, if it has one: a caller's
-/// decision holds, and of the others a share is kept.
-pub(crate) fn sampled<'a>(
+impl Beginning {
+    /// Makes `span`, the first one here, a part of the trace.
+    pub fn of(self, span: &Span) {
+        let Self::Caller(caller) = self else { return };
+        let caller = Context::new().with_remote_span_context(caller);
+        // Fails only where the span is in no trace, and then there is nothing to join.
+        if let Err(error) = span.set_parent(caller) {
+            tracing::debug!(%error, "the caller's trace is not continued");
+        }
+    }
+}
+
+/// What becomes of the trace of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Choice {
+    /// It is kept.
+    Kept(Beginning),
+    /// It is not, as its caller says.
+    LeftByCaller,
+    /// It is not, and nobody else has a say in it.
+    Left,
+}
+
+/// What becomes of the trace of a call, by its `traceparent` header, if it has one: a caller's decision holds, and of
+/// the others a share is kept. Nothing where traces are off.
+pub fn choose<'a>(
+    traceparent: impl FnOnce() -> Option<&'a [u8]>,
+    tracestate: impl FnOnce() -> Option<&'a str>,
+) -> Option<Choice> {
+    let sampling = SAMPLING.get()?;
+    Some(chosen(*sampling, rand, traceparent(), tracestate))
+}
+
+/// The same, of which no more is asked than whether it is kept.
+pub fn sampled<'a>(
     traceparent: impl FnOnce() -> Option<&'a [u8]>,
     tracestate: impl FnOnce() -> Option<&'a str>,
 ) -> Option<Beginning> {
-    let sampling = SAMPLING.get()?;
-    decided(*sampling, rand, traceparent(), tracestate)
+    match choose(traceparent, tracestate)? {
+        Choice::Kept(beginning) => Some(beginning),
+        Choice::LeftByCaller | Choice::Left => None,
+    }
 }
 
-fn decided<'a>(
+fn chosen<'a>(
     sampling: Sampling,
     rand: impl FnOnce() -> u64,
     traceparent: Option<&[u8]>,
     tracestate: impl FnOnce() -> Option<&'a str>,
-) -> Option<Beginning> {
+) -> Choice {
     match traceparent.and_then(parent) {
-        None => sampling.keeps(rand()).then_some(Beginning::Here),
-        Some((_, _, flags)) if !flags.is_sampled() => None,
+        None if sampling.keeps(rand()) => Choice::Kept(Beginning::Here),
+        None => Choice::Left,
+        Some((_, _, flags)) if !flags.is_sampled() => Choice::LeftByCaller,
         Some((trace, span, flags)) => {
             let state = tracestate().filter(|state| state.len() <= MAX_STATE);
             let state = state.and_then(|state| TraceState::from_str(state).ok());
             let state = state.unwrap_or_default();
-            Some(Beginning::Caller(SpanContext::new(trace, span, flags, true, state)))
+            let caller = SpanContext::new(trace, span, flags, true, state);
+            Choice::Kept(Beginning::Caller(caller))
         }
     }
 }
@@ -145,31 +182,46 @@ fn rand() -> u64 {
 
 /// What a registry is to be told of the trace that `span` is in, as the value of `traceparent`, if
 /// anything.
-pub(crate) fn traceparent(span: &Span) -> Option<String> {
-    if PROPAGATION.get() != Some(&Propagation::ToRegistries) {
-        return None;
-    }
+#[must_use]
+pub fn for_registries(span: &Span) -> Option<String> {
+    let is_told = PROPAGATION.get() == Some(&Propagation::ToRegistries);
+    if is_told { traceparent(span) } else { None }
+}
+
+/// The trace that `span` is in, as the value of `traceparent`, if it is kept.
+#[must_use]
+pub fn traceparent(span: &Span) -> Option<String> {
     let context = kept(span)?;
     Some(format!("00-{}-{}-01", context.trace_id(), context.span_id()))
 }
 
+/// The `tracestate` that goes with that, if there is one.
+#[must_use]
+pub fn tracestate(span: &Span) -> Option<String> {
+    Some(kept(span)?.trace_state().header()).filter(|state| !state.is_empty())
+}
+
+/// A `traceparent` of a trace that is not kept, for those whom we ask: they would choose anew otherwise, and keep what
+/// has no beginning. It is the same for all, which nobody sees.
+#[must_use]
+pub fn left() -> &'static str {
+    static LEFT: OnceLock<String> = OnceLock::new();
+    // Neither number may be zero.
+    LEFT.get_or_init(|| format!("00-{:016x}{:016x}-{:016x}-00", rand(), rand() | 1, rand() | 1))
+}
+
 /// Writes a field into the current span, if it is kept and has that field.
-pub(crate) fn record(field: &'static str, value: &'static str) {
+pub fn record(field: &'static str, value: impl Value) {
     if SAMPLING.get().is_some() {
         Span::current().record(field, value);
     }
 }
 
 /// The trace that the current span is in, if it is kept.
-pub(crate) fn trace_id() -> Option<TraceId> {
+#[must_use]
+pub fn trace_id() -> Option<TraceId> {
     SAMPLING.get()?;
-    current().map(|context| context.trace_id())
-}
-
-/// The current span as others may refer to it, if it is kept.
-pub(crate) fn current() -> Option<SpanContext> {
-    SAMPLING.get()?;
-    kept(&Span::current())
+    kept(&Span::current()).map(|context| context.trace_id())
 }
 
 fn kept(span: &Span) -> Option<SpanContext> {
@@ -213,32 +265,56 @@ mod tests {
         check(&"é".repeat(28), None);
     }
 
-    fn decide(ratio: f64, rand: u64, header: Option<&str>) -> Option<Beginning> {
-        decided(Sampling::ratio(ratio), || rand, header.map(str::as_bytes), || Some("a=b"))
+    fn decide(ratio: f64, rand: u64, header: Option<&str>) -> Choice {
+        chosen(Sampling::ratio(ratio), || rand, header.map(str::as_bytes), || Some("a=b"))
     }
+
+    const HERE: Choice = Choice::Kept(Beginning::Here);
 
     #[test]
     fn a_callers_decision_holds_whatever_share_is_kept() {
         let yes = decide(0.0, 0, Some(&format!("00-{TRACE}-{SPAN}-01")));
-        let Some(Beginning::Caller(context)) = yes else { panic!("{yes:?}") };
+        let Choice::Kept(Beginning::Caller(context)) = yes else { panic!("{yes:?}") };
         assert_eq!(context.trace_id().to_string(), TRACE);
         assert_eq!(context.trace_state().header(), "a=b");
         assert!(context.is_remote() && context.is_sampled());
-        assert_eq!(decide(1.0, 0, Some(&format!("00-{TRACE}-{SPAN}-00"))), None);
+        assert_eq!(decide(1.0, 0, Some(&format!("00-{TRACE}-{SPAN}-00"))), Choice::LeftByCaller);
         // What is malformed is nobody's decision.
-        assert_eq!(decide(1.0, 0, Some("no")), Some(Beginning::Here));
-        assert_eq!(decide(0.0, 0, Some("no")), None);
+        assert_eq!(decide(1.0, 0, Some("no")), HERE);
+        assert_eq!(decide(0.0, 0, Some("no")), Choice::Left);
     }
 
     #[test]
     fn a_share_of_the_others_is_kept() {
-        assert_eq!(decide(0.0, 0, None), None);
-        assert_eq!(decide(1.0, u64::MAX, None), Some(Beginning::Here));
-        assert_eq!(decide(0.5, u64::MAX / 2, None), Some(Beginning::Here));
-        assert_eq!(decide(0.5, u64::MAX / 2 + 1, None), None);
+        assert_eq!(decide(0.0, 0, None), Choice::Left);
+        assert_eq!(decide(1.0, u64::MAX, None), HERE);
+        assert_eq!(decide(0.5, u64::MAX / 2, None), HERE);
+        assert_eq!(decide(0.5, u64::MAX / 2 + 1, None), Choice::Left);
         let sampling = Sampling::ratio(0.25);
         let kept = (0..100_000).filter(|_| sampling.keeps(rand())).count();
         assert!((24_000..26_000).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn what_is_left_is_told_so_in_the_form_of_the_header() {
+        assert_eq!(decide(1.0, 0, Some(left())), Choice::LeftByCaller);
+        assert_eq!(left(), left());
+    }
+
+    #[test]
+    fn what_is_left_allocates_nothing() {
+        // Of this process nothing is kept from here on.
+        begin(Sampling::ratio(0.0), Propagation::None);
+        let (other, callers) = (left(), format!("00-{TRACE}-{SPAN}-00"));
+        assert_eq!(choose(|| None, || None), Some(Choice::Left));
+        let costs = allocation_counter::measure(|| {
+            for header in [None, Some(callers.as_str()), Some(other), Some("no")] {
+                assert!(sampled(|| header.map(str::as_bytes), || Some("a=b")).is_none());
+                record("portcullis.review.source", "service");
+                assert_eq!(trace_id(), None);
+            }
+        });
+        assert_eq!(costs.count_total, 0);
     }
 
     #[test]
@@ -247,8 +323,8 @@ mod tests {
         let state = |length: usize| {
             let state = format!("a={}", "b".repeat(length - 2));
             let parent = Some(header.as_bytes());
-            match decided(Sampling::ratio(0.0), || 0, parent, || Some(&state)) {
-                Some(Beginning::Caller(context)) => context.trace_state().header().len(),
+            match chosen(Sampling::ratio(0.0), || 0, parent, || Some(&state)) {
+                Choice::Kept(Beginning::Caller(context)) => context.trace_state().header().len(),
                 other => panic!("{other:?}"),
             }
         };

@@ -1,8 +1,10 @@
 //! Log lines and spans out: structured logs on standard error, traces over OTLP where an endpoint is
 //! configured.
 
-pub(crate) mod flood;
+pub mod spans;
+pub mod flood;
 mod lines;
+pub mod sending;
 
 use std::io::IsTerminal as _;
 
@@ -10,7 +12,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{OTEL_BSP_MAX_QUEUE_SIZE, Sampler, SdkTracerProvider};
 use tracing::Metadata;
 use tracing::subscriber::Interest;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, dynamic_filter_fn};
@@ -20,7 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::flood::Flood;
 use self::lines::Lines;
-use crate::spans::{self, Propagation, ROOTS, SPANS, Sampling};
+use self::spans::{Propagation, ROOTS, SPANS, Sampling};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -96,11 +98,12 @@ pub enum TelemetryError {
 pub struct Telemetry(Option<SdkTracerProvider>);
 
 impl Telemetry {
-    /// Sets up logs and traces for the process. Needs a tokio runtime when traces are on.
+    /// Sets up logs and traces for the process. Needs a tokio runtime when traces are on. Those are of `service`, as
+    /// OpenTelemetry's `service.name` has it.
     ///
     /// # Errors
     /// When the filter or the endpoint cannot be used, or it was called before.
-    pub fn begin(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
+    pub fn begin(service: &'static str, config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.filter)
             .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
         let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -119,7 +122,8 @@ impl Telemetry {
                 logs.map_event_format(lines).with_filter(filter).boxed()
             }
         };
-        let provider = config.otlp_endpoint.as_deref().map(provider).transpose()?;
+        let endpoint = config.otlp_endpoint.as_deref();
+        let provider = endpoint.map(|to| provider(service, to)).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             let tracer = provider.tracer("portcullis");
             // Spans are under targets of their own. Where a trace begins was decided before; others are
@@ -162,7 +166,7 @@ impl Telemetry {
         if let Some(provider) = self.0
             && let Err(error) = provider.shutdown()
         {
-            tracing::warn!(%error, "some spans could not be sent");
+            tracing::warn!(%error, lost = sending::lost(), "some spans could not be sent");
         }
     }
 }
@@ -175,19 +179,21 @@ fn interest(metadata: &'static Metadata<'static>) -> Interest {
     }
 }
 
-fn provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
         .map_err(|source| TelemetryError::Otlp { endpoint: endpoint.to_owned(), source })?;
+    let most = std::env::var_os(OTEL_BSP_MAX_QUEUE_SIZE);
+    let processor = sending::processor(exporter, sending::most(most));
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_span_processor(processor)
         // What is not to be kept is not begun (`spans`).
         .with_sampler(Sampler::AlwaysOn)
         .with_resource(
             Resource::builder()
-                .with_service_name("portcullis")
+                .with_service_name(service)
                 .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
                 .build(),
         )
