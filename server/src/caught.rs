@@ -2,15 +2,58 @@
 //!
 //! Production code does not panic where anybody could see how. This is for what nobody saw.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::check::bulk::{Bulk, BulkAnswer, BulkQuestion};
 use crate::check::{Answer, Check, CheckError, Question};
 use crate::metrics::Metrics;
+
+mod lasting;
+
+pub(crate) use self::lasting::{Faults, lasting, said};
+
+/// What `work` gives; none where it panics, which is counted as `what` and said.
+pub(crate) async fn survive<T>(
+    what: &'static str,
+    metrics: &Metrics,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.map_err(|panic| lost(what, metrics, &*panic)).ok()
+}
+
+/// The same for work that waits for nothing.
+pub(crate) fn survive_now<T>(
+    what: &'static str,
+    metrics: &Metrics,
+    work: impl FnOnce() -> T,
+) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|panic| lost(what, metrics, &*panic)).ok()
+}
+
+/// What ran where blocking is allowed. A panic there goes on here; none where the runtime ends before it ran.
+pub(crate) fn joined<T>(joined: Result<T, JoinError>) -> Option<T> {
+    let error = match joined {
+        Ok(done) => return Some(done),
+        Err(error) => error,
+    };
+    if let Ok(panic) = error.try_into_panic() {
+        resume_unwind(panic);
+    }
+    None
+}
+
+fn lost(what: &'static str, metrics: &Metrics, panic: &(dyn Any + Send)) {
+    metrics.panicked(what);
+    tracing::error!(what, panic = said(panic), "one piece of work was lost in a panic");
+}
 
 /// Turns a panic of the checker inside into [`CheckError::Lost`].
 pub struct Caught<C> {

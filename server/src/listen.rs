@@ -191,16 +191,17 @@ pub(crate) async fn admin(
     let doors = Doors::new("admin", MAX_ADMIN_CONNECTIONS, MAX_ADMIN_CONNECTIONS_PER_PEER, metrics);
     accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
         let Accepted { stream, peer: _, place } = accepted;
+        let (stop, metrics) = (stop.clone(), Arc::clone(&admin.metrics));
         let admin = Arc::clone(&admin);
         let answer = hyper::service::service_fn(move |request| {
             let answer = admin.answer(&request);
             async move { answer }
         });
         let connection = Http1(Box::pin(http.serve_connection(TokioIo::new(stream), answer)));
-        let stop = stop.clone();
         tasks.spawn(async move {
             let connection = Connection::new(connection, CONNECTION_AGE);
-            place.ended(connection.serve(&stop).await.as_str());
+            let served = connection::caught(connection.serve(&stop), &metrics);
+            place.ended(served.await.as_str());
         });
     })
     .await;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::cosign::CosignConfig;
 use self::trust::{TrustConfig, TrustFiles};
 use self::upkeep::Upkeep;
+use crate::caught::{joined, lasting};
 use crate::chain::chain;
 use crate::changes::Changes;
 use crate::metrics::Metrics;
@@ -153,28 +154,36 @@ impl Rules {
         changes: Changes,
         stop: CancellationToken,
     ) {
+        let look = || self.look(&config, &clock, &metrics, &changes, &stop);
+        lasting("rules", Arc::clone(&metrics), stop.clone(), look).await;
+    }
+
+    async fn look(
+        self: &Arc<Self>,
+        config: &RulesConfig,
+        clock: &Arc<dyn Clock>,
+        metrics: &Arc<Metrics>,
+        changes: &Changes,
+        stop: &CancellationToken,
+    ) {
         let (mut seen, mut upkeep) = ((None, None), Upkeep::default());
-        self.announce(&clock, &metrics);
+        self.announce(clock, metrics);
         loop {
-            upkeep.look(&self.policy(), clock.now(), &metrics);
+            upkeep.look(&self.policy(), clock.now(), metrics);
             metrics.looked(clock.now());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
             }
             let before = (self.policy(), self.trust());
-            let (rules, seen_before) = (Arc::clone(&self), seen);
-            let (config, clock, metrics) =
-                (config.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+            let (rules, seen_before) = (Arc::clone(self), seen);
+            let (config, clock, metrics) = (config.clone(), Arc::clone(clock), Arc::clone(metrics));
             // Files are read where blocking is allowed.
             let look = tokio::task::spawn_blocking(move || {
                 let policy = rules.look_at_rules(&config, seen_before.0, &clock, &metrics);
                 (policy, rules.look_at_trust(&config, seen_before.1, &metrics))
             });
-            match look.await {
-                Ok(now) => seen = now,
-                Err(error) => tracing::error!(%error, "looking at the rule files was lost"),
-            }
+            seen = joined(look.await).unwrap_or(seen);
             if before.0.revision() != self.policy().revision()
                 || before.1.revision() != self.trust().revision()
             {

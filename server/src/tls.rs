@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
+use crate::caught::{joined, lasting};
 use crate::chain::chain;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
@@ -71,12 +72,15 @@ impl Tls {
 
     /// Looks at the files until `stop`.
     pub(crate) async fn follow(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let look = || self.look_on(&metrics, &stop);
+        lasting("certificates", Arc::clone(&metrics), stop.clone(), look).await;
+    }
+
+    async fn look_on(self: &Arc<Self>, metrics: &Arc<Metrics>, stop: &CancellationToken) {
         loop {
             // Files are read where blocking is allowed.
-            let (tls, count) = (Arc::clone(&self), Arc::clone(&metrics));
-            if let Err(error) = tokio::task::spawn_blocking(move || tls.look(&count)).await {
-                tracing::error!(%error, "looking at the certificate was lost");
-            }
+            let (tls, count) = (Arc::clone(self), Arc::clone(metrics));
+            joined(tokio::task::spawn_blocking(move || tls.look(&count)).await);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(self.interval) => {}

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::caught::lasting;
 use crate::metrics::Metrics;
 
 /// How often the two are compared.
@@ -17,6 +18,10 @@ const JUMP: time::Duration = time::Duration::seconds(2);
 
 /// Tells of each jump until `stop`: what ends at a time of day ends then, early or late.
 pub(crate) async fn follow(clock: Arc<dyn Clock>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    lasting("clock", Arc::clone(&metrics), stop.clone(), || tell(&clock, &metrics, &stop)).await;
+}
+
+async fn tell(clock: &Arc<dyn Clock>, metrics: &Metrics, stop: &CancellationToken) {
     let both = || (clock.now(), Instant::now());
     let mut before = both();
     loop {

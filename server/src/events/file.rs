@@ -3,20 +3,26 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::event::Line;
 use portcullis_core::simulate::recorded::MAX_LINE;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::queue::{Entry, QUEUE, Queue, Queued, Written};
+use crate::caught::Faults;
 use crate::metrics::Metrics;
 
 /// The most lines that are written at once.
 const BATCH: usize = 256;
 /// From how many bytes on they are written at the latest, so that reports do not pile up in memory.
 const ENOUGH: usize = 1024 * 1024;
+/// How often a pause looks whether anything more comes.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Appends events to a file as JSON lines until the queue is closed and empty.
 pub struct EventFile {
@@ -28,6 +34,10 @@ pub struct EventFile {
     torn: bool,
     /// Whether it is known that the name of the file is on disk.
     named: bool,
+    /// How many of the decisions that were taken are neither written nor counted as lost.
+    open: usize,
+    failing: bool,
+    faults: Faults,
     queue: mpsc::Receiver<Queued>,
     written: Written,
     metrics: Arc<Metrics>,
@@ -43,37 +53,60 @@ impl EventFile {
         let length = file.metadata()?.len();
         let (queue, entries) = Queue::new(QUEUE);
         let written = queue.written();
-        let (torn, named) = (false, false);
-        let file = Self { path, file, length, torn, named, queue: entries, written, metrics };
-        Ok((file, queue))
+        Ok((
+            Self {
+                path,
+                file,
+                length,
+                torn: false,
+                named: false,
+                open: 0,
+                failing: false,
+                faults: Faults::new("event_file", Arc::clone(&metrics)),
+                queue: entries,
+                written,
+                metrics,
+            },
+            queue,
+        ))
     }
 
-    /// Writes until the queue is closed. Runs on a thread of its own, because disks block.
+    /// Writes until the queue is closed. Runs on a thread of its own, because disks block. A panic costs the lines that
+    /// were being written, which are counted as any other loss, and a pause that grows.
     pub fn run(mut self) {
         let mut entries = Vec::with_capacity(BATCH);
-        let mut failing = false;
         while self.queue.blocking_recv_many(&mut entries, BATCH) > 0 {
-            let mut failed = None;
-            let mut batch = Batch::default();
-            let lines = entries.drain(..).map(|queued| queued.entry);
-            for entry in lines.filter(|entry| !entry.is_void()) {
-                if let Err(error) = batch.add(&entry) {
-                    self.unwritable(&entry, &error);
-                } else if let Entry::Awaited(_, awaited) = entry {
-                    batch.awaited.push(awaited);
-                }
-                if batch.lines.len() >= ENOUGH {
-                    failed = self.write(&mut batch).err().or(failed);
-                }
+            self.open = entries.iter().filter(|queued| queued.entry.is_counted()).count();
+            let work = AssertUnwindSafe(|| self.write_all(entries.drain(..)));
+            if let Err(panic) = catch_unwind(work) {
+                let pause = self.faults.caught(&*panic);
+                self.lost(self.open);
+                self.rest(pause);
             }
-            failed = self.write(&mut batch).err().or(failed);
-            if let Some(error) = &failed
-                && !failing
-            {
-                tracing::error!(%error, path = %self.path.display(), "events cannot be written");
-            }
-            failing = failed.is_some();
+            entries.clear();
         }
+    }
+
+    fn write_all(&mut self, entries: impl Iterator<Item = Queued>) {
+        let mut failed = None;
+        let mut batch = Batch::default();
+        for entry in entries.map(|queued| queued.entry).filter(|entry| !entry.is_void()) {
+            if let Err(error) = batch.add(&entry) {
+                self.unwritable(&entry, &error);
+            } else if let Entry::Awaited(_, awaited) = entry {
+                batch.awaited.push(awaited);
+            }
+            if batch.lines.len() >= ENOUGH {
+                failed = self.write(&mut batch).err().or(failed);
+            }
+        }
+        failed = self.write(&mut batch).err().or(failed);
+        if let Some(error) = &failed
+            && !self.failing
+        {
+            tracing::error!(%error, path = %self.path.display(), "events cannot be written");
+        }
+        self.failing = failed.is_some();
     }
 
     /// Writes a batch and empties it, or counts what is lost. Who awaits a line hears of it.
@@ -81,13 +114,29 @@ impl EventFile {
         let Batch { lines, decisions, awaited } = std::mem::take(batch);
         let written = self.append(&lines);
         if written.is_err() {
-            // How much of it is in the file is not known.
-            self.written.forget();
-            (0..decisions).for_each(|_| self.metrics.event_dropped());
-        } else if !awaited.is_empty() {
-            self.confirm(awaited);
+            self.lost(decisions);
+        } else {
+            self.open = self.open.saturating_sub(decisions);
+            if !awaited.is_empty() {
+                self.confirm(awaited);
+            }
         }
         written
+    }
+
+    /// So many decisions are not in the file, and how much of what went with them is not known.
+    fn lost(&mut self, decisions: usize) {
+        self.open = self.open.saturating_sub(decisions);
+        self.written.forget();
+        (0..decisions).for_each(|_| self.metrics.event_dropped());
+    }
+
+    /// Waits, unless nothing more comes.
+    fn rest(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.queue.is_closed() {
+            std::thread::sleep(LOOK);
+        }
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -145,8 +194,9 @@ impl EventFile {
 
     /// A line that cannot be written, wherever. A report stays known as written: it would be no
     /// shorter the next time.
-    fn unwritable(&self, entry: &Entry, error: &serde_json::Error) {
-        if matches!(entry, Entry::Decision(_)) {
+    fn unwritable(&mut self, entry: &Entry, error: &serde_json::Error) {
+        if entry.is_counted() {
+            self.open = self.open.saturating_sub(1);
             self.metrics.event_dropped();
         }
         let path = self.path.display();
@@ -203,7 +253,7 @@ impl Batch {
             return Err(error);
         }
         self.lines.push(b'\n');
-        self.decisions += usize::from(matches!(entry, Entry::Decision(_)));
+        self.decisions += usize::from(entry.is_counted());
         Ok(())
     }
 }
@@ -227,46 +277,4 @@ impl Write for Bounded<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_ends_at_its_bound() {
-        let mut lines = b"before".to_vec();
-        let mut bounded = Bounded { lines: &mut lines, room: 4 };
-        // Each character is a byte, and there are two quotes.
-        assert!(serde_json::to_writer(&mut bounded, "ab").is_ok());
-        assert_eq!(lines, b"before\"ab\"");
-        let mut bounded = Bounded { lines: &mut lines, room: 4 };
-        assert!(serde_json::to_writer(&mut bounded, "abc").is_err());
-    }
-
-    /// Takes so many bytes, and then no more.
-    struct Full(Vec<u8>, usize);
-
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let room = (self.1 - self.0.len()).min(bytes.len());
-            if room == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.0.extend(&bytes[..room]);
-            Ok(room)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_line_after_one_that_was_torn_is_whole() {
-        for (room, expected) in [(0, "c\n"), (1, "a\nc\n"), (2, "a\nc\n"), (3, "a\nb\nc\n")] {
-            let (mut file, mut torn) = (Full(Vec::new(), room), false);
-            assert!(write_lines(&mut file, &mut torn, b"a\nb\n").is_err());
-            file.1 = usize::MAX;
-            write_lines(&mut file, &mut torn, b"c\n").unwrap();
-            assert_eq!(String::from_utf8(file.0).unwrap(), expected);
-        }
-    }
-}
+mod tests;

@@ -44,6 +44,11 @@ impl Entry {
     pub(super) fn is_void(&self) -> bool {
         matches!(self, Self::Awaited(_, awaited) if awaited.is_closed())
     }
+
+    /// Whether it is counted where it is lost: one that is awaited is counted by who waits.
+    pub(super) const fn is_counted(&self) -> bool {
+        matches!(self, Self::Decision(_))
+    }
 }
 
 /// So many bytes of those that may wait, until it is dropped.

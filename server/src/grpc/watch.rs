@@ -25,6 +25,7 @@ use self::places::{Full, Place, Places};
 use super::stream::MAX_UNREAD;
 use super::{MAX_SMALL_REQUEST, status};
 use crate::caller::Caller;
+use crate::caught::survive;
 use crate::changes::{Changes, Position, Since};
 use crate::metrics::Metrics;
 
@@ -77,7 +78,11 @@ impl ServerStreamingService<v1::WatchRequest> for Watch {
         let caller = request.extensions().get().copied().unwrap_or_default();
         ready(self.watchers.begin(request.get_ref(), caller).map(|(watcher, told)| {
             // Ends when the caller goes away or no longer reads, or the service stops.
-            let run = watcher.run(self.stop.clone());
+            let (run, metrics) =
+                (watcher.run(self.stop.clone()), Arc::clone(&self.watchers.metrics));
+            let run = async move {
+                survive("watch", &metrics, run).await;
+            };
             self.tasks.spawn_on(run, &self.watchers.background);
             Response::new(ReceiverStream::new(told))
         }))

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Identities, Known, Role};
+use crate::caught::lasting;
 use crate::metrics::Metrics;
 
 /// How often it is looked.
@@ -35,7 +36,17 @@ pub(crate) async fn follow(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let mut clusters = clusters(&identities);
+    let tell = || tell(&identities, &clock, &metrics, &stop);
+    lasting("clusters", Arc::clone(&metrics), stop.clone(), tell).await;
+}
+
+async fn tell(
+    identities: &Identities,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) {
+    let mut clusters = clusters(identities);
     for cluster in &clusters {
         metrics.cluster_asked(&cluster.name, clock.now());
     }

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::network;
+use crate::caught::survive_now;
 use crate::metrics::Metrics;
 
 /// How long to wait after the system refused a connection, for want of file handles say.
@@ -41,13 +42,15 @@ pub(super) async fn all(
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                if let Some(place) = doors.place(peer.ip()) {
+                // One that panics costs itself, and not all that are to come.
+                survive_now("connection", &doors.metrics, || {
+                    let Some(place) = doors.place(peer.ip()) else { return };
                     // An answer must not wait for the acknowledgement of the one before (43 ms once
                     // per connection).
                     if stream.set_nodelay(true).is_ok() {
                         serve(Accepted { stream, peer, place });
                     }
-                }
+                });
             }
             // Their clients were gone before they were taken.
             Err(error) if is_gone(&error) => {}
@@ -149,6 +152,37 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn t141_a_connection_whose_beginning_panics_costs_no_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let doors = Doors::new("grpc", 2, 2, Arc::clone(&metrics));
+        let (told, mut heard) = tokio::sync::mpsc::channel(1);
+        let mut count = 0;
+        let serve = move |accepted| {
+            count += 1;
+            assert_ne!(count, 1, "a fault that was put here");
+            told.try_send(accepted).unwrap();
+        };
+        let clients = async {
+            let first = TcpStream::connect(address).await.unwrap();
+            let _second = TcpStream::connect(address).await.unwrap();
+            let accepted: Accepted = heard.recv().await.unwrap();
+            first.readable().await.unwrap();
+            assert_eq!(first.try_read(&mut [0]).unwrap(), 0);
+            drop(accepted);
+        };
+        let stop = CancellationToken::new();
+        tokio::select! {
+            () = all(listener, doors.clone(), &stop, serve) => panic!("it ended"),
+            () = clients => {}
+        }
+        assert_eq!(doors.open.lock().all, 0);
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("portcullis_panics_total{what=\"connection\"} 1"), "{text}");
     }
 
     #[test]

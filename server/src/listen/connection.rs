@@ -3,18 +3,17 @@
 
 use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
-use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::seldom::Seldom;
+use crate::caught::survive;
 use crate::chain::chain;
 use crate::metrics::Metrics;
 
@@ -152,11 +151,7 @@ impl<C: Graceful, H: Fn() -> u64> Connection<C, H> {
 
 /// How a connection ends that is `served`. One that panics ends alone, and is counted.
 pub(super) async fn caught(served: impl Future<Output = End>, metrics: &Metrics) -> End {
-    AssertUnwindSafe(served).catch_unwind().await.unwrap_or_else(|_panic| {
-        metrics.panicked("connection");
-        tracing::error!("a connection was lost in a panic");
-        End::Broken
-    })
+    survive("connection", metrics, served).await.unwrap_or(End::Broken)
 }
 
 fn how<E: Error>(ended: &Result<(), E>) -> End {

@@ -29,6 +29,27 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+/// What may be lost in a panic: one of many, or what goes on for as long as the service.
+const PANICS: [&str; 17] = [
+    "call",
+    "certificates",
+    "check",
+    "clock",
+    "clusters",
+    "connection",
+    "dictionary",
+    "event_file",
+    "marks",
+    "question",
+    "record",
+    "registry_events",
+    "rules",
+    "search",
+    "store",
+    "sweep",
+    "watch",
+];
+
 /// The metrics of limits.
 pub(super) struct LimitMetrics {
     connections: Family<ListenerLabel, Gauge>,
@@ -48,7 +69,7 @@ impl LimitMetrics {
             panics: Family::default(),
         };
         // There from the start, so that the first one is an increase.
-        for what in ["call", "check", "connection", "question", "search"] {
+        for what in PANICS {
             drop(metrics.panics.get_or_create(&WhatLabel { what }));
         }
         for outcome in ["expired_in_queue", "crowded_out"] {

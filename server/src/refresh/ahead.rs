@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Aging, Outcome, Reason, Refresher, Remember};
+use crate::caught::lasting;
 use crate::evidence::Question;
 
 /// How often it is looked for what will soon be old.
@@ -63,6 +64,11 @@ struct Course {
 impl<M: Remember> Refresher<M> {
     /// Keeps fresh what is asked about, until `stop`.
     pub async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
+        let (metrics, until) = (Arc::clone(&self.metrics), stop.clone());
+        lasting("sweep", metrics, until, || Arc::clone(&self).sweep(stop.clone())).await;
+    }
+
+    async fn sweep(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut course = Course::default();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Outcome, Reason, Refresher, Remember};
+use crate::caught::{lasting, survive};
 use crate::chain::detail;
 use crate::hooks::news::{Kind, Subject};
 use crate::hooks::queue::{Event, Queue};
@@ -41,6 +42,17 @@ impl<M: Remember> Refresher<M> {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) {
+        let (metrics, until) = (Arc::clone(&self.metrics), stop.clone());
+        let begin = || Arc::clone(&self).take_up(&queue, &stop, &tasks);
+        lasting("registry_events", metrics, until, begin).await;
+    }
+
+    async fn take_up(
+        self: Arc<Self>,
+        queue: &Queue,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
         loop {
             let turn = tokio::select! {
                 () = stop.cancelled() => return,
@@ -49,9 +61,11 @@ impl<M: Remember> Refresher<M> {
             self.metrics.registry_events_waiting(queue.len());
             let (this, stop, queue) = (Arc::clone(&self), stop.clone(), queue.clone());
             tasks.spawn(async move {
+                // One that panics may have met with what is there for a moment only.
+                let told = survive("registry_events", &this.metrics, this.told(&turn.event));
                 let acted = tokio::select! {
                     () = stop.cancelled() => return,
-                    acted = this.told(&turn.event) => acted,
+                    acted = told => acted.unwrap_or(Acted::Failed),
                 };
                 let image = turn.event.image.clone();
                 if acted == Acted::Failed && !turn.rest() {

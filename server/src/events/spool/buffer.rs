@@ -207,6 +207,12 @@ impl Shared {
         if buffer.closed { Turn::Last } else { Turn::Batch }
     }
 
+    /// Takes nothing for `pause`, unless no more decisions come.
+    pub(super) fn rest(&self, pause: Duration) {
+        let mut buffer = self.buffer.lock();
+        self.news.wait_while_for(&mut buffer, |buffer| !buffer.closed, pause);
+    }
+
     /// The number that the next decision has.
     pub(super) fn next(&self) -> u64 {
         self.buffer.lock().next

@@ -241,10 +241,7 @@ impl Folder {
         if let Err(error) = appended.and_then(|()| open.out.sync()) {
             if let Err(error) = open.out.cut(open.length).and_then(|()| open.out.sync()) {
                 tracing::warn!(%error, segment = open.index, "a segment of events keeps a torn end");
-                if open.family == Family::Events {
-                    self.torn =
-                        Some((segment::path(&self.path, open.family, open.index), open.length));
-                }
+                self.doubt(open);
             }
             return Err(error);
         }
@@ -254,6 +251,14 @@ impl Folder {
             (kept.length, kept.modified) = (open.length, now);
         }
         Ok(())
+    }
+
+    /// A segment is not used again, and may have more than what it was told to keep: that is cut off before the next
+    /// one with decisions is begun.
+    pub(super) fn doubt(&mut self, open: &Open) {
+        if open.family == Family::Events {
+            self.torn = Some((segment::path(&self.path, open.family, open.index), open.length));
+        }
     }
 
     /// Takes away the oldest segments of a family until the rest has at most `bytes`, and those that are

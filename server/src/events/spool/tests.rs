@@ -1,6 +1,7 @@
 //! The record of decisions, with its thread and its faults.
 
 mod faults;
+mod panics;
 mod segments;
 mod site;
 

@@ -12,13 +12,16 @@ use portcullis_core::evidence::Evidence;
 use portcullis_core::ports::Clock;
 
 use super::attached::Attached;
-use super::buffer::{Batch, Shared, Turn};
+use super::buffer::{Batch, Shared};
 use super::disk::Disk;
 use super::folder::{Folder, Open, Origin};
 use super::names::Names;
 use super::segment::Family;
 use super::{Loss, MAX_TAKEN_BACK, SpoolConfig, kind};
+use crate::caught::Faults;
 use crate::metrics::Metrics;
+
+mod run;
 
 /// How long to wait after a failure, unless someone waits for a record.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,6 +56,9 @@ pub struct SpoolWriter {
     beside: Vec<u8>,
     /// When it was last looked whether what decisions name is still there.
     looked: time::OffsetDateTime,
+    /// Whether the batch that is being written is on disk.
+    kept: bool,
+    faults: Faults,
 }
 
 /// The segment that is being written, and what its names stand for.
@@ -97,7 +103,8 @@ impl SpoolWriter {
         }
         let (current, gaps, taken_back) = (None, Vec::new(), Vec::new());
         let (beside, failing, void) = (Vec::new(), folder.is_none(), HashSet::new());
-        let looked = clock.now();
+        let (looked, kept) = (clock.now(), false);
+        let faults = Faults::new("record", Arc::clone(&metrics));
         Self {
             shared,
             config,
@@ -115,59 +122,9 @@ impl SpoolWriter {
             disk,
             beside,
             looked,
+            kept,
+            faults,
         }
-    }
-
-    /// Writes until the spool is closed. Runs on a thread of its own, because disks block.
-    pub fn run(mut self) {
-        let mut batch = Batch::default();
-        loop {
-            let pause = if self.failing { RETRY } else { self.config.sync };
-            let busy = self.attached.is_busy() && !self.failing;
-            let idle = if busy { Duration::ZERO } else { IDLE };
-            let turn = self.shared.take(&mut batch, pause, idle);
-            if !batch.is_empty() {
-                self.batch(&mut batch);
-            }
-            self.attach();
-            self.keep_house();
-            if turn == Turn::Last {
-                break;
-            }
-        }
-        // Whoever ends the process does not wait for long, and reports may be many.
-        if let Err(error) = self.end() {
-            tracing::warn!(%error, "the record of events has no end");
-        }
-        while self.attached.is_busy() && !self.failing {
-            self.attach();
-        }
-    }
-
-    /// Writes a batch, or counts what is lost, and empties it. Who awaits a decision hears of it.
-    fn batch(&mut self, batch: &mut Batch) {
-        let Batch { first, count, dropped, .. } = *batch;
-        match self.write(batch) {
-            Ok(()) => {
-                self.metrics.events_written(count);
-                batch.awaited.drain(..).for_each(|(_, awaited)| {
-                    // Who has given up meanwhile does not hear it.
-                    let _ = awaited.send(());
-                });
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!("events can be recorded again");
-                }
-            }
-            Err(error) => {
-                self.failed(&error);
-                self.metrics.events_lost(count);
-                let lost = batch.awaited.iter().map(|(number, _)| *number);
-                note_void(&mut self.void, lost.collect());
-                self.lost(Gap { first, count, loss: Loss::Failed });
-                self.lost(Gap { first: first + count, count: dropped, loss: Loss::Full });
-            }
-        }
-        batch.clear();
     }
 
     fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
@@ -212,6 +169,7 @@ impl SpoolWriter {
             Gap { first, count: batch.dropped, loss: Loss::Full }.push(bytes);
         }
         folder.append(&mut current.open, &[beside, bytes], origin.now)?;
+        self.kept = true;
         current.count += batch.count;
         self.gaps.clear();
         self.taken_back.clear();

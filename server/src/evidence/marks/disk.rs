@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Key, Mark};
+use crate::caught::survive_now;
 use crate::chain::chain;
 use crate::metrics::Metrics;
 
@@ -70,7 +71,11 @@ impl Disk {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("marks".to_owned())
-            .spawn(move || run(&database, queue, &metrics))
+            .spawn(move || {
+                run(queue, &metrics, |batch| {
+                    write(&database, batch.iter().flat_map(|(changes, _)| changes))
+                });
+            })
             .map_err(DiskError::Thread)?;
         Ok((Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) }, records))
     }
@@ -97,7 +102,11 @@ impl Disk {
     }
 }
 
-fn run(database: &Database, mut queue: mpsc::Receiver<Job>, metrics: &Metrics) {
+fn run(
+    mut queue: mpsc::Receiver<Job>,
+    metrics: &Metrics,
+    write: impl Fn(&[Job]) -> Result<(), DiskError>,
+) {
     while let Some(job) = queue.blocking_recv() {
         let mut batch = vec![job];
         while batch.len() < BATCH
@@ -105,10 +114,19 @@ fn run(database: &Database, mut queue: mpsc::Receiver<Job>, metrics: &Metrics) {
         {
             batch.push(job);
         }
-        if let Err(error) = write(database, batch.iter().flat_map(|(changes, _)| changes)) {
+        // A file that was changed under it may make the database panic. Whoever waits does so in a search, and so
+        // there is no pause: the next is tried when there is something to write.
+        let error = match survive_now("marks", metrics, || write(&batch)) {
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(chain(&error)),
+            None => Some("the database panicked".to_owned()),
+        };
+        if let Some(error) = error {
             metrics.marks_failed();
-            tracing::error!(error = %chain(&error),
-                "marks cannot be written: after a restart older reports are believed again");
+            tracing::error!(
+                error,
+                "marks cannot be written: after a restart older reports are believed again"
+            );
         }
         for (_, done) in batch {
             // Who no longer waits needs no word.
@@ -162,4 +180,58 @@ fn read(path: &Path) -> Result<Opened, DiskError> {
         }
     }
     Ok((database, records))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn put(name: &str) -> Change {
+        let record = Record { mark: Mark::default(), raised_at: OffsetDateTime::UNIX_EPOCH };
+        Change::Put(Key(name.as_bytes().into()), record)
+    }
+
+    #[test]
+    fn t141_a_panic_in_the_middle_of_a_write_leaves_a_file_that_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("marks.redb");
+        let (database, _) = read(&path).unwrap();
+        let (first, second) = (put("first"), put("second"));
+        let changes = [&first, &second].into_iter().enumerate().map(|(at, change)| {
+            assert_eq!(at, 0, "a fault that was put here");
+            change
+        });
+        let broken = catch_unwind(AssertUnwindSafe(|| write(&database, changes)));
+        assert!(broken.is_err());
+        write(&database, [&second].into_iter()).unwrap();
+        drop(database);
+        let (_database, records) = read(&path).unwrap();
+        let keys: Vec<_> = records.iter().map(|(key, _)| key.as_bytes().to_vec()).collect();
+        assert_eq!(keys, [b"second".to_vec()]);
+    }
+
+    #[tokio::test]
+    async fn t141_a_panic_costs_the_marks_of_one_write_and_not_the_thread() {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let metrics = Arc::new(Metrics::new());
+        let counted = Arc::clone(&metrics);
+        let thread = std::thread::spawn(move || {
+            run(queue, &counted, |batch| {
+                let is_good = batch.iter().all(|(changes, _)| changes.len() == 1);
+                assert!(is_good, "a fault that was put here");
+                Ok(())
+            });
+        });
+        let thread = Mutex::new(Some(thread));
+        let disk = Disk { jobs: Mutex::new(Some(jobs)), thread };
+        disk.write(vec![put("one"), put("two")]).await;
+        disk.write(vec![put("three")]).await;
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("portcullis_panics_total{what=\"marks\"} 1"), "{text}");
+        assert!(text.contains("portcullis_marks_failed_total 1"), "{text}");
+        assert!(!disk.thread.lock().as_ref().unwrap().is_finished());
+        disk.close();
+    }
 }

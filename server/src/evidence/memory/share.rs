@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_core::evidence::Evidence;
 
 use super::Shared;
+use crate::caught::{joined, survive};
 use crate::evidence::EvidenceSource;
 
 impl<S: EvidenceSource> Shared<S> {
@@ -14,15 +15,13 @@ impl<S: EvidenceSource> Shared<S> {
         let (shared, lesson) = self.words.shared(evidence);
         self.kept.reserve(self.words.weight() as u64);
         if let Some(lesson) = lesson {
-            let this = Arc::clone(self);
+            let (this, metrics) = (Arc::clone(self), Arc::clone(&self.metrics));
             let learnt = tokio::task::spawn_blocking(move || {
                 this.words.learn(lesson);
                 this.kept.reserve(this.words.weight() as u64);
             });
             self.tasks.spawn(async move {
-                if let Err(error) = learnt.await {
-                    tracing::error!(%error, "a dictionary of reports was lost");
-                }
+                survive("dictionary", &metrics, async { joined(learnt.await) }).await;
             });
         }
         shared

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::file::{self, OpenError, Outcome};
 use super::lately::Lately;
 use super::{Opened, StoreKey};
+use crate::caught::said;
 use crate::chain::chain;
 use crate::metrics::Metrics;
 use crate::registry::Answers;
@@ -144,9 +145,10 @@ impl Run {
                             "evidence cannot be kept on disk: after a restart it is asked for again");
                     }
                 }
-                Err(_panic) => {
+                Err(panic) => {
+                    self.metrics.panicked("store");
                     self.metrics.store_failed();
-                    tracing::error!(path = %self.path.display(),
+                    tracing::error!(panic = said(&*panic), path = %self.path.display(),
                         "the evidence store is broken: nothing is kept on disk until a restart");
                     opening.send_replace(Opened::Never);
                     return;

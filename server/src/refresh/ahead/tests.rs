@@ -15,6 +15,8 @@ use super::*;
 use crate::access::AccessScopes;
 use crate::evidence::Known;
 use crate::evidence::store::Store;
+use crate::hooks::news::Kind;
+use crate::hooks::queue::{Event, Queue};
 use crate::metrics::Metrics;
 use crate::refresh::RefreshConfig;
 use crate::registry::{Registry, RegistryConfig};
@@ -46,6 +48,8 @@ struct Fake {
     failing: Mutex<BTreeSet<String>>,
     looks: Mutex<Vec<(Reference, OffsetDateTime)>>,
     under_way: Mutex<BTreeMap<String, (usize, usize)>>,
+    /// How often what is old is asked for, and how often something is refreshed, until it goes well.
+    panics: Mutex<(usize, usize)>,
     clock: Arc<Paused>,
 }
 
@@ -56,6 +60,12 @@ fn verified(now: OffsetDateTime) -> Known {
         fresh_until: now + Duration::from_secs(300),
         source: Source::Registry,
     }
+}
+
+fn panic_while(left: &mut usize) {
+    let is_over = *left == 0;
+    *left = left.saturating_sub(1);
+    assert!(is_over, "a fault that was put here");
 }
 
 impl Fake {
@@ -92,6 +102,7 @@ impl Remember for Arc<Fake> {
     async fn refresh(&self, question: &Question, _: Instant) -> Known {
         let (image, registry) = (&question.image, question.image.registry().to_owned());
         self.looks.lock().push((image.clone(), self.clock.now()));
+        panic_while(&mut self.panics.lock().1);
         {
             let mut under_way = self.under_way.lock();
             let (now, most) = under_way.entry(registry.clone()).or_default();
@@ -121,6 +132,7 @@ impl Remember for Arc<Fake> {
     }
 
     fn aging(&self, asked_since: OffsetDateTime, due_by: OffsetDateTime) -> Vec<Aging> {
+        panic_while(&mut self.panics.lock().0);
         let entries = self.entries.lock();
         let aging = entries.iter().filter(|(_, e)| e.asked_at >= asked_since && e.due <= due_by);
         let aging = aging.map(|(image, entry)| Aging {
@@ -139,6 +151,8 @@ impl Remember for Arc<Fake> {
 struct World {
     memory: Arc<Fake>,
     images: Vec<Reference>,
+    refresher: Arc<Refresher<Arc<Fake>>>,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
@@ -154,6 +168,7 @@ fn world(images: &[&str]) -> World {
         failing: Mutex::default(),
         looks: Mutex::default(),
         under_way: Mutex::default(),
+        panics: Mutex::default(),
         clock: Arc::clone(&clock),
     });
     let registry = Registry::new(RegistryConfig::default()).unwrap();
@@ -167,17 +182,18 @@ fn world(images: &[&str]) -> World {
         tokio::runtime::Handle::current(),
     );
     let trust = Arc::new(Trust::nobody());
-    let refresher = Refresher::new(
+    let metrics = Arc::new(Metrics::new());
+    let refresher = Arc::new(Refresher::new(
         (registry.clone(), resolver, Arc::clone(&memory)),
         move || Arc::clone(&trust),
         AccessScopes::new(registry),
         clock,
-        Arc::new(Metrics::new()),
+        Arc::clone(&metrics),
         RefreshConfig::default(),
-    );
+    ));
     let stop = CancellationToken::new();
-    tokio::spawn(Arc::new(refresher).keep_fresh(stop.clone()));
-    World { memory, images, stop }
+    tokio::spawn(Arc::clone(&refresher).keep_fresh(stop.clone()));
+    World { memory, images, refresher, metrics, stop }
 }
 
 impl World {
@@ -193,6 +209,12 @@ impl World {
             }
         }
         oldest
+    }
+
+    fn panics(&self, what: &str) -> String {
+        let text = self.metrics.encode().unwrap();
+        let line = format!("portcullis_panics_total{{what=\"{what}\"}} ");
+        text.lines().find_map(|l| l.strip_prefix(&line)).unwrap().to_owned()
     }
 }
 
@@ -247,4 +269,32 @@ async fn an_image_that_fails_alone_holds_up_no_other_of_its_registry() {
         let looks = world.memory.looks(name);
         assert!(looks >= 12, "{name}: {looks}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t141_a_sweep_that_panics_begins_again_and_nothing_grows_old() {
+    let world = world(&["a.io/x"]);
+    *world.memory.panics.lock() = (3, 0);
+    let oldest = world.pass(HOUR).await;
+    assert!(oldest < Duration::from_secs(300), "{oldest:?}");
+    assert_eq!(world.panics("sweep"), "3");
+    // In the middle of it as well.
+    *world.memory.panics.lock() = (0, 2);
+    let oldest = world.pass(HOUR).await;
+    assert!(oldest < Duration::from_secs(300), "{oldest:?}");
+    assert_eq!(world.panics("sweep"), "5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t141_an_event_of_a_registry_that_panics_is_tried_again() {
+    let world = world(&["a.io/x"]);
+    *world.memory.panics.lock() = (0, 1);
+    let queue = Queue::default();
+    let (kind, subject) = (Kind::Scanned, crate::hooks::news::Subject::Nothing);
+    queue.offer(&[Event { kind, image: world.images[0].clone(), subject }]).unwrap();
+    let refresher = Arc::clone(&world.refresher);
+    tokio::spawn(refresher.follow(queue.clone(), world.stop.clone(), TaskTracker::new()));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((world.memory.looks(""), queue.len()), (2, 0));
+    assert_eq!(world.panics("registry_events"), "1");
 }

@@ -245,8 +245,8 @@ impl Site {
         self.run(start, Box::new(FileSystem))
     }
 
-    pub(super) fn start_on(&self, faults: Faults) -> Run {
-        self.run(START, Box::new(faults))
+    pub(super) fn start_on(&self, disk: impl Disk + 'static) -> Run {
+        self.run(START, Box::new(disk))
     }
 
     fn run(&self, start: OffsetDateTime, disk: Box<dyn Disk>) -> Run {
