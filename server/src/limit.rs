@@ -185,11 +185,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_whose_time_is_up_is_not_worked_on() {
+    async fn t135_a_question_whose_time_is_up_is_not_worked_on_and_is_counted() {
         let (limited, _gate) = limited(1);
         let late = limited.check(question(), Instant::now()).await;
         assert_eq!(late.unwrap_err(), CheckError::DeadlineExceeded);
         assert_eq!(limited.inner.asked.load(Ordering::SeqCst), 0);
+        let text = limited.metrics.encode().unwrap();
+        let line = "portcullis_no_answers_total{what=\"check\",outcome=\"expired_in_queue\"} 1";
+        assert!(text.contains(line), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -144,6 +144,10 @@ fn t125_headers_without_end_end_the_connection() {
     }
 }
 
+/// The header block of an answer that says `:status: 431` and no more, as RFC 7541 writes it where the table has
+/// nothing of it: the name by its index, the value in Huffman's code.
+const TOO_LARGE: [u8; 5] = [0x48, 0x83, 0x69, 0x90, 0xff];
+
 #[test]
 fn t126_a_small_header_block_that_grows_is_refused() {
     let scene = Scene::new();
@@ -154,14 +158,33 @@ fn t126_a_small_header_block_that_grows_is_refused() {
     entry.extend([0xbd, 0x1d]);
     entry.extend(long.as_bytes());
     let first = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[call("/"), entry].concat());
-    let bomb = [call("/"), vec![0xbe; 8_000]].concat();
-    let bombs =
-        streams(2_000).skip(1).map(move |id| frame(HEADERS, END_HEADERS | END_STREAM, id, &bomb));
-    // 2,000 lists of 31 MB each, were they kept.
-    let (told, _) = scene.flood(&[], once(first).chain(bombs));
-    assert!(told.count(DATA) == 0, "{told:?}");
-    // Whether it ends or goes on, nothing of it was taken for a request.
-    assert!(told.closed || told.count(PING) > 0, "{told:?}");
+    let block = |references| [call("/"), vec![0xbe; references]].concat();
+    let more =
+        move |id, references| frame(HEADERS, END_HEADERS | END_STREAM, id, &block(references));
+
+    // The entry alone is within the bound, and a call of nothing that there is.
+    let mut wire = Wire::open(scene.address(), &[]);
+    wire.send(&first);
+    wire.read_until(|told| told.count(HEADERS) == 1 || told.closed);
+    assert_ne!(wire.told.block, TOO_LARGE);
+    // Five times the entry is past the bound of 16 KiB, and no call: its stream hears so, and no other is touched.
+    wire.send(&more(3, 5));
+    wire.read_until(|told| told.count(HEADERS) == 2 || told.closed);
+    assert_eq!(wire.told.block, TOO_LARGE, "{:?}", wire.told);
+    wire.send(&[more(5, 1), frame(PING, 0, 0, b"the last")].concat());
+    wire.read_until(|told| told.count(PING) > 0 || told.closed);
+    assert_eq!((wire.told.count(HEADERS), wire.told.closed), (3, false), "{:?}", wire.told);
+    assert_ne!(wire.told.block, TOO_LARGE);
+
+    // A list of 31 MB, were it kept, ends the connection at the first.
+    let bombs = streams(2_000).skip(1).map(move |id| more(id, 8_000));
+    let (told, sent) = scene.flood(&[], once(first).chain(bombs));
+    assert_eq!(
+        (told.goaway, told.closed),
+        (Some(ENHANCE_YOUR_CALM), true),
+        "{told:?} after {sent}"
+    );
+    assert_eq!((told.count(HEADERS), told.count(DATA)), (1, 0), "{told:?} after {sent}");
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub(crate) struct Told {
     pub(crate) frames: [usize; 10],
     /// Why the other end goes away, the last time it said so.
     pub(crate) goaway: Option<u32>,
+    /// The header block that came last.
+    pub(crate) block: Vec<u8>,
     /// Whether it has closed the connection.
     pub(crate) closed: bool,
 }
@@ -167,6 +169,9 @@ impl Wire {
             if kind < 10 && !(head[3] == SETTINGS && flags == ACK) {
                 let counts = head[3] != PING || payload == b"the last";
                 self.told.frames[kind] += usize::from(counts);
+            }
+            if head[3] == HEADERS {
+                self.told.block = payload.to_vec();
             }
             if head[3] == GOAWAY {
                 self.told.goaway = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
