@@ -252,26 +252,28 @@ def test_each_example_starts():
             print(f"   {example.stem}: {name} starts")
 
 
-def test_the_example_of_registry_events_is_told_and_tells_who_may():
-    """What its sidecar would pass on; and what the sidecar is given."""
+def test_the_example_of_registry_events_is_told_over_tls_and_tells_who_may():
     text = (CHART / "README.md").read_text().split("## Registry events")[1]
     values = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     documents = render(values=values)
     token, name = "a token of the registry", "gate-portcullis"
-    secrets = {"registry-events": {"token": token}, "registry-events-tls": {"tls.crt": "", "tls.key": ""}}
+    with tempfile.TemporaryDirectory() as folder:
+        made = {end: str(pathlib.Path(folder) / end) for end in ("tls.crt", "tls.key")}
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=events",
+                "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", made["tls.key"], "-out", made["tls.crt"])
+        trusted = ssl.create_default_context(cafile=made["tls.crt"])
+        secrets = {"registry-events": {"token": token},
+                   "registry-events-tls": {end: pathlib.Path(path).read_text() for end, path in made.items()}}
     documents += [{"kind": "Secret", "metadata": {"name": name}, "stringData": data} for name, data in secrets.items()]
     template = dict(pods(documents))[name]
-    sidecar = template["spec"]["containers"][1]
-    volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
-    [mount] = sidecar["volumeMounts"]
-    assert volumes[mount["name"]]["secret"]["secretName"] == "registry-events-tls", volumes
-    [target] = [each.split("=")[1] for each in sidecar["args"] if each.startswith("--target=")]
     [port] = [each["port"] for each in values["service"]["extraPorts"]]
-    assert f"--listen=0.0.0.0:{port}" in sidecar["args"] and sidecar["ports"][0]["containerPort"] == port, sidecar
+    assert values["service"]["config"]["registryEvents"]["listen"] == f"0.0.0.0:{port}", values
+    [own] = [each for each in of_kind(documents, "Service") if each["metadata"]["name"] == name]
+    assert {"name": "events", "port": port, "targetPort": port} in own["spec"]["ports"], own
     with running(COMMAND, documents, template) as (container, process):
         becomes(container, process, "readinessProbe")
         for shown, expected in ((token, 202), ("another", 401)):
-            connection = http.client.HTTPConnection(*target.split(":"), timeout=PATIENCE)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=trusted)
             headers = {"Authorization": f"Bearer {shown}", "Content-Type": "application/json"}
             connection.request("POST", "/v1/events/builds", json.dumps({"events": []}), headers)
             assert connection.getresponse().status == expected, shown

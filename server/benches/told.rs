@@ -109,6 +109,7 @@ impl World {
             },
             budget: Duration::from_secs(20),
             hooks: HooksConfig {
+                tls: None,
                 listen: "127.0.0.1:0".parse().unwrap(),
                 sources: BTreeMap::from([(
                     "bench".to_owned(),

@@ -66,6 +66,9 @@ pub enum AppError {
     /// Certificates cannot be used.
     #[error("failed to set up TLS")]
     Tls(#[from] TlsError),
+    /// The same of what registries tell.
+    #[error("failed to set up `registryEvents.tls`")]
+    EventsTls(#[source] TlsError),
     /// The threads that serve cannot be started.
     #[error("failed to start the threads that serve gRPC")]
     Workers(#[source] io::Error),

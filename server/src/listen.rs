@@ -9,6 +9,7 @@ mod wire;
 mod http2;
 mod connection;
 mod secure;
+mod told;
 mod seldom;
 pub mod workers;
 
@@ -32,11 +33,11 @@ use self::accept::{Accepted, Doors, Place};
 use self::connection::{Connection, Http1, Lifetime};
 use self::http2::{Http2, Received};
 use self::secure::{Gate, Secured};
+pub(crate) use self::told::{Telling, told};
 use self::wire::Wire;
 use self::workers::Dealer;
 use crate::admin::Admin;
 use crate::caller::Caller;
-use crate::hooks::endpoint::Endpoint;
 use crate::identity::Who;
 use crate::metrics::Metrics;
 use crate::tls::Tls;
@@ -45,7 +46,7 @@ use crate::tls::Tls;
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// The most connections at a time from one peer, where nothing else is configured.
 pub const MAX_CONNECTIONS_PER_PEER: usize = 1_000;
-/// The most connections at a time on the admin listener, and on that for registries.
+/// The most connections at a time on the admin listener.
 const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The most at a time from one peer on the admin listener: probes must find a place.
 const MAX_ADMIN_CONNECTIONS_PER_PEER: usize = 64;
@@ -202,34 +203,6 @@ pub(crate) async fn admin(
             let connection = Connection::new(connection, CONNECTION_AGE);
             let served = connection::caught(connection.serve(&stop), &metrics);
             place.ended(served.await.as_str());
-        });
-    })
-    .await;
-}
-
-/// Serves what registries tell until `stop`.
-pub(crate) async fn hooks(
-    listener: TcpListener,
-    endpoint: Arc<Endpoint>,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let doors = Doors::new("hooks", MAX_ADMIN_CONNECTIONS, MAX_ADMIN_CONNECTIONS, metrics);
-    accept::all(listener, doors, &stop.clone(), |accepted: Accepted| {
-        let Accepted { stream, peer: _, place } = accepted;
-        let endpoint = Arc::clone(&endpoint);
-        let answer = hyper::service::service_fn(move |request| {
-            let endpoint = Arc::clone(&endpoint);
-            async move { endpoint.answer(request).await }
-        });
-        let connection = Http1(Box::pin(http.serve_connection(TokioIo::new(stream), answer)));
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            let connection = Connection::new(connection, CONNECTION_AGE);
-            place.ended(connection.serve(&stop).await.as_str());
         });
     })
     .await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::ports::Clock;
-use portcullis_tls::{Due, H2, Looked, Now, Protocols, Server, ServerFiles, TlsError};
+use portcullis_tls::{Due, H2, HTTP_1_1, Looked, Now, Protocols, Server, ServerFiles, TlsError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +20,45 @@ pub use portcullis_tls::{Demand, Oldest, PairFiles, Strangers};
 /// sees it.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// How gRPC is served in TLS.
+/// What is served in TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// gRPC, to shims and operators.
+    Grpc,
+    /// What registries tell.
+    Events,
+}
+
+impl Served {
+    /// Its listener, in metrics and logs.
+    pub(crate) const fn listener(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Events => "hooks",
+        }
+    }
+
+    /// The same of those who shake hands there.
+    pub(crate) const fn handshakes(self) -> &'static str {
+        match self {
+            Self::Grpc => "handshake",
+            Self::Events => "hooks_handshake",
+        }
+    }
+
+    fn protocols(self) -> Protocols {
+        match self {
+            Self::Grpc => Protocols::Demanded(vec![H2.to_vec()]),
+            Self::Events => Protocols::Offered(vec![HTTP_1_1.to_vec()]),
+        }
+    }
+}
+
+/// How something is served in TLS.
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
+    /// What.
+    pub served: Served,
     /// The certificate and the key.
     pub pair: PairFiles,
     /// Whose certificates are demanded; without, nobody is asked who they are.
@@ -36,16 +72,24 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// TLS 1.3 with this certificate, for everybody.
+    /// gRPC in TLS 1.3 with this certificate, for everybody.
     #[must_use]
     pub fn new(pair: PairFiles) -> Self {
-        let identities = Identities::default();
-        Self { pair, clients: None, oldest: Oldest::default(), identities, interval: INTERVAL }
+        let (identities, served) = (Identities::default(), Served::Grpc);
+        let (clients, oldest) = (None, Oldest::default());
+        Self { served, pair, clients, oldest, identities, interval: INTERVAL }
+    }
+
+    /// What registries tell, with this certificate.
+    #[must_use]
+    pub fn of_events(pair: PairFiles, oldest: Oldest) -> Self {
+        Self { served: Served::Events, oldest, ..Self::new(pair) }
     }
 }
 
 /// What connections are made secure by.
 pub(crate) struct Tls {
+    pub(crate) served: Served,
     pub(crate) server: Server,
     pub(crate) identities: Identities,
     pub(crate) clock: Arc<dyn Clock>,
@@ -56,13 +100,13 @@ impl Tls {
     /// # Errors
     /// When a file cannot be read or used.
     pub(crate) fn load(config: TlsConfig, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
-        let TlsConfig { pair, clients, oldest, identities, interval } = config;
-        let protocols = Protocols::Demanded(vec![H2.to_vec()]);
+        let TlsConfig { served, pair, clients, oldest, identities, interval } = config;
+        let protocols = served.protocols();
         let files = ServerFiles { pair: Some(pair), clients, oldest, protocols };
         let told = Arc::clone(&clock);
         let now: Now = Arc::new(move || told.now());
         let server = Server::load(files, now)?;
-        Ok(Self { server, identities, clock, interval })
+        Ok(Self { served, server, identities, clock, interval })
     }
 
     /// For how long a certificate that is valid until then is valid.
@@ -89,30 +133,34 @@ impl Tls {
     }
 
     fn look(&self, metrics: &Metrics) {
+        let listener = self.served.listener();
         for Looked { what, outcome } in self.server.look() {
             match outcome {
                 Ok(()) => {
                     metrics.reload(what, "ok");
-                    tracing::info!(what, until = self.until(), "certificates were read again");
+                    let until = self.until();
+                    tracing::info!(listener, what, until, "certificates were read again");
                 }
                 Err(error) => {
                     metrics.reload(what, "failed");
-                    tracing::error!(what, error = %chain(&error),
+                    tracing::error!(listener, what, error = %chain(&error),
                         "certificates cannot be used; those from before are");
                 }
             }
         }
         if let Some(until) = self.server.until() {
-            metrics.certificate(until - self.clock.now());
+            metrics.certificate(listener, until - self.clock.now());
         }
         let until = self.until();
         match self.server.due() {
             None => {}
             Some(Due::Within(days)) => tracing::warn!(
+                listener,
                 until,
                 "the certificate of this service is valid for less than {days} days: put a new one in its place"
             ),
             Some(Due::Over) => tracing::error!(
+                listener,
                 until,
                 "the certificate of this service has expired, and no client connects: put a new one in its place"
             ),

@@ -119,5 +119,8 @@ mod series;
 #[path = "it/told.rs"]
 mod told;
 #[cfg(test)]
+#[path = "it/told_tls.rs"]
+mod told_tls;
+#[cfg(test)]
 #[path = "it/refresh.rs"]
 mod refresh;

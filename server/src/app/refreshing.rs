@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::stack::{Remembered, Told};
 use super::{AppError, Shared, bind};
-use crate::listen;
+use crate::listen::{self, Telling};
 use crate::refresh::Refresher;
 
 /// Begins to refresh: by age and, where sources are configured, when registries tell. Gives where they
@@ -20,11 +20,16 @@ pub(super) async fn start(
 ) -> Result<Option<SocketAddr>, AppError> {
     let Shared { metrics, stop, tasks, searches, background, .. } = shared;
     tasks.spawn_on(Arc::clone(&refresher).keep_fresh(stop.clone()), background);
-    let Some(Told { listen, endpoint, queue }) = told else { return Ok(None) };
+    let Some(Told { listen, tls, endpoint, queue }) = told else { return Ok(None) };
     let (listener, address) = bind(listen).await?;
-    let serve = listen::hooks(listener, endpoint, Arc::clone(metrics), stop.clone(), tasks.clone());
+    if let Some(tls) = &tls {
+        tasks.spawn_on(Arc::clone(tls).follow(Arc::clone(metrics), stop.clone()), background);
+    }
+    let is_secure = tls.is_some();
+    let telling = Telling { listener, tls, endpoint };
+    let serve = listen::told(telling, Arc::clone(metrics), stop.clone(), tasks.clone());
     tasks.spawn_on(serve, background);
     tasks.spawn_on(refresher.follow(queue, stop.clone(), searches.clone()), background);
-    tracing::info!(%address, "registries may tell what changed");
+    tracing::info!(%address, tls = is_secure, "registries may tell what changed");
     Ok(Some(address))
 }

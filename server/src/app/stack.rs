@@ -8,7 +8,7 @@ use portcullis_core::signature::Trust;
 
 use super::observed::observed;
 use super::sinks::{Writer, sinks};
-use super::{AppError, Shared};
+use super::{AppError, Shared, secured};
 use crate::access::AccessScopes;
 use crate::caught::Caught;
 use crate::check::Decider;
@@ -30,6 +30,7 @@ use crate::registry::{Downloads, Registry, RegistryConfig};
 use crate::resolve::Resolver;
 use crate::revocation::Revocation;
 use crate::rules::Rules;
+use crate::tls::Tls;
 
 /// How long a starting service waits for its evidence store.
 const OPENING: Duration = Duration::from_millis(1_500);
@@ -57,6 +58,7 @@ pub(super) struct Stack {
 /// Where registries tell what changed.
 pub(super) struct Told {
     pub(super) listen: SocketAddr,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) queue: hooks::queue::Queue,
 }
@@ -145,9 +147,11 @@ fn told(
         return Ok(None);
     }
     let (listen, queue) = (config.listen, hooks::queue::Queue::default());
+    let tls =
+        secured(config.tls.as_deref().cloned(), &shared.clock).map_err(AppError::EventsTls)?;
     let metrics = Arc::clone(&shared.metrics);
     let endpoint = config.endpoint(registry, queue.clone(), &shared.clock, metrics)?;
-    Ok(Some(Told { listen, endpoint: Arc::new(endpoint), queue }))
+    Ok(Some(Told { listen, tls, endpoint: Arc::new(endpoint), queue }))
 }
 
 /// Shows how much is remembered of what references name.

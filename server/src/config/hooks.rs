@@ -11,12 +11,14 @@ use serde::Deserialize;
 use url::Url;
 
 use super::registries::canonical;
+use super::tls::OldestFile;
 use super::{ConfigError, Span};
 use crate::hooks::config::{GuardConfig, HooksConfig, MAX_SOURCES, SourceConfig};
 use crate::hooks::dialect::Dialect;
 use crate::hooks::scope::Scope;
 use crate::hooks::secret_file::{SecretFile, SecretFileError};
 use crate::refresh::RefreshConfig;
+use crate::tls::{PairFiles, TlsConfig};
 
 /// The longest name of a source, in bytes.
 const MAX_NAME: usize = 63;
@@ -27,7 +29,7 @@ pub enum HooksConfigError {
     /// The address is not on loopback.
     #[error(
         "`registryEvents.listen` is {0}, which others can reach: without TLS the service listens on \
-         loopback only; use 127.0.0.1 and put a TLS proxy before it"
+         loopback only; set `registryEvents.tls`, or use 127.0.0.1 and put a TLS proxy before it"
     )]
     NotLoopback(SocketAddr),
     /// A name cannot be part of a URL, or is there twice.
@@ -73,8 +75,27 @@ pub enum HooksConfigError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct HooksFile {
     listen: Option<SocketAddr>,
+    tls: Option<EventsTlsFile>,
     #[serde(default)]
     sources: Vec<SourceFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EventsTlsFile {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
+    /// Registries are others' programs: 1.2 where nothing is said.
+    min_version: Option<OldestFile>,
+}
+
+impl EventsTlsFile {
+    fn into_config(self, folder: &Path) -> TlsConfig {
+        let Self { certificate_file, key_file, min_version } = self;
+        let (certificate, key) = (folder.join(certificate_file), folder.join(key_file));
+        let oldest = min_version.unwrap_or(OldestFile::Tls12).into();
+        TlsConfig::of_events(PairFiles { certificate, key }, oldest)
+    }
 }
 
 #[derive(Deserialize)]
@@ -148,9 +169,9 @@ impl From<KindFile> for Dialect {
 
 impl HooksFile {
     pub(super) fn into_config(self, folder: &Path) -> Result<HooksConfig, ConfigError> {
-        let Self { listen, sources } = self;
+        let Self { listen, tls, sources } = self;
         let listen = listen.unwrap_or(HooksConfig::default().listen);
-        if !listen.ip().is_loopback() {
+        if tls.is_none() && !listen.ip().is_loopback() {
             return Err(HooksConfigError::NotLoopback(listen).into());
         }
         if sources.len() > MAX_SOURCES {
@@ -163,7 +184,8 @@ impl HooksFile {
                 return Err(HooksConfigError::Name(name).into());
             }
         }
-        Ok(HooksConfig { listen, sources: named })
+        let tls = tls.map(|tls| Box::new(tls.into_config(folder)));
+        Ok(HooksConfig { listen, tls, sources: named })
     }
 }
 

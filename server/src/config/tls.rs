@@ -23,12 +23,21 @@ pub(super) struct TlsFile {
 }
 
 #[derive(Deserialize, Clone, Copy, Default)]
-enum OldestFile {
+pub(super) enum OldestFile {
     #[serde(rename = "1.2")]
     Tls12,
     #[default]
     #[serde(rename = "1.3")]
     Tls13,
+}
+
+impl From<OldestFile> for Oldest {
+    fn from(file: OldestFile) -> Self {
+        match file {
+            OldestFile::Tls12 => Self::Tls12,
+            OldestFile::Tls13 => Self::Tls13,
+        }
+    }
 }
 
 /// Somebody who looks at what is known, or changes it.
@@ -164,9 +173,6 @@ pub(super) fn tls(
         revoked: client_crl_files.iter().map(|path| folder.join(path)).collect(),
         strangers: Strangers::Refused,
     });
-    let oldest = match min_version {
-        OldestFile::Tls12 => Oldest::Tls12,
-        OldestFile::Tls13 => Oldest::Tls13,
-    };
+    let oldest = min_version.into();
     Ok(Some(TlsConfig { clients, oldest, identities, ..TlsConfig::new(pair) }))
 }

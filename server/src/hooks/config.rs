@@ -17,6 +17,7 @@ use super::scope::{Listed, Scope};
 use super::secret_file::SecretFile;
 use crate::metrics::Metrics;
 use crate::registry::{Downloads, RegistryConfig, RegistryConfigError};
+use crate::tls::TlsConfig;
 
 /// The most sources.
 pub const MAX_SOURCES: usize = 64;
@@ -24,8 +25,10 @@ pub const MAX_SOURCES: usize = 64;
 /// Who may tell that something changed.
 #[derive(Clone)]
 pub struct HooksConfig {
-    /// Where events are taken. Only a loopback address, because there is no TLS yet.
+    /// Where events are taken: a loopback address, where there is no TLS.
     pub listen: SocketAddr,
+    /// How they are taken in TLS, if they are.
+    pub tls: Option<Box<TlsConfig>>,
     /// By name; none: nothing is listened on.
     pub sources: BTreeMap<String, SourceConfig>,
 }
@@ -80,7 +83,8 @@ pub enum GuardConfig {
 
 impl Default for HooksConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7081)), sources: BTreeMap::new() }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 7081));
+        Self { listen, tls: None, sources: BTreeMap::new() }
     }
 }
 

@@ -40,8 +40,13 @@ pub(super) struct Secured {
 impl Gate {
     pub(super) fn new(tls: Arc<Tls>, metrics: Arc<Metrics>) -> Self {
         let counted = Arc::clone(&metrics);
-        let turns = Doors::new("handshake", MAX_HANDSHAKES, MAX_HANDSHAKES_PER_PEER, counted);
+        let listener = tls.served.handshakes();
+        let turns = Doors::new(listener, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_PEER, counted);
         Self { tls, turns, metrics }
+    }
+
+    fn ended(&self, outcome: &'static str) {
+        self.metrics.handshake(self.tls.served.listener(), outcome);
     }
 
     /// Shakes hands; None, and counted, if nothing comes of it.
@@ -52,7 +57,7 @@ impl Gate {
             Ok(Ok(count)) if count > 0 => {}
             Ok(_) => return None,
             Err(_elapsed) => {
-                self.metrics.handshake("late");
+                self.ended("late");
                 return None;
             }
         }
@@ -62,16 +67,16 @@ impl Gate {
             Ok(Ok(shaken)) => shaken,
             Ok(Err(error)) => {
                 let fault = Fault::of(&error).map_or("gone", |(fault, _)| fault.as_str());
-                self.metrics.handshake(fault);
+                self.ended(fault);
                 tracing::debug!(%from, fault, %error, "a handshake failed");
                 return None;
             }
             Err(_elapsed) => {
-                self.metrics.handshake("late");
+                self.ended("late");
                 return None;
             }
         };
-        self.metrics.handshake("ok");
+        self.ended("ok");
         let caller = Caller::of(from);
         let (who, valid) = match &peer {
             Some(peer) => (self.tls.identities.who(caller, peer), self.tls.left(peer.until)),

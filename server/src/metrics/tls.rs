@@ -12,7 +12,8 @@ use time::Duration;
 use super::Metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
+struct HandshakeLabels {
+    listener: &'static str,
     outcome: &'static str,
 }
 
@@ -22,14 +23,18 @@ struct ListenerLabel {
 }
 
 pub(super) struct TlsMetrics {
-    handshakes: Family<OutcomeLabel, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
     remaining: Family<ListenerLabel, Gauge<f64, AtomicU64>>,
 }
 
 impl TlsMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let metrics = Self { handshakes: Family::default(), remaining: Family::default() };
-        r.register("tls_handshakes", "Handshakes of TLS by outcome", metrics.handshakes.clone());
+        r.register(
+            "tls_handshakes",
+            "Handshakes of TLS by listener and outcome",
+            metrics.handshakes.clone(),
+        );
         r.register_with_unit(
             "tls_certificate_remaining",
             "Time until the certificate of a listener expires, negative when it has",
@@ -42,15 +47,12 @@ impl TlsMetrics {
 
 impl Metrics {
     /// A handshake ended.
-    pub(crate) fn handshake(&self, outcome: &'static str) {
-        self.tls.handshakes.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub(crate) fn handshake(&self, listener: &'static str, outcome: &'static str) {
+        self.tls.handshakes.get_or_create(&HandshakeLabels { listener, outcome }).inc();
     }
 
-    /// The certificate that gRPC is served with has so much time left.
-    pub(crate) fn certificate(&self, left: Duration) {
-        self.tls
-            .remaining
-            .get_or_create(&ListenerLabel { listener: "grpc" })
-            .set(left.as_seconds_f64());
+    /// The certificate of a listener has so much time left.
+    pub(crate) fn certificate(&self, listener: &'static str, left: Duration) {
+        self.tls.remaining.get_or_create(&ListenerLabel { listener }).set(left.as_seconds_f64());
     }
 }

@@ -22,7 +22,7 @@ use crate::reported::{answered, reports};
 use crate::world::*;
 
 /// Clients ask the system for the time.
-const LONG: (OffsetDateTime, OffsetDateTime) =
+pub(crate) const LONG: (OffsetDateTime, OffsetDateTime) =
     (datetime!(2020-01-01 0:00 UTC), datetime!(2120-01-01 0:00 UTC));
 const PROD: &str = "spiffe://it/prod";
 const READER: &str = "reader.example";
@@ -106,12 +106,12 @@ fn tls(authority: &Authority, name: &str) -> Issued {
     authority.tls_valid(&[name], LONG).unwrap()
 }
 
-fn put_file(site: &Site, name: &str, text: &str) {
+pub(crate) fn put_file(site: &Site, name: &str, text: &str) {
     fs::write(site.path("draft"), text).unwrap();
     fs::rename(site.path("draft"), site.path(name)).unwrap();
 }
 
-fn put(site: &Site, name: &str, pair: &Issued) -> PairFiles {
+pub(crate) fn put(site: &Site, name: &str, pair: &Issued) -> PairFiles {
     let files: [PathBuf; 2] = ["crt", "key"].map(|end| site.path(&format!("{name}.{end}")));
     put_file(site, &format!("{name}.key"), &pair.key_pem);
     put_file(site, &format!("{name}.crt"), &pair.chain_pem);
@@ -231,7 +231,9 @@ async fn who_has_no_good_certificate_is_told_what_helps() {
         let text = chain(&Client::reach(&asking).await.unwrap_err());
         assert!(text.contains(word), "{text}");
         if !outcome.is_empty() {
-            let metric = format!("portcullis_tls_handshakes_total{{outcome=\"{outcome}\"}}");
+            let metric = format!(
+                "portcullis_tls_handshakes_total{{listener=\"grpc\",outcome=\"{outcome}\"}}"
+            );
             let look = async || (secure.metric(&metric).await >= 1.0).then_some(());
             eventually(&metric, look).await;
         }
@@ -323,7 +325,7 @@ async fn a_connection_ends_with_the_certificate_of_its_client() {
     // It is told to go, comes again, and is refused.
     eventually("a refusal", async || client.check(question(&image)).await.err()).await;
     eventually("the reason", async || {
-        let expired = "portcullis_tls_handshakes_total{outcome=\"expired\"}";
+        let expired = "portcullis_tls_handshakes_total{listener=\"grpc\",outcome=\"expired\"}";
         (secure.metric(expired).await >= 1.0).then_some(())
     })
     .await;
@@ -364,5 +366,8 @@ async fn who_never_ends_a_handshake_holds_up_nobody_and_has_a_bound() {
     let mut first = waiting.remove(0);
     assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0);
     secure.until("portcullis_connections{listener=\"handshake\"}", 0.0).await;
-    assert_eq!(secure.metric("portcullis_tls_handshakes_total{outcome=\"late\"}").await, 129.0);
+    assert_eq!(
+        secure.metric("portcullis_tls_handshakes_total{listener=\"grpc\",outcome=\"late\"}").await,
+        129.0
+    );
 }

@@ -31,7 +31,7 @@ const SOURCES: [(&str, Dialect); 8] = [
 ];
 
 #[cfg(test)]
-async fn site() -> Site {
+pub(crate) async fn site() -> Site {
     let mut site = Site::new().await;
     std::fs::write(site.path("secret"), "s3cret").unwrap();
     let secret = SecretFile::open(&site.path("secret")).unwrap();
@@ -44,7 +44,8 @@ async fn site() -> Site {
     };
     let sources: BTreeMap<_, _> =
         SOURCES.map(|(name, dialect)| (name.to_owned(), source(dialect))).into();
-    site.config.hooks = HooksConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), sources };
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    site.config.hooks = HooksConfig { listen, tls: None, sources };
     site
 }
 

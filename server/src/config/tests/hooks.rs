@@ -3,6 +3,7 @@
 use super::*;
 use crate::hooks::config::{GuardConfig, MAX_SOURCES};
 use crate::hooks::dialect::Dialect;
+use crate::tls::{Oldest, Served};
 
 fn sources(entries: &str) -> String {
     format!("registryEvents: {{sources: [{entries}]}}")
@@ -92,5 +93,22 @@ fn sources_have_a_bound_and_events_come_by_loopback() {
     };
     assert!(load(&many(MAX_SOURCES)).is_ok());
     refused(&many(MAX_SOURCES + 1), &["more than the 64"]);
-    refused("registryEvents: {listen: '0.0.0.0:7081'}", &["registryEvents.listen", "loopback"]);
+    let open = "registryEvents: {listen: '0.0.0.0:7081'}";
+    refused(open, &["registryEvents.listen", "loopback", "set `registryEvents.tls`"]);
+}
+
+#[test]
+fn tls_of_registry_events_is_read_and_wants_both_files() {
+    let section = |tls: &str| format!("registryEvents: {{listen: '0.0.0.0:8443', tls: {{{tls}}}}}");
+    let config = load(&section("certificateFile: e.crt, keyFile: e.key")).unwrap();
+    let tls = config.hooks.tls.unwrap();
+    let folder = tls.pair.key.parent().unwrap().to_owned();
+    assert_eq!(tls.pair.certificate, folder.join("e.crt"));
+    assert_eq!((tls.served, tls.oldest), (Served::Events, Oldest::Tls12));
+    let newer = "certificateFile: e.crt, keyFile: e.key, minVersion: '1.3'";
+    assert_eq!(load(&section(newer)).unwrap().hooks.tls.unwrap().oldest, Oldest::Tls13);
+    refused(&section("certificateFile: e.crt"), &["line 1", "keyFile"]);
+    refused(&section("keyFile: e.key"), &["line 1", "certificateFile"]);
+    refused(&section("certificateFile: a, keyFile: b, clientCaFile: c"), &["clientCaFile"]);
+    assert_eq!(load("registryEvents: {}").unwrap().hooks.tls.map(|tls| tls.served), None);
 }
