@@ -39,6 +39,7 @@ impl Figures {
         // What was shed was told so at once; what else failed was not answered.
         let shed = measured.tally.of("resource_exhausted") as f64;
         self.set(format!("{name}.shed"), shed);
+        self.set(format!("{name}.shed_p99_us"), measured.shed.at(0.99));
         self.set(format!("{name}.unshed_errors"), failed - shed);
         let failing = measured.intervals.iter().filter(|part| part.failed > 0);
         let last = failing.map(|part| part.at_s + part.length_s).fold(0.0, f64::max);

@@ -305,9 +305,10 @@ impl Generator {
         if !lane.has_room(self.message.len()) {
             return false;
         }
-        let tag = self.ledger.enter(due, at);
+        let now = clock::now();
+        let tag = self.ledger.enter(due, now, at);
         // Who has waited for room has less time left, and the service is told so.
-        let waited = clock::now().saturating_sub(due) / 1_000_000;
+        let waited = now.saturating_sub(due) / 1_000_000;
         let timeout =
             self.setup.timeout.filter(|_| waited > 0).map(|all| clock::nanos(all) / 1_000_000);
         lane.ask(tag, &self.message, timeout.map(|all| all.saturating_sub(waited).max(1)));

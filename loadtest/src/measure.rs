@@ -51,6 +51,9 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// The service had too much to do, and said so.
+    pub(crate) const SHED: Self = Self::Refused(8);
+
     /// The word for it in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -168,6 +171,8 @@ pub(crate) struct Measured {
     pub(crate) latencies: Latencies,
     /// The same, of those that were not.
     pub(crate) failed: Latencies,
+    /// From when each was asked until the service turned it away.
+    pub(crate) shed: Latencies,
     /// How they ended.
     pub(crate) tally: Tally,
     /// Decisions in the answers.
@@ -187,6 +192,7 @@ impl Measured {
         Ok(Self {
             latencies: Latencies::new()?,
             failed: Latencies::new()?,
+            shed: Latencies::new()?,
             tally: Tally::default(),
             checks: 0,
             checks_in_time: 0,
@@ -210,6 +216,7 @@ impl Measured {
     pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.latencies.add(&other.latencies)?;
         self.failed.add(&other.failed)?;
+        self.shed.add(&other.shed)?;
         self.tally.add(&other.tally);
         self.checks += other.checks;
         self.checks_in_time += other.checks_in_time;
@@ -249,8 +256,13 @@ impl Recorder {
         })
     }
 
-    /// A question that was due at `due` ended at `now`.
+    /// A question that was asked when it was due ended at `now`.
     pub(crate) fn record(&mut self, due: u64, now: u64, outcome: Outcome) {
+        self.record_asked((due, due), now, outcome);
+    }
+
+    /// A question that was due at one time and asked at another, when its connection had room, ended at `now`.
+    pub(crate) fn record_asked(&mut self, (due, asked): (u64, u64), now: u64, outcome: Outcome) {
         let took = now.saturating_sub(due);
         let measured = &mut self.measured;
         measured.tally.count(outcome);
@@ -263,6 +275,9 @@ impl Recorder {
         } else {
             measured.failed.record(took);
             self.part_failed += 1;
+            if outcome == Outcome::SHED {
+                measured.shed.record(now.saturating_sub(asked));
+            }
         }
     }
 
@@ -318,15 +333,20 @@ mod tests {
         let mut recorder = Recorder::new(0, 10 * SECOND, SECOND).unwrap();
         recorder.record(SECOND, 3 * SECOND, Outcome::Answered(2));
         recorder.record(SECOND, SECOND + 5_000, Outcome::Refused(8));
+        recorder.record_asked((SECOND, 2 * SECOND), 2 * SECOND + 3_000, Outcome::Refused(8));
+        recorder.record_asked((SECOND, 2 * SECOND), 2 * SECOND + 9_000, Outcome::Refused(4));
         let measured = recorder.end(4 * SECOND, 10 * SECOND);
         assert_eq!(
             (measured.checks, measured.latencies.0.len(), measured.failed.0.len()),
-            (2, 1, 1)
+            (2, 1, 3)
         );
+        // What was turned away counts from when it was asked, and nothing else is among it.
+        assert_eq!(measured.shed.0.len(), 2);
+        assert!((measured.shed.max() - 5.0).abs() < 0.01);
         assert!((measured.latencies.max() - 2_000_000.0).abs() < 2_000.0);
-        assert!((measured.failed.max() - 5.0).abs() < 0.01);
-        assert_eq!(measured.tally.of("resource_exhausted"), 1);
-        assert_eq!(measured.tally.failed(), 1);
+        assert!((measured.failed.max() - 1_000_009.0).abs() < 1_000.0);
+        assert_eq!(measured.tally.of("resource_exhausted"), 2);
+        assert_eq!(measured.tally.failed(), 3);
         assert!((measured.throughput() - 0.2).abs() < 1e-9);
     }
 

@@ -63,6 +63,7 @@ fn one(counts: &mut BTreeMap<String, u64>, name: &str, prefix: &str) {
 #[derive(Clone, Copy)]
 struct Slot {
     due: u64,
+    asked: u64,
     lane: Option<usize>,
     wrong: bool,
 }
@@ -117,9 +118,9 @@ impl Ledger {
         self.slots.len() - self.free.len()
     }
 
-    /// Writes down a question that was due at `due` and is asked on `lane`, and gives its tag.
-    pub(super) fn enter(&mut self, due: u64, lane: usize) -> u64 {
-        let slot = Slot { due, lane: Some(lane), wrong: false };
+    /// Writes down a question that was due at `due` and is asked at `asked` on `lane`, and gives its tag.
+    pub(super) fn enter(&mut self, due: u64, asked: u64, lane: usize) -> u64 {
+        let slot = Slot { due, asked, lane: Some(lane), wrong: false };
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(old) = self.slots.get_mut(place) {
@@ -166,11 +167,11 @@ impl Ledger {
             return;
         };
         slot.lane = None;
-        let (due, wrong) = (slot.due, slot.wrong);
+        let (times, wrong) = ((slot.due, slot.asked), slot.wrong);
         self.free.push(place);
         if let Some(recorder) = &mut self.recorder {
             let wrong = wrong && matches!(outcome, Outcome::Answered(_));
-            recorder.record(due, now, if wrong { Outcome::Wrong } else { outcome });
+            recorder.record_asked(times, now, if wrong { Outcome::Wrong } else { outcome });
         }
     }
 
