@@ -56,8 +56,6 @@ pub struct SpoolWriter {
     beside: Vec<u8>,
     /// When it was last looked whether what decisions name is still there.
     looked: time::OffsetDateTime,
-    /// Whether the batch that is being written is on disk.
-    kept: bool,
     faults: Faults,
 }
 
@@ -103,7 +101,7 @@ impl SpoolWriter {
         }
         let (current, gaps, taken_back) = (None, Vec::new(), Vec::new());
         let (beside, failing, void) = (Vec::new(), folder.is_none(), HashSet::new());
-        let (looked, kept) = (clock.now(), false);
+        let looked = clock.now();
         let faults = Faults::new("record", Arc::clone(&metrics));
         Self {
             shared,
@@ -122,12 +120,12 @@ impl SpoolWriter {
             disk,
             beside,
             looked,
-            kept,
             faults,
         }
     }
 
-    fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+    /// Writes a batch; gives of what it names that which is to be written as well.
+    fn write(&mut self, batch: &mut Batch) -> io::Result<Vec<Arc<Evidence>>> {
         let room = MAX_TAKEN_BACK.saturating_sub(self.taken_back.len());
         self.taken_back.extend(batch.taken_back.drain(..).take(room));
         let origin = self.origin(batch.first);
@@ -169,16 +167,21 @@ impl SpoolWriter {
             Gap { first, count: batch.dropped, loss: Loss::Full }.push(bytes);
         }
         folder.append(&mut current.open, &[beside, bytes], origin.now)?;
-        self.kept = true;
         current.count += batch.count;
         self.gaps.clear();
         self.taken_back.clear();
-        for evidence in &unnoted {
+        Ok(unnoted)
+    }
+
+    /// Sees to it that what a batch named is written as well.
+    fn note(&mut self, unnoted: &[Arc<Evidence>]) {
+        let epoch = self.attached.epoch();
+        let Some(current) = &mut self.current else { return };
+        for evidence in unnoted {
             if self.attached.note(evidence) {
                 current.names.written(evidence, epoch);
             }
         }
-        Ok(())
     }
 
     fn origin(&self, first: u64) -> Origin {

@@ -49,9 +49,14 @@ impl SpoolWriter {
 
     /// Writes a batch, or counts what is lost, and empties it. Who awaits a decision hears of it.
     fn batch(&mut self, batch: &mut Batch) {
-        self.kept = false;
         match self.write(batch) {
-            Ok(()) => self.settle(batch),
+            Ok(unnoted) => {
+                self.settle(batch);
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("events can be recorded again");
+                }
+                self.note(&unnoted);
+            }
             Err(error) => {
                 self.failed(&error);
                 self.lose(batch);
@@ -59,15 +64,14 @@ impl SpoolWriter {
         }
     }
 
-    /// The batch is on disk. What panics in here may be called again, and goes on.
+    /// The batch is on disk. Its decisions are none of it any more before anybody is told: what panics in here may be
+    /// called again, and goes on.
     fn settle(&mut self, batch: &mut Batch) {
         self.metrics.events_written(std::mem::take(&mut batch.count));
+        batch.dropped = 0;
         while let Some((_, awaited)) = batch.awaited.pop() {
             // Who has given up meanwhile does not hear it.
             let _ = awaited.send(());
-        }
-        if std::mem::take(&mut self.failing) {
-            tracing::info!("events can be recorded again");
         }
         batch.clear();
     }
@@ -90,9 +94,9 @@ impl SpoolWriter {
             folder.doubt(&current.open);
         }
         self.attached.give_up();
-        if self.kept {
+        if batch.is_empty() {
             self.settle(batch);
-        } else if !batch.is_empty() {
+        } else {
             self.failing = true;
             self.lose(batch);
         }
