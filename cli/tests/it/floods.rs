@@ -184,7 +184,8 @@ fn t126_a_small_header_block_that_grows_is_refused() {
         (Some(ENHANCE_YOUR_CALM), true),
         "{told:?} after {sent}"
     );
-    assert_eq!((told.count(HEADERS), told.count(DATA)), (1, 0), "{told:?} after {sent}");
+    // The call before it may be answered by then; nothing else is.
+    assert!(told.count(HEADERS) <= 1 && told.count(DATA) == 0, "{told:?} after {sent}");
 }
 
 #[test]
