@@ -28,7 +28,7 @@ pub(crate) fn answered(number: u64, by: v1::AnsweredBy, image: &str) -> v1::Answ
 }
 
 #[cfg(test)]
-pub(crate) fn reports(answered: Vec<v1::Answered>) -> v1::ReportAnsweredRequest {
+fn reports(answered: Vec<v1::Answered>) -> v1::ReportAnsweredRequest {
     v1::ReportAnsweredRequest { run: vec![7; 16], dropped: 0, answered }
 }
 
