@@ -4,8 +4,10 @@
 //! of them, its *anchor*, and a target looks up what it has: what is kept under nothing of that is not
 //! about it. What a matcher asks beyond is for [`Scope::covers`] to say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::exemption::{IdTest, TextTest};
 use super::labels::Operator;
@@ -19,6 +21,9 @@ const MAX_IDS: usize = 64;
 
 /// Places of items in their list, in order.
 type Items = Vec<u32>;
+/// A table whose keys are of the policy. Who asks looks up in it and puts nothing in, so that it needs no hash that
+/// withstands chosen keys.
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 type ByText = HashMap<Box<str>, Items>;
 
 /// Where the scopes of a policy are looked up.
@@ -205,7 +210,7 @@ impl Index {
     /// namespace does.
     fn new<'s>(items: impl Iterator<Item = (u32, Vec<Anchor<'s>>)>) -> Self {
         let items: Vec<_> = items.collect();
-        let mut shared: HashMap<Value<'s>, usize> = HashMap::new();
+        let mut shared: HashMap<Value<'s>, usize> = HashMap::default();
         for value in items.iter().flat_map(|(_, anchors)| anchors).flatten() {
             *shared.entry(*value).or_default() += 1;
         }
@@ -314,7 +319,8 @@ impl Index {
 
 /// `name`, and all paths and the host that it is in.
 fn paths(name: &str) -> impl Iterator<Item = &str> {
-    name.match_indices('/').filter_map(|(end, _)| name.get(..end)).chain([name])
+    let slashes = name.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+    slashes.filter_map(|(end, _)| name.get(..end)).chain([name])
 }
 
 /// Calls `visit` with each item of all `lists`, once.

@@ -45,7 +45,7 @@ pub(super) struct AnswerStream<C, Q> {
     answers: mpsc::Sender<Result<Bytes, Status>>,
     /// Answers that were not written out yet.
     batch: Vec<u8>,
-    /// How many bytes the batch before had: about as many this one will have.
+    /// As many bytes as the batches of late had at most: this one will hardly have more.
     usual: usize,
     working: JoinSet<Bytes>,
 }
@@ -219,7 +219,7 @@ where
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.usual = self.batch.len();
+        self.usual = self.batch.len().max(self.usual - self.usual / 16);
         let batch = Bytes::from(std::mem::take(&mut self.batch));
         match self.answers.try_send(Ok(batch)) {
             Ok(()) => {
