@@ -9,7 +9,8 @@
 //! has seen, so that of two one wins, and the other takes what that made.
 //!
 //! INVARIANT: what is shown is of an authority that all configurations have had for `Pace::settle`, and which
-//! stays in them until it ends. So API servers trust it before it is shown, and for as long.
+//! stays in them until it ends. So API servers trust it before it is shown, and for as long. Where a configuration
+//! cannot be read or written, what it trusts is shown for as long as that is good, and then what the others do.
 //!
 //! INVARIANT: configurations are read before the Secret, and written only if they are as they were read. So nobody
 //! who has an old Secret writes over what somebody with a new one wrote.
@@ -34,7 +35,8 @@ pub use self::objects::{MAX_OBJECT, Object, Verb};
 
 use self::api::{Api, Objects};
 use self::held::{CERTIFICATE, Held, Renewal, authorities};
-use self::issue::EARLY;
+use self::issue::{EARLY, Read};
+use self::missed::Missed;
 use self::objects::{Webhooks, texts, with_texts};
 use crate::metrics::Metrics;
 use crate::tls::Certificates;
@@ -43,6 +45,7 @@ mod api;
 mod error;
 mod held;
 mod issue;
+mod missed;
 mod objects;
 
 /// How often it is looked where certificates live for long, and for how long an authority is announced before what
@@ -55,6 +58,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_millis(500);
 /// After how many in a row it gets no later.
 const MAX_DOUBLED: u32 = 10;
+/// What part of its life a certificate has left when the next is shown though a configuration may not trust it: it
+/// was renewed when a third was left, so that there was time to mend that.
+const LEAST_LEFT: u32 = 6;
 
 /// Where certificates are kept, for whom they are, and who is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +98,21 @@ pub(crate) struct Keeper<O> {
     metrics: Arc<Metrics>,
     now: Now,
     pace: Pace,
-    /// Since when every configuration has this authority, as far as we know.
-    announced: Option<(String, Instant)>,
+    announced: Option<Announced>,
     /// The certificate that is shown.
     shown: Option<String>,
-    /// The configurations that were not there at the last look.
-    lacking: BTreeSet<Object>,
+    missed: Missed,
+}
+
+/// An authority that configurations have.
+struct Announced {
+    authority: String,
+    /// Those that have it.
+    by: BTreeSet<Object>,
+    /// Since when each of them has, as far as we know.
+    since: Instant,
+    /// Whether there is another, which has it not or of which it is not known.
+    is_doubted: bool,
 }
 
 /// What came of a look.
@@ -133,8 +148,8 @@ impl<O: Objects> Keeper<O> {
         now: Now,
     ) -> Self {
         let pace = Pace::of(&config.terms);
-        let (announced, shown, lacking) = (None, None, BTreeSet::new());
-        Self { objects, config, certificates, metrics, now, pace, announced, shown, lacking }
+        let (announced, shown, missed) = (None, None, Missed::default());
+        Self { objects, config, certificates, metrics, now, pace, announced, shown, missed }
     }
 
     /// Renews what is due, and shows it when it is trusted, until `stop`.
@@ -173,42 +188,36 @@ impl<O: Objects> Keeper<O> {
         }
     }
 
-    /// Looks once.
+    /// Looks once. A configuration that cannot be looked after costs no other anything.
     async fn look(&mut self) -> Result<Looked, RenewalError> {
-        let webhooks = self.webhooks().await?;
+        let (webhooks, mut missed) = self.webhooks().await?;
         let held = self.held(&webhooks).await?;
-        self.announce(&held, &webhooks).await?;
-        self.show(&held)
+        let conflict = self.announce(&held, &webhooks, &mut missed).await?;
+        self.missed.tell(&missed, &self.metrics);
+        let looked = self.show(&held)?;
+        conflict.map_or(Ok(looked), Err)
     }
 
-    /// The configurations that are there: by one that is not, no API server asks. That it lacks is counted at each
-    /// look and said at the first.
+    /// The configurations that can be read, and why the others cannot. By one that is not there, no API server asks.
     ///
     /// # Errors
-    /// When none is there, or one cannot be read.
-    async fn webhooks(&mut self) -> Result<Vec<(Object, Webhooks)>, RenewalError> {
-        let (mut webhooks, mut absent) = (Vec::new(), Vec::new());
+    /// When none can be read, or the API server cannot be asked.
+    async fn webhooks(&self) -> Result<(Vec<(Object, Webhooks)>, Vec<RenewalError>), RenewalError> {
+        let (mut webhooks, mut missed) = (Vec::new(), Vec::new());
         for object in &self.config.webhooks {
-            match self.objects.get(object).await {
-                Ok(found) => webhooks.push((object.clone(), Webhooks::read(object, &found.value)?)),
-                Err(error @ RenewalError::Absent { .. }) => absent.push((object.clone(), error)),
+            let found = self.objects.get(object).await;
+            match found.and_then(|found| Webhooks::read(object, &found.value)) {
+                Ok(read) => webhooks.push((object.clone(), read)),
+                Err(error) if error.missed().is_some() => missed.push(error),
                 Err(error) => return Err(error),
             }
         }
-        if webhooks.is_empty()
-            && let Some((_, error)) = absent.pop()
-        {
-            return Err(error);
+        // What is there and cannot be read says more than what is not there.
+        missed.sort_by_key(|error| !matches!(error, RenewalError::Absent { .. }));
+        match missed.pop_if(|_| webhooks.is_empty()) {
+            None => Ok((webhooks, missed)),
+            Some(error) => Err(error),
         }
-        for (object, error) in &absent {
-            self.metrics.renewal_failed(error.as_str());
-            if !self.lacking.contains(object) {
-                let error = crate::chain(error);
-                tracing::error!(error, "API servers ask only by the other configurations");
-            }
-        }
-        self.lacking = absent.into_iter().map(|(object, _)| object).collect();
-        Ok(webhooks)
     }
 
     /// What the Secret holds, after what is due was renewed.
@@ -242,33 +251,66 @@ impl<O: Objects> Keeper<O> {
         Ok(renewed)
     }
 
-    /// Tells the API server of all authorities that it is to trust.
+    /// Tells the API server of all authorities that it is to trust. A configuration that cannot be written goes to
+    /// `missed`; that another was quicker with one is given back when the others are written.
+    ///
+    /// # Errors
+    /// When no configuration has the authority, or the API server cannot be asked.
     async fn announce(
         &mut self,
         held: &Held,
         webhooks: &[(Object, Webhooks)],
-    ) -> Result<(), RenewalError> {
+        missed: &mut Vec<RenewalError>,
+    ) -> Result<Option<RenewalError>, RenewalError> {
         let authority = &held.authority.certificate;
-        let was_there = webhooks.iter().all(|(_, webhooks)| webhooks.trusts(authority));
-        let since = self.announced.take().filter(|(known, _)| was_there && known == authority);
+        let before = self.announced.take().filter(|before| before.authority == *authority);
+        let is_new = |object| before.as_ref().is_none_or(|before| !before.by.contains(object));
+        let (mut by, mut conflict, mut is_settling) = (BTreeSet::new(), None, false);
         for (object, webhooks) in webhooks {
-            if let Some(change) = webhooks.change(&held.bundle()) {
-                self.objects.put(object, Verb::Patch, &change).await?;
-                self.metrics.renewed("bundle");
-                tracing::info!(%object, "the API server was told by whom to know the webhook");
+            let had = webhooks.trusts(authority);
+            let written = match webhooks.change(&held.bundle()) {
+                None => Ok(()),
+                Some(change) => self.objects.put(object, Verb::Patch, &change).await.map(|_| {
+                    self.metrics.renewed("bundle");
+                    tracing::info!(%object, "the API server was told by whom to know the webhook");
+                }),
+            };
+            let has = had || written.is_ok();
+            match written {
+                Ok(()) => {}
+                Err(error @ RenewalError::Conflict { .. }) => conflict = Some(error),
+                Err(error) if error.missed().is_some() => missed.push(error),
+                Err(error) => return Err(error),
+            }
+            if has {
+                is_settling |= !had || is_new(object);
+                by.insert(object.clone());
             }
         }
-        self.announced = Some(since.unwrap_or_else(|| (authority.clone(), Instant::now())));
-        Ok(())
+        if by.is_empty() {
+            return Err(missed.pop().or(conflict).unwrap_or(RenewalError::Unannounced));
+        }
+        let is_absent = |error: &&RenewalError| matches!(error, RenewalError::Absent { .. });
+        let gone = missed.iter().filter(is_absent).count();
+        let is_doubted = by.len() + gone < self.config.webhooks.len();
+        let since = before.filter(|_| !is_settling).map_or_else(Instant::now, |known| known.since);
+        let authority = authority.clone();
+        self.announced = Some(Announced { authority, by, since, is_doubted });
+        Ok(conflict)
     }
 
-    /// Shows the certificate, if its authority was announced for long enough.
+    /// Shows the certificate, if its authority was announced for long enough. While a configuration may not have that
+    /// authority, what is shown already has the time that it has.
     fn show(&mut self, held: &Held) -> Result<Looked, RenewalError> {
         let pair = &held.certificate;
         if self.shown.as_ref() == Some(&pair.certificate) {
             return Ok(Looked::Well);
         }
-        let since = self.announced.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        let announced = self.announced.as_ref();
+        if announced.is_some_and(|announced| announced.is_doubted) && self.has_time() {
+            return Ok(Looked::Well);
+        }
+        let since = announced.map_or_else(Instant::now, |announced| announced.since);
         if let Some(left) = self.pace.settle.checked_sub(since.elapsed())
             && !left.is_zero()
         {
@@ -282,6 +324,13 @@ impl<O: Objects> Keeper<O> {
         self.certificates.tell(&self.metrics);
         tracing::info!(expires = self.certificates.expires(), "a new certificate is shown");
         Ok(Looked::Well)
+    }
+
+    /// Whether more of what is shown is left than is waited for anything.
+    fn has_time(&self) -> bool {
+        let until = self.shown.as_ref().and_then(|shown| Read::of(shown)).map(|read| read.until);
+        let least = self.config.terms.certificate_life / LEAST_LEFT;
+        until.is_some_and(|until| until - (self.now)() > least)
     }
 }
 

@@ -104,6 +104,9 @@ pub enum RenewalError {
         /// What it said.
         said: String,
     },
+    /// No configuration is to be told of anything.
+    #[error("there is no configuration of webhooks that could be told of the authority")]
+    Unannounced,
     /// An object is larger than is read.
     #[error("{0} is longer than the {MAX_OBJECT} bytes that are read")]
     TooLarge(Object),
@@ -144,11 +147,23 @@ impl RenewalError {
             | Self::Late { .. }
             | Self::Ended(_) => "connection",
             Self::Forbidden { .. } => "forbidden",
-            Self::Absent { .. } => "absent",
+            Self::Absent { .. } | Self::Unannounced => "absent",
             Self::Conflict { .. } => "conflict",
             Self::Clock { .. } => "clock",
             Self::Status { .. } | Self::TooLarge(_) | Self::Malformed(_) => "answer",
             Self::Authority | Self::Issue(_) | Self::Tls(_) => "certificate",
+        }
+    }
+    /// The object, where this is about that one alone and lasts until somebody mends it: the others can be looked
+    /// after meanwhile.
+    pub(super) const fn missed(&self) -> Option<&Object> {
+        match self {
+            Self::Forbidden { object, .. }
+            | Self::Absent { object }
+            | Self::Status { object, .. }
+            | Self::TooLarge(object)
+            | Self::Malformed(object) => Some(object),
+            _ => None,
         }
     }
 }

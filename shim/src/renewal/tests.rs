@@ -12,6 +12,7 @@ use super::api::Found;
 use super::*;
 use crate::config::TlsConfig;
 
+mod missed;
 mod troubles;
 
 const NOW: OffsetDateTime = datetime!(2026-11-28 12:00 UTC);
@@ -27,10 +28,12 @@ struct Cluster {
     version: AtomicUsize,
     /// What is done just before an object is written, once.
     before_put: Mutex<Option<Then>>,
-    forbidden: Mutex<Option<Object>>,
+    /// What may not be written, and what may not be read.
+    forbidden: Mutex<BTreeSet<Object>>,
+    hidden: Mutex<BTreeSet<Object>>,
     is_away: Mutex<bool>,
-    /// Whether somebody else is always quicker.
-    is_fought_over: Mutex<bool>,
+    /// With which somebody else is always quicker.
+    fought_over: Mutex<BTreeSet<Object>>,
     /// By how much its clock is off, in seconds.
     off: AtomicI64,
     clock: Arc<AtomicI64>,
@@ -97,6 +100,10 @@ impl Objects for Arc<Cluster> {
         if *self.is_away.lock() {
             pending::<()>().await;
         }
+        if self.hidden.lock().contains(object) {
+            let object = object.clone();
+            return Err(RenewalError::Forbidden { verb: Verb::Get, object, said: String::new() });
+        }
         let objects = self.objects.lock();
         let value = objects.get(object);
         let absent = || RenewalError::Absent { object: object.clone() };
@@ -108,12 +115,12 @@ impl Objects for Arc<Cluster> {
             before(self);
         }
         let object = object.clone();
-        if self.forbidden.lock().as_ref() == Some(&object) {
+        if self.forbidden.lock().contains(&object) {
             return Err(RenewalError::Forbidden { verb, object, said: String::new() });
         }
         let mut there = self.objects.lock()[&object].clone();
         let version = |value: &Value| value["metadata"]["resourceVersion"].clone();
-        if version(&there) != version(value) || *self.is_fought_over.lock() {
+        if version(&there) != version(value) || self.fought_over.lock().contains(&object) {
             return Err(RenewalError::Conflict { object });
         }
         if verb == Verb::Update {
@@ -156,8 +163,12 @@ fn replica(cluster: &Arc<Cluster>) -> Keeper<Arc<Cluster>> {
 
 /// Whether the API server believes what the replica shows.
 fn is_believed(cluster: &Cluster, replica: &Keeper<Arc<Cluster>>) -> bool {
+    is_believed_by(&cluster.bundle(), cluster, replica)
+}
+
+fn is_believed_by(bundle: &str, cluster: &Cluster, replica: &Keeper<Arc<Cluster>>) -> bool {
     let shown = replica.shown.as_ref().unwrap();
-    authorities(&cluster.bundle()).iter().any(|authority| {
+    authorities(bundle).iter().any(|authority| {
         portcullis_tls::is_believed(authority.as_bytes(), shown.as_bytes(), NAME, cluster.now())
     })
 }
@@ -329,7 +340,7 @@ async fn nothing_is_made_by_a_clock_that_is_wrong() {
 async fn what_may_not_be_announced_is_not_shown_and_the_right_that_lacks_is_named() {
     let cluster = Cluster::new();
     let mut one = replica(&cluster);
-    *cluster.forbidden.lock() = Some(pins());
+    cluster.forbidden.lock().extend([hooks(), pins()]);
     let error = one.look().await.unwrap_err();
     let text = error.to_string();
     for word in ["patch", "MutatingWebhookConfiguration `gate`", "ClusterRole"] {
@@ -338,7 +349,7 @@ async fn what_may_not_be_announced_is_not_shown_and_the_right_that_lacks_is_name
     sleep(SETTLE * 2).await;
     one.look().await.unwrap_err();
     assert_eq!(one.shown, None);
-    *cluster.forbidden.lock() = Some(secret());
+    cluster.forbidden.lock().insert(secret());
     cluster.set(secret(), json!({"metadata": {}}));
     let text = one.look().await.unwrap_err().to_string();
     assert!(text.contains("update Secret `portcullis/own`") && text.contains("the Role"), "{text}");

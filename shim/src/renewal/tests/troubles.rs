@@ -3,7 +3,7 @@
 use super::*;
 
 /// How many looks failed for this cause.
-fn failures(metrics: &Metrics, cause: &str) -> u32 {
+pub(super) fn failures(metrics: &Metrics, cause: &str) -> u32 {
     let text = metrics.encode().unwrap();
     let line = format!("portcullis_shim_renewal_failures_total{{cause=\"{cause}\"}} ");
     let found = text.lines().find_map(|l| l.strip_prefix(&line)?.parse::<u32>().ok());
@@ -38,7 +38,7 @@ async fn failures_are_counted_and_ended_by_a_stop() {
 #[tokio::test(start_paused = true)]
 async fn who_is_never_quick_enough_asks_ever_more_seldom_and_is_counted() {
     let cluster = Cluster::new();
-    *cluster.is_fought_over.lock() = true;
+    cluster.fought_over.lock().extend([secret(), hooks(), pins()]);
     let one = replica(&cluster);
     let (metrics, certificates) = (Arc::clone(&one.metrics), Arc::clone(&one.certificates));
     let stop = CancellationToken::new();
@@ -47,7 +47,7 @@ async fn who_is_never_quick_enough_asks_ever_more_seldom_and_is_counted() {
     // 300 without a longer pause each time.
     let count = failures(&metrics, "conflict");
     assert!((11..=20).contains(&count), "{count}");
-    *cluster.is_fought_over.lock() = false;
+    cluster.fought_over.lock().clear();
     sleep(Duration::from_secs(20)).await;
     assert!(certificates.expires().is_some());
     stop.cancel();
@@ -85,20 +85,20 @@ async fn a_configuration_that_is_not_there_stops_no_renewal_and_is_told_when_it_
     assert_eq!(failures(&one.metrics, "absent"), 0);
     settle(&mut one).await;
     assert!(one.shown != shown && is_believed(&cluster, &one));
-    assert_eq!(one.lacking, BTreeSet::from([pins()]));
+    assert_eq!(one.missed.objects(), [&pins()]);
     assert_eq!(failures(&one.metrics, "absent"), 1);
     // As `helm upgrade` makes it again.
     let mut there = there.unwrap();
     there["webhooks"][0]["clientConfig"] = json!({"service": {}});
     cluster.set(pins(), there);
     settle(&mut one).await;
-    assert!(is_believed(&cluster, &one) && one.lacking.is_empty());
+    assert!(is_believed(&cluster, &one) && one.missed.objects().is_empty());
     // Without any nobody is known to be asked by.
     for object in [hooks(), pins()] {
         cluster.objects.lock().remove(&object);
     }
     assert!(matches!(one.look().await, Err(RenewalError::Absent { .. })));
-    // What is no reason to go on without one is an error as before.
+    // That it cannot be read is said, where the other is not there.
     cluster.set(hooks(), json!({"metadata": {}, "webhooks": [{"clientConfig": {}}]}));
     assert!(matches!(one.look().await, Err(RenewalError::Malformed(object)) if object == hooks()));
 }
