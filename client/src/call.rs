@@ -95,6 +95,7 @@ impl Calls {
             retries_withheld: self.retries_withheld.load(Ordering::Relaxed),
             replicas: self.pool.stats(),
             near: self.pool.near().map(NearCache::stats),
+            tls: self.pool.tls(),
         }
     }
 

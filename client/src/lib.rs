@@ -55,7 +55,7 @@ pub use self::near::{MAX_AGE, answer_key};
 pub use self::network::{Connecting, Connection, Network, Resolving, Tcp};
 pub use self::pool::MAX_REPLICAS;
 pub use self::reports::EncodedReports;
-pub use self::stats::{NearStats, ReplicaStats, Standing, Stats};
+pub use self::stats::{NearStats, ReplicaStats, Standing, Stats, TlsStats};
 pub use self::trace::{
     Call, CallSpan, MAX_TRACEPARENT, MAX_TRACESTATE, TraceContext, Tracer, traced,
 };

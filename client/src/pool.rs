@@ -20,7 +20,7 @@ use crate::near::NearCache;
 use crate::network::Network;
 use crate::replica::{Observer, Replica};
 use crate::secure::Secure;
-use crate::stats::{ReplicaStats, Standing};
+use crate::stats::{ReplicaStats, Standing, TlsStats};
 
 /// The most replicas that one client connects to. Of more, each client takes others.
 pub const MAX_REPLICAS: usize = 64;
@@ -31,6 +31,7 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
+    secure: Option<Arc<Secure>>,
     /// Looks at the files of TLS.
     reader: Option<JoinHandle<()>>,
 }
@@ -92,8 +93,8 @@ impl Pool {
             tasks: JoinSet::new(),
             next: 0,
         };
-        let reader = secure.map(|secure| tokio::spawn(secure.follow()));
-        Ok(Self { shared, keeper: tokio::spawn(keeper.run()), reader })
+        let reader = secure.clone().map(|secure| tokio::spawn(secure.follow()));
+        Ok(Self { shared, keeper: tokio::spawn(keeper.run()), secure, reader })
     }
 
     pub(crate) fn near(&self) -> Option<&NearCache> {
@@ -103,6 +104,10 @@ impl Pool {
     pub(crate) fn stats(&self) -> Vec<ReplicaStats> {
         let now = Instant::now();
         self.shared.replicas.load().iter().map(|replica| replica.stats(now)).collect()
+    }
+
+    pub(crate) fn tls(&self) -> Option<TlsStats> {
+        self.secure.as_deref().map(Secure::stats)
     }
 
     /// A replica that is ready, other than `except`: of two by chance, the one with fewer calls under

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tonic::codegen::http::Uri;
 use crate::config::TlsConfig;
 use crate::error::ClientError;
 use crate::network::Connection;
+use crate::stats::TlsStats;
 
 /// How often files are looked at. A change is taken at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -26,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Secure {
     client: Client,
     name: Option<ServerName<'static>>,
+    taken: AtomicU64,
+    kept: AtomicU64,
 }
 
 impl Secure {
@@ -41,7 +45,8 @@ impl Secure {
             oldest: Oldest::Tls13,
             protocols: Protocols::Demanded(vec![H2.to_vec()]),
         };
-        Ok(Self { client: Client::load(files, system_time())?, name })
+        let client = Client::load(files, system_time())?;
+        Ok(Self { client, name, taken: AtomicU64::default(), kept: AtomicU64::default() })
     }
 
     /// The name that the certificate of the service at `url` must have.
@@ -84,11 +89,24 @@ impl Secure {
         }
     }
 
+    pub(crate) fn stats(&self) -> TlsStats {
+        let validity = self.client.since().zip(self.client.until());
+        TlsStats {
+            certificate: validity.map(|(from, to)| (from.unix_timestamp(), to.unix_timestamp())),
+            taken: self.taken.load(Ordering::Relaxed),
+            kept: self.kept.load(Ordering::Relaxed),
+        }
+    }
+
     fn look(&self) {
         for Looked { what, outcome } in self.client.look() {
             match outcome {
-                Ok(()) => tracing::info!(what, "certificates were read again"),
+                Ok(()) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!(what, "certificates were read again");
+                }
                 Err(error) => {
+                    self.kept.fetch_add(1, Ordering::Relaxed);
                     let error: &(dyn std::error::Error + 'static) = &error;
                     tracing::error!(
                         what,

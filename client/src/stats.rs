@@ -13,6 +13,19 @@ pub struct Stats {
     pub replicas: Vec<ReplicaStats>,
     /// The near cache, if there is one.
     pub near: Option<NearStats>,
+    /// The files of TLS, where the service is asked in TLS.
+    pub tls: Option<TlsStats>,
+}
+
+/// What was done with the files of TLS, and how long the certificate is good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TlsStats {
+    /// From when until when the certificate of who asks is valid, in seconds since 1970, where there is one.
+    pub certificate: Option<(i64, i64)>,
+    /// Changes of the files that are used.
+    pub taken: u64,
+    /// Changes that cannot be: what was there before is.
+    pub kept: u64,
 }
 
 /// How a replica is.

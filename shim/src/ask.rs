@@ -297,6 +297,7 @@ impl Sampled for Asker {
             is_open: self.breaker.is_open(),
             unlabelled: self.unlabelled.load(Ordering::Relaxed),
             reports: self.reports.counts(),
+            tls: stats.tls.unwrap_or_default(),
         }
     }
 }

@@ -88,6 +88,12 @@ impl Client {
         news
     }
 
+    /// From when on its certificate is valid, where it has one.
+    #[must_use]
+    pub fn since(&self) -> Option<OffsetDateTime> {
+        Some(self.parts.lock().pair.as_ref()?.value().validity.from)
+    }
+
     /// Until when its certificate is valid, where it has one.
     #[must_use]
     pub fn until(&self) -> Option<OffsetDateTime> {

@@ -29,11 +29,12 @@ pub(crate) fn rows() -> Vec<[String; 3]> {
 /// The names in the source, because a family of which nothing was counted is not in the text.
 fn registered() -> BTreeSet<String> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let (folder, shim) = (project.join("server/src"), project.join("shim/src/metrics.rs"));
-    let topics = fs::read_dir(folder.join("metrics")).unwrap().map(|entry| entry.unwrap().path());
+    let (folder, shim) = (project.join("server/src"), project.join("shim/src"));
+    let topics = |folder: &Path| fs::read_dir(folder.join("metrics")).unwrap();
+    let topics = topics(&folder).chain(topics(&shim)).map(|entry| entry.unwrap().path());
     // What is not ours alone is named as every program names it.
     let topics = topics.filter(|path| !path.ends_with("process.rs") && !path.ends_with("tests.rs"));
-    let files = topics.chain([folder.join("metrics.rs"), shim]);
+    let files = topics.chain([folder, shim].map(|folder| folder.join("metrics.rs")));
     let source: String = files.map(|file| fs::read_to_string(file).unwrap() + ";\n").collect();
     let calls = source.split("r.register").skip(1);
     let sampled = source.split(".encode_descriptor(").skip(1);

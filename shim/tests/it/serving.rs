@@ -143,3 +143,30 @@ async fn t153_whose_certificate_has_expired_is_not_ready_until_it_has_another_an
     *site.ahead.lock() = std::time::Duration::ZERO;
     assert_eq!(shim.get("/readyz").await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t153_the_end_of_the_certificate_for_the_service_is_told_and_new_files_that_are_no_good() {
+    let site = Site::new().await;
+    let shim = site.start("").await;
+    let line = |name: &str| format!("portcullis_shim_client_certificate_{name}");
+    for name in ["begin_seconds ", "expiry_seconds ", "changes_total{result=\"taken\"} "] {
+        assert_eq!(shim.metric(&line(name)).await, 0, "{name}");
+    }
+    let write = |pair: &Pair| {
+        site.write("client.crt", &pair.certificate);
+        site.write("client.key", &pair.key);
+    };
+    write(&site.authority.issue("shim"));
+    let shim = site.start_in_tls().await;
+    let (begins, ends) = (line("begin_seconds "), line("expiry_seconds "));
+    let now = super::world::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(shim.metric(&begins).await < now && shim.metric(&ends).await > now);
+    let kept = line("changes_total{result=\"kept\"} ");
+    site.write("client.key", &site.authority.issue("shim").key);
+    eventually(async || shim.metric(&kept).await == 1).await;
+    let until = shim.metric(&ends).await;
+    write(&site.authority.issue_until("shim", until + 3600));
+    let taken = line("changes_total{result=\"taken\"} ");
+    eventually(async || shim.metric(&taken).await == 1).await;
+    assert_eq!((shim.metric(&ends).await, shim.metric(&kept).await), (until + 3600, 1));
+}

@@ -37,8 +37,18 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, name: &str) -> Pair {
+        self.signed(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// One that ends then, in seconds since 1970.
+    pub(crate) fn issue_until(&self, name: &str, until: u64) -> Pair {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = (SystemTime::UNIX_EPOCH + Duration::from_secs(until)).into();
+        self.signed(&params)
+    }
+
+    fn signed(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Pair { certificate, key: key.serialize_pem() }
     }
@@ -95,6 +105,17 @@ impl Site {
         self.configured(tls, "", "").await
     }
 
+    /// The same, which asks a service that is not there in TLS, with `client.crt`. It may not be ready yet.
+    pub(crate) async fn start_in_tls(&self) -> Shim {
+        let tls = "tls: {caFile: ca.crt, certificateFile: client.crt, keyFile: client.key}";
+        let text = format!(
+            "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nnamespace: portcullis\n\
+             tls: {{certificateFile: tls.crt, keyFile: tls.key}}\n\
+             service: {{servers: [\"https://127.0.0.1:1\"], {tls}}}\n"
+        );
+        self.launch(&self.write("shim.yaml", &text)).await
+    }
+
     async fn configured(&self, tls: &str, near: &str, more: &str) -> Shim {
         let text = format!(
             "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nnamespace: portcullis\n{tls}\n\
@@ -105,6 +126,12 @@ impl Site {
     }
 
     async fn run(&self, config: &Path) -> Shim {
+        let shim = self.launch(config).await;
+        shim.until_ready().await;
+        shim
+    }
+
+    async fn launch(&self, config: &Path) -> Shim {
         let ahead = Arc::clone(&self.ahead);
         let clock = Arc::new(move || {
             let by = *ahead.lock();
@@ -116,9 +143,7 @@ impl Site {
         });
         let app = App::start(Config::read(config).unwrap(), clock).await.unwrap();
         let client = self.client().build().unwrap();
-        let shim = Shim { app, client };
-        shim.until_ready().await;
-        shim
+        Shim { app, client }
     }
 
     /// A client that trusts the authority.
