@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -17,10 +16,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::head::{Activity, Heads};
 use crate::metrics::Metrics;
 use crate::places::{Place, Places};
 use crate::tls::Certificates;
 use crate::webhook::{Answer, Peer, Webhook};
+
+mod head;
 
 /// How long a client may take for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -57,30 +59,6 @@ pub(crate) struct Serving {
     pub(crate) tasks: TaskTracker,
 }
 
-/// What a connection does, so that an idle one is known.
-#[derive(Default)]
-struct Activity {
-    begun: AtomicU64,
-    under_way: AtomicUsize,
-}
-
-/// A request under way, until it is dropped.
-struct UnderWay(Arc<Activity>);
-
-impl Activity {
-    fn begin(self: &Arc<Self>) -> UnderWay {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Serving {
     /// Serves the API server over TLS.
     pub(crate) async fn webhook(self, listener: TcpListener) {
@@ -108,7 +86,9 @@ impl Serving {
                     let answer = webhook.admin(&request);
                     async move { answer }
                 };
-                this.serve(http(IDLE).http1_only(), IDLE, TokioIo::new(stream), answer).await;
+                let activity = Arc::default();
+                let stream = Heads::new(stream, Arc::clone(&activity));
+                this.serve(http(IDLE).http1_only(), IDLE, stream, activity, answer).await;
             });
         }
     }
@@ -172,8 +152,17 @@ impl Serving {
             Box::pin(async move { webhook.answer(request, peer).await })
         };
         let idle = if is_known { IDLE } else { STRANGER_IDLE };
-        let http = if is_h2 { http(idle).http2_only() } else { http(idle).http1_only() };
-        self.serve(http, idle, TokioIo::new(stream), answer).await;
+        let activity = Arc::<Activity>::default();
+        let counted = Arc::clone(&activity);
+        if is_h2 {
+            self.serve(http(idle).http2_only(), idle, stream, counted, answer).await;
+        } else {
+            let stream = Heads::new(stream, Arc::clone(&activity));
+            self.serve(http(idle).http1_only(), idle, stream, counted, answer).await;
+        }
+        if activity.is_slow() {
+            self.metrics.refused("slow_head");
+        }
     }
 
     /// Serves one connection until it ends, does nothing for too long, or the shim stops.
@@ -181,14 +170,14 @@ impl Serving {
         &self,
         http: Builder<TokioExecutor>,
         idle: Duration,
-        stream: TokioIo<S>,
+        stream: S,
+        activity: Arc<Activity>,
         answer: A,
     ) where
         A: Fn(Request<Incoming>) -> F + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = Result<Answer, std::convert::Infallible>> + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
         let counted = Arc::clone(&activity);
         let service = service_fn(move |request: Request<Incoming>| {
             let under_way = counted.begin();
@@ -199,7 +188,7 @@ impl Serving {
                 answered
             }
         });
-        let mut connection = std::pin::pin!(http.serve_connection(stream, service));
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut begun = u64::MAX;
         loop {
             tokio::select! {
@@ -211,8 +200,8 @@ impl Serving {
                 }
                 () = self.stop.cancelled() => break,
                 () = sleep(idle) => {
-                    let now = activity.begun.load(Ordering::Relaxed);
-                    if activity.under_way.load(Ordering::Relaxed) == 0 && now == begun {
+                    let now = activity.begun();
+                    if activity.is_idle() && now == begun {
                         break;
                     }
                     begun = now;
@@ -226,6 +215,8 @@ impl Serving {
     }
 }
 
+/// hyper's bound for heads counts from the end of the request before: it is that of an idle connection. Heads have one
+/// of their own, [`head::HEAD`].
 fn http(idle: Duration) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(64 * 1024);

@@ -170,6 +170,21 @@ async fn t066_connections_have_a_bound_and_a_place_that_is_left_is_taken_again()
     assert!(shim.post("/validate", &pod("web", "registry.example/good:v1")).await.allowed());
 }
 
+#[tokio::test]
+async fn t066_a_head_that_does_not_end_costs_its_connection() {
+    let site = Site::new().await;
+    let shim = site.start("").await;
+    let mut slow = tls(&site, &shim).await;
+    slow.write_all(b"POST /validate HTTP/1.1\r\nhost: localh").await.unwrap();
+    let mut answer = Vec::new();
+    // It is not said why: whoever does this does not read it.
+    let _ = slow.read_to_end(&mut answer).await;
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    let slow = "portcullis_shim_refused_total{reason=\"slow_head\"}";
+    eventually(async || shim.metric(slow).await == 1).await;
+    assert!(shim.post("/validate", &pod("web", "registry.example/good:v1")).await.allowed());
+}
+
 /// A connection over TLS that speaks HTTP/1.1.
 async fn tls(site: &Site, shim: &Shim) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     super::serving::connect(site, shim).await.unwrap()

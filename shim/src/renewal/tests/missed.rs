@@ -14,20 +14,20 @@ fn is_believed_at(cluster: &Cluster, object: &Object, one: &Keeper<Arc<Cluster>>
     is_believed_by(&bundle_of(cluster, object), cluster, one)
 }
 
-/// Two years of which `trouble` lasts from the first week to the end of the first year. The configuration that has
+/// More than a year, of which `trouble` lasts from the first week to the tenth month. The configuration that has
 /// none is believed at every look; until how many days after its begin the other is.
 async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
     let cluster = Cluster::new();
     let mut one = replica(&cluster);
     settle(&mut one).await;
     let (before, mut believed, mut shown) = (bundle_of(&cluster, &pins()), 0, BTreeSet::new());
-    for day in 0..2 * 365 {
+    for day in 0..400 {
         cluster.clock.fetch_add(24 * 3600, Ordering::SeqCst);
-        if day == 7 || day == 365 {
+        if day == 7 || day == 300 {
             trouble(&cluster, day == 7);
         }
         // Often enough for what waits to be shown.
-        for _ in 0..3 {
+        for _ in 0..2 {
             match one.look().await {
                 Ok(_) => {}
                 // As who runs it does.
@@ -40,7 +40,7 @@ async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
         }
         assert!(is_believed_at(&cluster, &hooks(), &one), "{cause}: after {day} days");
         shown.insert(one.shown.clone().unwrap());
-        if (7..365).contains(&day) {
+        if (7..300).contains(&day) {
             let is_missed = one.missed.objects() == [&pins()];
             let has_changed = cluster.held().unwrap().bundle() != before;
             assert!(is_missed || !has_changed || cause == "conflict", "{cause}: after {day} days");
@@ -52,8 +52,8 @@ async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
             assert!(one.missed.objects().is_empty());
         }
     }
-    assert!(shown.len() >= 30, "{cause}: {} certificates", shown.len());
-    assert!(failures(&one.metrics, cause) > 300, "{cause}");
+    assert!(shown.len() >= 15, "{cause}: {} certificates", shown.len());
+    assert!(failures(&one.metrics, cause) > 100, "{cause}");
     believed
 }
 
