@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Ask as `check` does, and why the answer is what it is, and what would change it.
     Explain(explain::Args),
     /// Show what is attached to an image, step by step: what is believed, what is not, and why. Exit
-    /// status: 0 if all its evidence is verified, 2 if not, 1 no answer.
+    /// status: 0 if all its evidence is verified, 2 if not, 1 no answer, or none about which image it is.
     Evidence(evidence::Args),
     /// Have a service look at images in their registries now, whatever it remembers, and show what has
     /// changed. Exit status: 0 if the registries told, 2 if not, 1 no answer.

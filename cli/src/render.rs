@@ -1,6 +1,7 @@
 //! Results in, text for people or JSON for programs out.
 
 mod exceptions;
+mod table;
 pub(crate) mod rules;
 pub(crate) mod events;
 pub(crate) mod evidence;
@@ -8,21 +9,19 @@ pub(crate) mod explain;
 pub(crate) mod refresh;
 pub(crate) mod tree;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::Color;
 use portcullis_core::policy::Problem;
 use portcullis_proto::v1;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::table::{Face, table};
 use crate::args::Output;
 use crate::command::rules::check::Verdict;
-
-/// Width in a pipe of what stands beside the images, in columns.
-const BESIDE_IMAGE: u16 = 130;
 
 /// One image, what was decided about it, and how long the answer took.
 pub(crate) struct Checked {
@@ -80,13 +79,17 @@ pub(crate) fn complain(error: &anyhow::Error) {
 pub(crate) fn checks(checks: &[Checked], output: Output) -> io::Result<()> {
     match output {
         Output::Json => json_document(&json!({ "checks": json_checks(checks) })),
-        Output::Table => write(&format!("{}\n", table(checks.iter().map(|c| (c, None))))),
+        Output::Table => {
+            let rows: Vec<_> = checks.iter().map(|checked| (checked, None)).collect();
+            write(&table(&rows, &Face::of_output()))
+        }
     }
 }
 
 /// Writes decisions, each asked twice: first of the registry, then from memory.
 pub(crate) fn twice(first: &[Checked], second: &[Checked]) -> io::Result<()> {
-    write(&format!("{}\n", table(first.iter().zip(second.iter().map(Some)))))
+    let rows: Vec<_> = first.iter().zip(second.iter().map(Some)).collect();
+    write(&table(&rows, &Face::of_output()))
 }
 
 /// Decisions as the JSON documents have them.
@@ -137,60 +140,6 @@ fn problem_line(kind: &str, problem: &Problem) -> String {
     }
 }
 
-fn table<'a>(rows: impl Iterator<Item = (&'a Checked, Option<&'a Checked>)>) -> Table {
-    let terminal = io::stdout().is_terminal();
-    let mut table = Table::new();
-    table
-        .load_style(if terminal {
-            presets::UTF8_FULL_CONDENSED
-        } else {
-            presets::ASCII_FULL_CONDENSED
-        })
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["IMAGE", "ACTION", "RULE", "WHY", "SCANNED", "SIGNED BY", "ANSWERED"]);
-    let mut longest = 0;
-    for (checked, again) in rows {
-        longest = longest.max(checked.asked.len());
-        table.add_row(row(checked, again, terminal));
-    }
-    if !terminal {
-        // A pipe has no width: a fixed one keeps logs alike everywhere. Images stay whole, because
-        // they are searched for.
-        table.set_width(u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(BESIDE_IMAGE));
-        if let Some(images) = table.column_mut(0) {
-            images.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
-    table
-}
-
-fn row(checked: &Checked, again: Option<&Checked>, colour: bool) -> Vec<Cell> {
-    let (word, shade) = action(checked.action());
-    let action = Cell::new(word);
-    let action = if colour { action.fg(shade).add_attribute(Attribute::Bold) } else { action };
-    let mut answered = answered(checked);
-    if let Some(again) = again {
-        answered.push('\n');
-        answered.push_str(&self::answered(again));
-    }
-    let signers = unique(checked.reports().map(|r| common_name(&r.signer)));
-    let ages = unique(checked.reports().filter_map(|r| r.scanned_at.as_ref()).map(age));
-    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-    vec![
-        Cell::new(&checked.asked),
-        action,
-        Cell::new(or_dash(checked.decision.rule.clone())),
-        Cell::new(why(&checked.decision)),
-        Cell::new(or_dash(ages.join("\n"))),
-        Cell::new(or_dash(signers.join("\n"))),
-        Cell::new(answered),
-    ]
-}
-
-fn answered(checked: &Checked) -> String {
-    format!("{} {} µs", checked.source(), checked.took.as_micros())
-}
-
 /// The common name of a certificate's subject, or all of it if it has none.
 fn common_name(subject: &str) -> String {
     let name = subject.split(',').find_map(|part| part.trim().strip_prefix("CN="));
@@ -224,43 +173,6 @@ fn action(action: v1::Action) -> (&'static str, Color) {
         v1::Action::Audit => ("audit", Color::Yellow),
         v1::Action::Deny => ("deny", Color::Red),
         v1::Action::Unspecified => ("unspecified", Color::Red),
-    }
-}
-
-/// The deciding violation with its worst findings, or the remarks of an allow.
-fn why(decision: &v1::Decision) -> String {
-    const SHOWN: usize = 3;
-    let Some(violation) = decision.violations.iter().find(|v| v.deciding) else {
-        let mut lines = decision.notices.clone();
-        if lines.is_empty() {
-            lines.push("no rule is violated".to_owned());
-        }
-        lines.extend(exceptions::lines(decision));
-        return lines.join("\n");
-    };
-    let mut lines = vec![shortened(&violation.reason)];
-    if !violation.platform.is_empty() {
-        lines.push(format!("on {}", violation.platform));
-    }
-    for finding in violation.findings.iter().take(SHOWN) {
-        lines.push(format!("{} {}", finding.id, change(finding)));
-    }
-    let more = (violation.findings_total as usize).saturating_sub(SHOWN);
-    if more > 0 {
-        lines.push(format!("and {more} more"));
-    }
-    lines.extend(exceptions::lines(decision));
-    lines.join("\n")
-}
-
-/// `package installed → fixed`, as far as the report states them.
-fn change(finding: &v1::Finding) -> String {
-    let installed = [finding.package.as_str(), finding.installed.as_str()];
-    let installed =
-        installed.iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" ");
-    match finding.fixed.as_slice() {
-        [] => format!("{installed} (no fix stated)"),
-        fixed => format!("{installed} → {}", fixed.join(", ")),
     }
 }
 

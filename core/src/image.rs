@@ -261,6 +261,7 @@ impl FromStr for Reference {
         if registry == "docker.io" && is_image_id(text) {
             return Err(ImageError::ImageId(text.to_owned()));
         }
+        let written = repository;
         let repository = if registry == "docker.io" && !repository.contains('/') {
             Cow::Owned(format!("library/{repository}"))
         } else {
@@ -268,7 +269,8 @@ impl FromStr for Reference {
         };
         bounded("repository", &repository, MAX_REPOSITORY)?;
         if !repository.as_bytes().split(|b| *b == b'/').all(is_path_part) {
-            return Err(ImageError::Repository(repository.into_owned()));
+            // `library/` is ours, and not what is wrong with it.
+            return Err(ImageError::Repository(written.to_owned()));
         }
         let stated = tag.map(checked_tag).transpose()?;
         let tag = stated.or(if digest.is_none() { Some("latest") } else { None });

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_config::{Address, Malformed, Span, parse};
 use portcullis_core::image::ImageError;
 use portcullis_core::referrers::Profiles;
 use portcullis_telemetry::TelemetryConfig;
@@ -44,7 +45,6 @@ mod evidence;
 mod file;
 mod limits;
 mod hooks;
-mod span;
 mod tls;
 
 pub use hooks::HooksConfigError;
@@ -52,16 +52,13 @@ pub use tls::TlsConfigError;
 
 use events::SpoolFile;
 use evidence::{CacheFile, MarksFile};
-use file::read;
+use file::{read, read_of};
 use hooks::{HooksFile, RefreshFile};
 use limits::{LimitsFile, at_least_one};
-use span::Span;
 use tls::{OperatorFile, TlsFile};
 
 /// The largest configuration, password or certificate file that is read, in bytes.
 pub const MAX_CONFIG: usize = 1024 * 1024;
-/// The longest duration that may be configured.
-pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// All about one decision service.
 #[derive(Clone)]
@@ -163,7 +160,15 @@ pub enum ConfigError {
         /// Which.
         path: PathBuf,
         /// Where and what.
-        source: Box<serde_saphyr::Error>,
+        source: Malformed,
+    },
+    /// A file that something in the configuration names cannot be used.
+    #[error("{field} cannot be used")]
+    File {
+        /// Which field, and of what.
+        field: String,
+        /// Why.
+        source: Box<Self>,
     },
     /// A registry host is malformed.
     #[error("`registries` names `{host}`, which is not a registry host")]
@@ -245,22 +250,19 @@ impl Config {
     /// When the file cannot be read, or something in it cannot be used; the error names it.
     pub fn read(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let bytes = read(path)?;
-        let options = serde_saphyr::options! { with_snippet: false };
-        let file: File =
-            serde_saphyr::from_slice_with_options(&bytes, options).map_err(|source| {
-                ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
-            })?;
+        let malformed = |source| ConfigError::Malformed { path: path.to_owned(), source };
+        let file: File = parse(&bytes).map_err(malformed)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        file.into_config(Place { folder, environment })
+        file.into_config(Place { folder, environment, registry: "" })
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
-    listen: Option<SocketAddr>,
+    listen: Option<Address>,
     tls: Option<TlsFile>,
-    admin: Option<SocketAddr>,
+    admin: Option<Address>,
     #[serde(default)]
     rules: Vec<PathBuf>,
     #[serde(default)]
@@ -331,15 +333,16 @@ impl File {
         } = self;
         let defaults = Config::default();
         let data_dir = data_dir.map(|path| folder.join(path));
-        let listen = listen.unwrap_or(defaults.listen);
+        let listen = listen.map_or(defaults.listen, |address| address.0);
         let (clusters, speakers) = self::clusters::clusters(platforms, clusters)?;
         let tls = tls::tls(listen, tls, speakers, operators, folder)?;
         let revocation = trust.revocation();
         let unlisted = unlisted_registries.map_or(defaults.registry.unlisted, Unlisted::from);
         let Listed { hosts, patterns } = listed(registries, place)?;
         let proxy = proxy.map(|proxy| proxy.into_proxy(folder)).transpose()?;
-        let authorities =
-            registry_ca_file.map(|path| authorities(&folder.join(path))).transpose()?;
+        let authorities = registry_ca_file
+            .map(|path| authorities("`registryCaFile`", &folder.join(path)))
+            .transpose()?;
         let content_bytes = cache.content_bytes.unwrap_or(defaults.registry.content_bytes);
         let store = cache.store(data_dir.clone())?;
         let (memory, resolve) = cache.into_configs(&defaults);
@@ -348,7 +351,7 @@ impl File {
             refresh: refresh.into_config(memory.search_timeout),
             listen,
             tls,
-            admin: admin.unwrap_or(defaults.admin),
+            admin: admin.map_or(defaults.admin, |address| address.0),
             rules: RulesConfig {
                 rules: rules.iter().map(|path| folder.join(path)).collect(),
                 cosign: trust.cosign(folder),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_config::{Malformed, parse};
 use portcullis_telemetry::TelemetryConfig;
 use portcullis_tls::PairFiles;
 use serde::Deserialize;
@@ -18,7 +19,6 @@ use crate::review::{FailPolicy, Settings};
 
 mod file;
 mod tls;
-mod span;
 mod telemetry;
 
 pub use self::tls::MAX_OWN_NAMES;
@@ -203,7 +203,7 @@ pub enum ConfigError {
         /// Which.
         path: PathBuf,
         /// Where and what.
-        source: Box<serde_saphyr::Error>,
+        source: Malformed,
     },
     /// A namespace cannot be one.
     #[error(
@@ -289,11 +289,8 @@ impl Config {
         if bytes.len() > MAX_CONFIG {
             return Err(ConfigError::TooLarge(path.to_owned()));
         }
-        let options = serde_saphyr::options! { with_snippet: false };
-        let file: File =
-            serde_saphyr::from_slice_with_options(&bytes, options).map_err(|source| {
-                ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) }
-            })?;
+        let malformed = |source| ConfigError::Malformed { path: path.to_owned(), source };
+        let file: File = parse(&bytes).map_err(malformed)?;
         file.into_config(path.parent().unwrap_or(Path::new("")), account)
     }
 }

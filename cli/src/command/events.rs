@@ -29,6 +29,9 @@ const POLL: Duration = Duration::from_millis(200);
 /// How long a decision is held back for a report that it names: the service writes reports after decisions,
 /// and not at all where too many wait. What was decided longer ago has all that there will be.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a decision takes at the most to be in the record of a service that is well, where `spool.sync` is not
+/// configured.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(200);
 /// The most decisions that are held back.
 const MAX_HELD: usize = 10_000;
 
@@ -152,11 +155,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         told: HashSet::new(),
         held: VecDeque::new(),
         rows: Rows::new(output, Ink::of_output() == Ink::Colour),
+        read: 0,
     };
     let mut reader = Reader::new(folder, show.filter.from);
     let asked_to_end = tokio::signal::ctrl_c();
     tokio::pin!(asked_to_end);
+    if !follow {
+        // What was decided before this was called is on its way.
+        tokio::time::sleep(WRITTEN_WITHIN).await;
+    }
     let mut looked_at = show.advance(&mut reader)?;
+    if !follow {
+        show.note_what_lacks()?;
+    }
     while looked_at && (follow || !show.held.is_empty()) {
         tokio::select! {
             _ = &mut asked_to_end => {
@@ -180,6 +191,8 @@ struct Show {
     /// Decisions whose reports are not there yet, and those after them.
     held: VecDeque<Held>,
     rows: Rows,
+    /// How many decisions were read, shown or not.
+    read: usize,
 }
 
 /// A decision that is shown when its reports are there.
@@ -208,7 +221,19 @@ impl Show {
         is_looked_at(shown.and_then(|()| Ok(self.rows.flush()?)))
     }
 
+    /// Says why less is there than somebody may expect who has just asked the service.
+    fn note_what_lacks(&mut self) -> anyhow::Result<()> {
+        let count = self.held.len();
+        if self.read == 0 {
+            self.rows.note(&Note::Empty)?;
+        } else if count > 0 {
+            self.rows.note(&Note::Waiting { count, within: PATIENCE })?;
+        }
+        Ok(())
+    }
+
     fn entry(&mut self, entry: Entry<'_>) -> anyhow::Result<()> {
+        self.read += usize::from(matches!(entry, Entry::Decision { .. }));
         match entry {
             Entry::Decision { seq, run, stored, known } if self.filter.takes(stored) => {
                 let id = format!("{run:x}-{seq}");

@@ -19,6 +19,8 @@ use crate::render;
 
 /// Not all of the evidence is verified.
 const NOT_VERIFIED: u8 = 2;
+/// The registry did not say which image it is.
+const NO_ANSWER: u8 = 1;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,11 +58,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let status = manifest.evidence.as_ref().map(v1::Evidence::status);
         status == Some(v1::EvidenceStatus::Verified)
     };
+    let is_found = answer.manifests.first().is_some_and(|own| !digest(own).is_empty());
     Ok(if is_all_verified(&answer, verified) {
         ExitCode::SUCCESS
+    } else if !is_found {
+        ExitCode::from(NO_ANSWER)
     } else {
         ExitCode::from(NOT_VERIFIED)
     })
+}
+
+fn digest(manifest: &v1::InspectedManifest) -> &str {
+    manifest.evidence.as_ref().map_or("", |evidence| &evidence.digest)
 }
 
 /// An index needs no report of its own if each of its platforms has one.

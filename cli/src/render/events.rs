@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Stderr, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use portcullis_core::decide::Action;
 use portcullis_core::event::stored::{Stored, StoredLine};
@@ -28,9 +29,19 @@ pub(crate) enum Note<'a> {
     Damaged { path: &'a Path },
     Torn { path: &'a Path },
     Future { path: &'a Path, version: u16 },
+    Waiting { count: usize, within: Duration },
+    Empty,
 }
 
 impl Note<'_> {
+    /// Whether it is as it should be.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } | Self::Empty => "note",
+            _ => "warning",
+        }
+    }
+
     fn text(&self) -> String {
         match self {
             Self::TakenBack { seq } => {
@@ -44,6 +55,16 @@ impl Note<'_> {
             Self::Torn { path } => format!("the end of `{}` is not whole", path.display()),
             Self::Future { path, version } => {
                 format!("`{}` is of version {version}, which is not known", path.display())
+            }
+            Self::Waiting { count: 1, within } => {
+                format!("1 decision waits for its reports, for {within:?} at the most")
+            }
+            Self::Waiting { count, within } => {
+                format!("{count} decisions wait for their reports, for {within:?} at the most")
+            }
+            Self::Empty => {
+                "there is no decision in the record; one is there a moment after it was made (`spool.sync` of the service)"
+                    .to_owned()
             }
         }
     }
@@ -91,7 +112,7 @@ impl Rows {
     /// Says something beside the decisions.
     pub(crate) fn note(&mut self, note: &Note<'_>) -> io::Result<()> {
         self.out.flush()?;
-        writeln!(self.beside, "warning: {}", note.text())
+        writeln!(self.beside, "{}: {}", note.word(), note.text())
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

@@ -41,7 +41,10 @@ fn manifest(manifest: &v1::InspectedManifest) -> Node {
         _ => Mark::Bad,
     };
     let what = if evidence.platform.is_empty() { "image" } else { evidence.platform.as_str() };
-    let mut text = format!("{what} {}", evidence.digest);
+    let mut text = what.to_owned();
+    if !evidence.digest.is_empty() {
+        text.push_str(&format!(" {}", evidence.digest));
+    }
     let about = of(&manifest.media_type, manifest.size);
     if !about.is_empty() {
         text.push_str(&format!(" ({about})"));

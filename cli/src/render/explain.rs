@@ -7,7 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use portcullis_proto::v1;
 use serde_json::{Value, json};
 
-use super::{Checked, action, age, change, json_check, json_document, shortened, time_text, write};
+use super::table::change;
+use super::{Checked, action, age, json_check, json_document, shortened, time_text, write};
 use crate::args::Output;
 
 /// Writes a decision and its explanation.

@@ -6,6 +6,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use portcullis_proto::v1;
 use serde_json::{Value, json};
 
+use super::tree::Ink;
 use super::{age, json_document, json_evidence, status_word, time_text, write};
 use crate::args::Output;
 
@@ -16,7 +17,10 @@ pub(crate) fn refreshed(answers: &[v1::RefreshResponse], output: Output) -> io::
             let images: Vec<_> = answers.iter().map(json_image).collect();
             json_document(&json!({"images": images}))
         }
-        Output::Table => write(&format!("{}\n", table(answers, io::stdout().is_terminal()))),
+        Output::Table => {
+            let (terminal, ink) = (io::stdout().is_terminal(), Ink::of_output());
+            write(&format!("{}\n", table(answers, terminal, ink)))
+        }
     }
 }
 
@@ -35,7 +39,7 @@ fn json_image(answer: &v1::RefreshResponse) -> Value {
     })
 }
 
-fn table(answers: &[v1::RefreshResponse], terminal: bool) -> Table {
+fn table(answers: &[v1::RefreshResponse], terminal: bool, ink: Ink) -> Table {
     let mut table = Table::new();
     if terminal {
         table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -48,9 +52,9 @@ fn table(answers: &[v1::RefreshResponse], terminal: bool) -> Table {
         for manifest in &answer.manifests {
             let platform = manifest.after.as_ref().map_or("", |after| after.platform.as_str());
             let outcome = Cell::new(&manifest.outcome);
-            let outcome = match (terminal, manifest.outcome.as_str()) {
-                (true, "changed") => outcome.fg(Color::Yellow),
-                (true, "failed") => outcome.fg(Color::Red),
+            let outcome = match (ink, manifest.outcome.as_str()) {
+                (Ink::Colour, "changed") => outcome.fg(Color::Yellow),
+                (Ink::Colour, "failed") => outcome.fg(Color::Red),
                 _ => outcome,
             };
             table.add_row([

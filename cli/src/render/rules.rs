@@ -8,6 +8,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use portcullis_core::decide::Action;
 use serde_json::json;
 
+use super::tree::Ink;
 use super::{json_document, write};
 use crate::args::Output;
 use crate::command::rules::diff::{Change, Diff, Verdict};
@@ -28,10 +29,10 @@ pub(crate) fn tested(tested: &Tested, output: Output) -> io::Result<()> {
         text.push_str(&super::problem_line("error", problem));
     }
     if !tested.cases.is_empty() {
-        let terminal = io::stdout().is_terminal();
+        let (terminal, is_coloured) = (io::stdout().is_terminal(), Ink::of_output() == Ink::Colour);
         let mut table = table(["", "CASE", "ACTION", "RULE", "WHY"], terminal);
         for outcome in &tested.cases {
-            table.add_row(outcome_row(outcome, terminal));
+            table.add_row(outcome_row(outcome, is_coloured));
         }
         text.push_str(&format!("{table}\n"));
     }
@@ -68,13 +69,13 @@ pub(crate) fn diff(diff: &Diff, output: Output) -> io::Result<()> {
     if output == Output::Json {
         return json_document(&json!(diff));
     }
-    let terminal = io::stdout().is_terminal();
+    let (terminal, is_coloured) = (io::stdout().is_terminal(), Ink::of_output() == Ink::Colour);
     let mut text = String::new();
     if !diff.changes.is_empty() {
         let header = ["TIMES", "NAMESPACE", "WORKLOAD", "IMAGE", "BEFORE", "AFTER"];
         let mut table = table(header, terminal);
         for change in &diff.changes {
-            table.add_row(change_row(change, terminal));
+            table.add_row(change_row(change, is_coloured));
         }
         text.push_str(&format!("{table}\n"));
     }

@@ -47,6 +47,36 @@ fn decisions(ran: &Ran) -> Vec<Value> {
 }
 
 #[test]
+fn what_was_decided_just_before_is_shown_and_nothing_at_all_is_told() {
+    let world = recording();
+    let service = world.serve();
+    let none = events(&world, &[]).ends_with(0);
+    assert_eq!(none.stdout, "");
+    assert!(none.stderr.starts_with("note: there is no decision in the record"), "{none:#?}");
+    for count in 1..4 {
+        service.check(world.image("clean"), &[]).ends_with(0);
+        let shown = events(&world, &[]).ends_with(0);
+        assert_eq!(decisions(&shown).len(), count, "{shown:#?}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_not_there_is_told_with_what_helps() {
+    let world = World::new();
+    world.configure("dataDir: data\n");
+    let service = world.serve();
+    service.check(world.image("clean"), &[]).ends_with(0);
+    let told = service.before();
+    for words in ["marks cannot be kept on disk", "events cannot be recorded now"] {
+        let line = told.lines().find(|line| line.contains(words)).unwrap_or_default();
+        assert!(
+            line.contains("make the folder of `dataDir`, writable for who runs this"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn what_was_decided_is_shown_and_narrowed_down() {
     let world = recording();
     let service = world.serve();

@@ -68,3 +68,12 @@ fn it_looks_from_here_with_the_configuration_of_a_service() {
     run(&["evidence", "busybox", "--server", "http://127.0.0.1:1"])
         .complains_of(&["failed to reach the decision service at `http://127.0.0.1:1`"]);
 }
+
+#[test]
+fn without_a_word_about_which_image_it_is_there_is_no_answer() {
+    let world = World::new();
+    let service = world.serve();
+    let (host, _) = world.image("clean").split_once('/').unwrap();
+    let ran = evidence(&service, &format!("{host}/nobody/nothing:v1"), &[]).ends_with(1);
+    assert!(ran.stdout.contains("✗ image: "), "{ran:#?}");
+}

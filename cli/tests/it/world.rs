@@ -128,6 +128,7 @@ impl Drop for Process {
 pub(crate) struct Service {
     process: Process,
     listening: Value,
+    before: String,
     rest: JoinHandle<String>,
 }
 
@@ -162,9 +163,14 @@ impl Service {
                     lines.read_to_string(&mut rest).unwrap();
                     rest
                 });
-                return Ok(Self { process, listening: logged, rest });
+                return Ok(Self { process, listening: logged, before: stderr, rest });
             }
         }
+    }
+
+    /// What it wrote until it listened.
+    pub(crate) fn before(&self) -> &str {
+        &self.before
     }
 
     /// Where it answers.

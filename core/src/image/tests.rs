@@ -239,3 +239,10 @@ proptest! {
         prop_assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
     }
 }
+
+#[test]
+fn what_is_wrong_is_said_of_what_was_written() {
+    let said = |text: &str| text.parse::<Reference>().unwrap_err().to_string();
+    assert!(said("nope:::").starts_with("`nope::` is not a repository"), "{}", said("nope:::"));
+    assert!(said("reg.io/Team").starts_with("`Team` is not"), "{}", said("reg.io/Team"));
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::environment::Environment;
-use super::{ConfigError, read};
+use super::{ConfigError, read_of};
 use crate::registry::{
     AcrConfig, AwsIdentity, CredentialError, Credentials, EcrConfig, GarConfig, SecretSource,
 };
@@ -73,31 +73,39 @@ pub(super) struct GarFile {
 pub(super) struct Place<'a> {
     pub(super) folder: &'a Path,
     pub(super) environment: &'a Environment,
+    /// The registry that is read of, for errors.
+    pub(super) registry: &'a str,
 }
 
 impl Place<'_> {
-    /// A file, which must be there.
-    fn file(&self, path: &Path) -> Result<PathBuf, ConfigError> {
+    /// The file of a field, which must be there.
+    fn file(&self, field: &str, path: &Path) -> Result<PathBuf, ConfigError> {
         let path = self.folder.join(path);
-        read(&path).map(|_| path)
+        self.read(field, &path).map(|_| path)
+    }
+
+    /// What is in the file of a field.
+    pub(super) fn read(&self, field: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+        let field = format!("`{field}` of registry `{}`", self.registry);
+        read_of(&field, &self.folder.join(path))
     }
 }
 
 impl CredentialsFile {
     pub(super) fn into_credentials(self, place: Place<'_>) -> Result<Credentials, ConfigError> {
-        let there = |path: PathBuf| place.file(&path);
+        let there = |field, path: PathBuf| place.file(field, &path);
         Ok(match self {
             Self::Anonymous {} => Credentials::Anonymous,
             Self::Basic { username, password_file } => {
-                Credentials::PasswordFile { username, path: there(password_file)? }
+                Credentials::PasswordFile { username, path: there("passwordFile", password_file)? }
             }
             Self::IdentityToken { token_file } => {
-                Credentials::IdentityToken(SecretSource::File(there(token_file)?))
+                Credentials::IdentityToken(SecretSource::File(there("tokenFile", token_file)?))
             }
             Self::RegistryToken { token_file } => {
-                Credentials::RegistryToken(SecretSource::File(there(token_file)?))
+                Credentials::RegistryToken(SecretSource::File(there("tokenFile", token_file)?))
             }
-            Self::DockerConfig { path } => Credentials::DockerConfig(there(path)?),
+            Self::DockerConfig { path } => Credentials::DockerConfig(there("path", path)?),
             Self::Acr(file) => Credentials::Acr(file.into_config(place)?),
             Self::Ecr(file) => Credentials::Ecr(file.into_config(place)?),
             Self::Gar(file) => Credentials::Gar(file.into_config(place)?),
@@ -133,7 +141,12 @@ impl AcrFile {
                      `managedIdentity: true`",
                 ));
             };
-            AcrConfig::workload(&tenant, &client, place.file(&file)?, authority.as_deref())
+            AcrConfig::workload(
+                &tenant,
+                &client,
+                place.file("tokenFile", &file)?,
+                authority.as_deref(),
+            )
         };
         let config = config.map_err(cloud("acr"))?;
         match self.endpoint {
@@ -155,17 +168,23 @@ impl EcrFile {
             .container_credentials_uri
             .or_else(|| environment.aws_container_credentials_full_uri.clone());
         let who = match (key, role.zip(token), agent) {
-            (Some((id, secret)), ..) => AwsIdentity::Key { id, secret_file: place.file(&secret)? },
+            (Some((id, secret)), ..) => {
+                AwsIdentity::Key { id, secret_file: place.file("secretAccessKeyFile", &secret)? }
+            }
             (None, Some((role, token)), _) if !own_agent => {
                 let session =
                     self.session_name.or_else(|| environment.aws_role_session_name.clone());
                 let session = session.unwrap_or_else(|| SESSION.to_owned());
-                AwsIdentity::WebIdentity { role, session, token_file: place.file(&token)? }
+                AwsIdentity::WebIdentity {
+                    role,
+                    session,
+                    token_file: place.file("tokenFile", &token)?,
+                }
             }
             (None, _, Some(uri)) => {
                 let told = || environment.aws_container_authorization_token_file.clone();
                 let file = self.token_file.or_else(told);
-                let file = file.map(|file| place.file(&file)).transpose()?;
+                let file = file.map(|file| place.file("tokenFile", &file)).transpose()?;
                 AwsIdentity::container(&uri, file).map_err(cloud("ecr"))?
             }
             _ => {
@@ -190,7 +209,7 @@ impl GarFile {
             (Some(file), None) => {
                 let path = place.folder.join(file);
                 let (sts, iam) = (self.sts_endpoint.as_deref(), self.iam_endpoint.as_deref());
-                GarConfig::external(&path, &read(&path)?, sts, iam)
+                GarConfig::external(&path, &place.read("externalAccountFile", &path)?, sts, iam)
             }
             (_, account) => {
                 let account = account.as_deref().unwrap_or("default");

@@ -6,6 +6,15 @@ use std::path::Path;
 
 use super::{ConfigError, MAX_CONFIG};
 
+/// Reads the file of a field; `field` says of what, too.
+///
+/// # Errors
+/// As [`read`], and the error names the field.
+pub(super) fn read_of(field: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    read(path)
+        .map_err(|source| ConfigError::File { field: field.to_owned(), source: Box::new(source) })
+}
+
 /// Reads a file of at most [`MAX_CONFIG`] bytes.
 ///
 /// # Errors

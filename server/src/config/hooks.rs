@@ -12,7 +12,7 @@ use url::Url;
 
 use super::registries::canonical;
 use super::tls::OldestFile;
-use super::{ConfigError, Span};
+use super::{Address, ConfigError, Span};
 use crate::hooks::config::{GuardConfig, HooksConfig, MAX_SOURCES, SourceConfig};
 use crate::hooks::dialect::Dialect;
 use crate::hooks::scope::Scope;
@@ -74,7 +74,7 @@ pub enum HooksConfigError {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct HooksFile {
-    listen: Option<SocketAddr>,
+    listen: Option<Address>,
     tls: Option<EventsTlsFile>,
     #[serde(default)]
     sources: Vec<SourceFile>,
@@ -170,7 +170,7 @@ impl From<KindFile> for Dialect {
 impl HooksFile {
     pub(super) fn into_config(self, folder: &Path) -> Result<HooksConfig, ConfigError> {
         let Self { listen, tls, sources } = self;
-        let listen = listen.unwrap_or(HooksConfig::default().listen);
+        let listen = listen.map_or(HooksConfig::default().listen, |address| address.0);
         if tls.is_none() && !listen.ip().is_loopback() {
             return Err(HooksConfigError::NotLoopback(listen).into());
         }

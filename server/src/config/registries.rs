@@ -8,7 +8,7 @@ use portcullis_core::image::Reference;
 use serde::Deserialize;
 
 use super::credentials::{CredentialsFile, Place};
-use super::{ConfigError, read};
+use super::{ConfigError, read_of};
 use crate::registry::{
     Authorities, Budget, Credentials, HostConfig, HostPattern, MirrorConfig, Proxy, Scheme, Secret,
     Unlisted,
@@ -69,6 +69,8 @@ pub(super) fn listed(
 ) -> Result<Listed, ConfigError> {
     let Listed { mut hosts, mut patterns } = Listed::default();
     for registry in registries {
+        let name = registry.host.clone();
+        let place = Place { registry: &name, ..place };
         if registry.host.contains(['*', '?']) {
             let host = registry.host.clone();
             let (pattern, credentials) = registry.into_pattern(place)?;
@@ -153,7 +155,7 @@ impl RegistryFile {
             burst: burst.unwrap_or(unsaid.burst),
             concurrent: max_concurrent_requests.unwrap_or(unsaid.concurrent),
         };
-        let read = |path: PathBuf| read(&place.folder.join(path));
+        let read = |path: PathBuf| place.read("caFile", &path);
         let file = match (credentials, username, password_file) {
             (Some(file), None, None) => file,
             (None, None, None) => CredentialsFile::Anonymous {},
@@ -202,7 +204,7 @@ impl MirrorFile {
             _ => return Err(ConfigError::Credentials(endpoint)),
         };
         let credentials = credentials.into_credentials(place)?;
-        let ca = ca_file.map(|path| read(&place.folder.join(path))).transpose()?;
+        let ca = ca_file.map(|path| place.read("caFile", &path)).transpose()?;
         Ok(MirrorConfig {
             endpoint,
             scheme: scheme.map_or(Scheme::Https, Scheme::from),
@@ -230,7 +232,7 @@ impl ProxyFile {
         let credentials = match (username, password_file) {
             (None, None) => None,
             (Some(username), Some(path)) => {
-                let bytes = read(&folder.join(path))?;
+                let bytes = read_of("`passwordFile` of `proxy`", &folder.join(path))?;
                 let password = String::from_utf8_lossy(&bytes).trim_end().to_owned();
                 Some((username, Secret::new(password)))
             }
@@ -241,7 +243,7 @@ impl ProxyFile {
     }
 }
 
-/// The authorities of a file in PEM.
-pub(super) fn authorities(path: &Path) -> Result<Authorities, ConfigError> {
-    Authorities::new(&read(path)?).map_err(ConfigError::Way)
+/// The authorities of a field's file in PEM.
+pub(super) fn authorities(field: &str, path: &Path) -> Result<Authorities, ConfigError> {
+    Authorities::new(&read_of(field, path)?).map_err(ConfigError::Way)
 }

@@ -140,7 +140,17 @@ fn faults_name_the_thing_the_place_and_the_cure() {
          credentials: {kind: anonymous}}]",
         &["a.io", "credentials", "keep one"],
     );
-    refused("registries: [{host: a.io, caFile: none.pem}]", &["none.pem", "failed to read"]);
+    refused(
+        "registries: [{host: a.io, caFile: none.pem}]",
+        &["none.pem", "failed to read", "`caFile` of registry `a.io`"],
+    );
+    refused(
+        "registries: [{host: a.io, username: me, passwordFile: none}]",
+        &["none", "failed to read", "`passwordFile` of registry `a.io`"],
+    );
+    refused("registryCaFile: none.pem", &["none.pem", "`registryCaFile`"]);
+    refused("rules: x.yaml", &["`rules` is a list", "`rules: [x.yaml]`", "line 1"]);
+    refused("listen: localhost:7443", &["`listen`", "localhost:7443", "127.0.0.1:7443"]);
     refused("traces: {sampleRatio: 2}", &["sampleRatio", "0.0 to 1.0"]);
     refused("log: {format: xml}", &["xml"]);
     refused("trust: {revocation: {host: a}}", &["host", "line 1"]);
@@ -172,7 +182,11 @@ fn a_password_file_is_refused_one_byte_past_its_bound() {
         Config::from_file(&path)
     };
     assert!(with(MAX_CONFIG).is_ok());
-    assert!(matches!(with(MAX_CONFIG + 1), Err(ConfigError::TooLarge { .. })));
+    let Err(ConfigError::File { field, source }) = with(MAX_CONFIG + 1) else {
+        panic!("it is taken, or another error");
+    };
+    assert_eq!(field, "`passwordFile` of registry `a.io`");
+    assert!(matches!(*source, ConfigError::TooLarge { .. }));
 }
 
 #[test]

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Result<TrustConfig, ConfigError> {
-        let file: TrustFile = serde_saphyr::from_str(text).unwrap();
+        let file: TrustFile = portcullis_config::parse(text.as_bytes()).unwrap();
         file.into_config(Path::new("/etc"))
     }
 

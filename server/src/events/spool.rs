@@ -169,7 +169,8 @@ impl Spool {
                 tracing::warn!(
                     %error,
                     path = %path.display(),
-                    "events cannot be recorded now: decisions go on without a record"
+                    "events cannot be recorded now: decisions go on without a record; make the folder of `dataDir`, \
+                     writable for who runs this and used by no other process"
                 );
                 None
             }

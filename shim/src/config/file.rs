@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_config::{Address, Span};
 use serde::Deserialize;
 
-use super::span::Span;
 use super::telemetry::{LogFile, TracesFile, telemetry};
 use super::tls::TlsFile;
 use super::{
@@ -25,8 +25,8 @@ const KUBE_SYSTEM: &str = "kube-system";
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct File {
-    listen: Option<SocketAddr>,
-    admin: Option<SocketAddr>,
+    listen: Option<Address>,
+    admin: Option<Address>,
     tls: TlsFile,
     service: ServiceFile,
     #[serde(default)]
@@ -43,9 +43,9 @@ pub(super) struct File {
     reports: ReportsFile,
     #[serde(default)]
     reviews: Settings,
-    timeout: Option<Span>,
-    margin: Option<Span>,
-    drain: Option<Span>,
+    timeout: Option<Span<30>>,
+    margin: Option<Span<30>>,
+    drain: Option<Span<30>>,
     #[serde(default)]
     limits: LimitsFile,
     #[serde(default)]
@@ -82,7 +82,7 @@ struct FailFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct KnownFile {
     file: Option<PathBuf>,
-    max_age: Option<Span>,
+    max_age: Option<Span<30>>,
     tags: bool,
     max_bytes: Option<usize>,
 }
@@ -101,7 +101,7 @@ struct LimitsFile {
     connections_per_peer: Option<usize>,
     reviews: Option<usize>,
     reviews_per_peer: Option<usize>,
-    body_timeout: Option<Span>,
+    body_timeout: Option<Span<30>>,
 }
 
 impl File {
@@ -143,8 +143,8 @@ impl File {
         exempt.insert(KUBE_SYSTEM.to_owned());
         checked("failPolicy.namespaces", fail_policy.namespaces.keys().cloned())?;
         Ok(Config {
-            listen: listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8443))),
-            admin: admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            listen: listen.map_or(SocketAddr::from(([0, 0, 0, 0], 8443)), |address| address.0),
+            admin: admin.map_or(SocketAddr::from(([127, 0, 0, 1], 8080)), |address| address.0),
             tls: tls.into_tls(folder, namespace.as_deref())?,
             service: ServiceConfig {
                 servers: service.servers,

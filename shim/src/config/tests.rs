@@ -58,6 +58,11 @@ fn logs_and_traces_are_configured_as_the_services_are() {
 }
 
 #[test]
+fn an_address_to_listen_on_is_no_name() {
+    refused("listen: localhost:8443\n", &["`listen`", "`localhost:8443`", "IP address"]);
+}
+
+#[test]
 fn an_unknown_field_is_named_with_its_place() {
     refused("exemptLabels: {a: b}\n", &["unknown field", "exemptLabels", "line 3"]);
     refused("failPolicy: {default: maybe}\n", &["maybe", "line 3"]);
@@ -130,6 +135,7 @@ fn a_namespace_has_the_fail_policy_that_names_it() {
     let config = read("failPolicy: {default: allow, namespaces: {payments: deny}}\n").unwrap();
     assert_eq!(config.fail.of("payments"), FailPolicy::Deny);
     assert_eq!(config.fail.of("payments-evil"), FailPolicy::Allow);
+    refused("failPolicy: deny\n", &["`failPolicy` has fields", "`deny`", "configuration.md"]);
     refused("failPolicy: {namespaces: {\"pay*\": deny}}\n", &["`failPolicy.namespaces`", "pay*"]);
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use portcullis_config::Span;
 use portcullis_tls::PairFiles;
 use serde::Deserialize;
 
-use super::span::Span;
 use super::{ConfigError, TlsConfig};
 use crate::renewal::{ApiConfig, Object, RenewalConfig, Terms};
 

@@ -15,6 +15,7 @@ fn with_one_decision_past_those_that_are_held_back_all_are_shown() {
         told: HashSet::new(),
         held: VecDeque::new(),
         rows: Rows::onto(Box::new(File::create(&shown).unwrap()), Output::Json, false),
+        read: 0,
     };
     let mut hold = |seq: u64| {
         let names = vec![Digest::of(b"a report")];

@@ -245,7 +245,8 @@ impl SpoolWriter {
             self.folder = None;
         }
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::error!(%error, path = %self.path.display(), "events cannot be recorded");
+            tracing::error!(%error, path = %self.path.display(),
+                "events cannot be recorded; make the folder of `dataDir`, writable for who runs this, on a disk with room");
         }
     }
 

@@ -102,7 +102,8 @@ impl Kept {
     fn failed(metrics: &Metrics, error: &DiskError, path: &Path) {
         metrics.marks_failed();
         tracing::error!(error = %chain(error), path = %path.display(),
-            "marks cannot be kept on disk: after a restart older reports are believed again");
+            "marks cannot be kept on disk: after a restart older reports are believed again; make \
+             the folder of `dataDir`, writable for who runs this and used by no other process");
     }
 
     /// Closes the file. Marks are kept in memory alone from then on.

@@ -142,7 +142,8 @@ impl Run {
                     // Once for each time that it begins, not for each write.
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::error!(error = %chain(&error), path = %self.path.display(),
-                            "evidence cannot be kept on disk: after a restart it is asked for again");
+                            "evidence cannot be kept on disk: after a restart it is asked for again; see \
+                             that the folder is writable for who runs this, and that the disk has room");
                     }
                 }
                 Err(panic) => {
@@ -163,7 +164,8 @@ fn open(path: &Path, metrics: &Metrics) -> Option<Arc<redb::Database>> {
     let failed = |error: &OpenError| {
         metrics.store_failed();
         tracing::error!(error = %chain(error), path = %path.display(),
-            "the evidence store cannot be used: nothing is kept on disk");
+            "the evidence store cannot be used: nothing is kept on disk; make the folder of `dataDir`, writable for \
+             who runs this and used by no other process");
     };
     let error = match guarded(path) {
         Ok(database) => return Some(Arc::new(database)),
