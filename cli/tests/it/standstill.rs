@@ -32,8 +32,8 @@ fn t146_a_service_that_is_stopped_costs_no_question_and_is_asked_when_it_goes_on
     let world = World::new();
     let services = [world.serve(), world.serve()];
     let image = world.image("clean");
-    // Longer than a busy machine needs, so that only who waits for the one that is stopped fails.
-    let timeout = Duration::from_secs(20);
+    // Longer than a busy machine needs, and shorter than the probes of a connection would find it out in.
+    let timeout = Duration::from_secs(8);
     let config = Config { timeout, ..Config::new(services.iter().map(Service::url)) };
     Runtime::new().unwrap().block_on(async {
         let client = Client::start(&config).unwrap();
