@@ -73,9 +73,10 @@ impl MessageFormatter for Words<'_> {
             (Error::Unexpected { expected: "sequence start", .. }, value) => {
                 format!("`{field}` is a list: expected `{field}: [{value}]`").into()
             }
-            (Error::Unexpected { expected: "mapping start", .. }, value) => format!(
-                "`{field}` has fields of its own, and `{value}` is none of them: expected `{field}: {{name: value}}` \
-                 (docs/configuration.md has the names)"
+            // What stands there may be a secret: a proxy with its password, or a token.
+            (Error::Unexpected { expected: "mapping start", .. }, _) => format!(
+                "`{field}` has fields of its own: expected `{field}: {{name: value}}` (docs/configuration.md has the \
+                 names)"
             )
             .into(),
             _ if said.contains(&format!("`{field}`")) => said,
@@ -119,9 +120,12 @@ mod tests {
         );
         check(
             "count: 1\npolicy: deny",
-            "`policy` has fields of its own, and `deny` is none of them: expected `policy: {name: value}` \
-             (docs/configuration.md has the names) at line 2, column 9",
+            "`policy` has fields of its own: expected `policy: {name: value}` (docs/configuration.md has the names) at \
+             line 2, column 9",
         );
+        // What stands in its place may be a secret.
+        let error = parse::<File>(b"policy: http://me:s3cret@proxy:3128").unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
         check(
             "listen: localhost:7443",
             "`listen`: `localhost:7443` is not an address to listen on: expected an IP address and a port, such as \

@@ -148,6 +148,12 @@ impl Webhook {
             let answer = text(StatusCode::METHOD_NOT_ALLOWED, "reviews are sent with POST\n");
             return Ok(with(answer, header::ALLOW, "POST"));
         }
+        // Before anything of it is looked at: strangers leave no traces.
+        if !peer.is_known {
+            self.metrics.refused("no_certificate");
+            let said = "a client certificate is demanded: let the API server show one\n";
+            return Ok(text(StatusCode::UNAUTHORIZED, said));
+        }
         Ok(match Traced::of(request.headers()) {
             Traced::No => self.reviewed(kind, request, peer, begin).await,
             Traced::Told(trace) => trace.around(self.reviewed(kind, request, peer, begin)).await,
@@ -171,18 +177,15 @@ impl Webhook {
     where
         B: Body<Data = Bytes>,
     {
-        if !peer.is_known {
-            self.metrics.refused("no_certificate");
-            let said = "a client certificate is demanded: let the API server show one\n";
-            return text(StatusCode::UNAUTHORIZED, said);
-        }
-        let Some(_place) = self.places.take(peer.address) else {
-            self.metrics.refused("reviews");
-            return text(StatusCode::TOO_MANY_REQUESTS, "there are too many reviews\n");
-        };
         let patience = &self.patience;
         let deadline = begin + budget(request.uri().query(), patience.timeout, patience.margin);
         let until = deadline.min(begin + patience.body);
+        let Some(_place) = self.places.take(peer.address) else {
+            self.metrics.refused("reviews");
+            // What is left of it on the connection would pass for the head of the next.
+            discard(std::pin::pin!(request.into_body()), until).await;
+            return text(StatusCode::TOO_MANY_REQUESTS, "there are too many reviews\n");
+        };
         let written = match self.read(request.into_body(), peer.address, until).await {
             Ok(body) => self.reviewer.review(kind, body, deadline).await,
             Err(Unread::TooLarge(beginning)) => self.reviewer.too_large(kind, &beginning),

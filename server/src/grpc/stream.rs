@@ -219,7 +219,7 @@ where
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.usual = self.batch.len().max(self.usual - self.usual / 16);
+        self.usual = self.batch.len().max(self.usual - self.usual / 16).min(2 * BATCH);
         let batch = Bytes::from(std::mem::take(&mut self.batch));
         match self.answers.try_send(Ok(batch)) {
             Ok(()) => {

@@ -81,7 +81,7 @@ impl Endpoint {
         let (head, body) = request.into_parts();
         let name = head.uri.path().strip_prefix(PATH).and_then(|n| self.sources.get_key_value(n));
         let Some((name, source)) = name else {
-            return Ok(text(StatusCode::NOT_FOUND, "there is no source of this name\n"));
+            return Ok(closing(text(StatusCode::NOT_FOUND, "there is no source of this name\n")));
         };
         let (outcome, answer) = self.take(name, source, &head, body).await;
         if let Some(outcome) = outcome {
@@ -105,7 +105,7 @@ impl Endpoint {
         let is_handshake = head.method == Method::OPTIONS && source.dialect == Dialect::EventGrid;
         if head.method != Method::POST && !is_handshake {
             let answer = text(StatusCode::METHOD_NOT_ALLOWED, "events are sent with POST\n");
-            return (None, with(answer, header::ALLOW, "POST"));
+            return (None, closing(with(answer, header::ALLOW, "POST")));
         }
         // Before a byte of the body is read.
         if let Err(denied) = source.guard.admit(head).await {
@@ -121,7 +121,7 @@ impl Endpoint {
                 }
                 Denied::Unknown | Denied::Token(_) => {
                     let said = "this source is not who it should be\n";
-                    (Some("denied"), text(StatusCode::UNAUTHORIZED, said))
+                    (Some("denied"), closing(text(StatusCode::UNAUTHORIZED, said)))
                 }
             };
         }
@@ -232,6 +232,11 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answe
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     with(response, header::CONTENT_TYPE, content_type)
+}
+
+/// An answer to somebody who has not shown a secret of ours: its connection is for others.
+fn closing(answer: Answer) -> Answer {
+    with(answer, header::CONNECTION, "close")
 }
 
 fn with(mut answer: Answer, name: header::HeaderName, value: &'static str) -> Answer {
