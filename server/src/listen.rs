@@ -29,8 +29,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::accept::{Accepted, Doors, Place};
-use self::connection::{Connection, Http1, Lifetime};
+use self::accept::{Accepted, Doors};
+use self::connection::{Connection, End, Http1, Lifetime};
 use self::http2::{Http2, Received};
 use self::secure::{Gate, Secured};
 pub(crate) use self::told::{Telling, told};
@@ -126,8 +126,13 @@ pub(crate) async fn grpc<M, S, B>(
         let lifetime = lifetimes.one();
         let metrics = Arc::clone(&metrics);
         if let Some(gate) = gate.clone() {
-            let make = make.clone();
-            dealer.deal(&tasks, Box::pin(secured(gate, stream, peer, place, make, lifetime, stop)));
+            let served = secured(gate, stream, peer, make.clone(), lifetime, stop);
+            let counted = async move {
+                if let Some(end) = connection::caught(served, &metrics).await {
+                    place.ended(end.as_str());
+                }
+            };
+            dealer.deal(&tasks, Box::pin(counted));
             return;
         }
         let service = make(Who::open(Caller::of(peer)));
@@ -145,38 +150,35 @@ pub(crate) async fn grpc<M, S, B>(
     .await;
 }
 
-/// Serves one connection of gRPC in TLS. It is used no longer than the certificate of its client is valid.
+/// Serves one connection of gRPC in TLS; how it ended, if it began. It is used no longer than the certificate of
+/// its client is valid.
 async fn secured<M, S, B>(
     gate: Gate,
     stream: std::net::TcpStream,
     peer: SocketAddr,
-    place: Place,
     make: M,
     lifetime: Duration,
     stop: CancellationToken,
-) where
+) -> Option<End>
+where
     M: Fn(Who) -> S,
     S: Service<Request<Received>, Response = Response<B>, Error = Infallible>,
     S: Unpin + Send + 'static,
     S::Future: Unpin + Send + 'static,
     B: Body<Data = Bytes, Error: Display> + Unpin + Send + 'static,
 {
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let stream = TcpStream::from_std(stream).ok()?;
     let passed = tokio::select! {
         passed = gate.pass(stream, peer) => passed,
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => return None,
     };
-    let Some(Secured { stream, who, valid }) = passed else {
-        place.ended("insecure");
-        return;
-    };
+    let Some(Secured { stream, who, valid }) = passed else { return Some(End::Insecure) };
     let wire = Wire::new(stream);
     let heard = wire.clone();
     let connection = Http2::new(wire, make(who), Arc::clone(&gate.metrics));
     let lifetime = lifetime.min(valid);
     let connection = Connection::with_preface(connection, lifetime, move || heard.heard());
-    let served = connection::caught(connection.serve(&stop), &gate.metrics);
-    place.ended(served.await.as_str());
+    Some(connection.serve(&stop).await)
 }
 
 /// Serves the admin endpoint until `stop`.

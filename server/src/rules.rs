@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use portcullis_core::image::Digest;
 use portcullis_core::policy::{self, Policy, PolicyErrors, Source};
 use portcullis_core::ports::Clock;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::cosign::CosignConfig;
 use self::trust::{TrustConfig, TrustFiles};
 use self::upkeep::Upkeep;
-use crate::caught::{joined, lasting};
+use crate::caught::{joined, lasting, survive_now};
 use crate::chain::chain;
 use crate::changes::Changes;
 use crate::metrics::Metrics;
@@ -154,7 +155,9 @@ impl Rules {
         changes: Changes,
         stop: CancellationToken,
     ) {
-        let look = || self.look(&config, &clock, &metrics, &changes, &stop);
+        // It outlives a look that panics.
+        let told = Told { before: Mutex::new((self.policy(), self.trust())), changes };
+        let look = || self.look(&config, &clock, &metrics, &told, &stop);
         lasting("rules", Arc::clone(&metrics), stop.clone(), look).await;
     }
 
@@ -163,31 +166,29 @@ impl Rules {
         config: &RulesConfig,
         clock: &Arc<dyn Clock>,
         metrics: &Arc<Metrics>,
-        changes: &Changes,
+        told: &Told,
         stop: &CancellationToken,
     ) {
         let (mut seen, mut upkeep) = ((None, None), Upkeep::default());
-        self.announce(clock, metrics);
+        // What is in force may be what panics here: that must not keep the files from being read.
+        survive_now("rules", metrics, || self.announce(clock, metrics));
         loop {
+            let (rules, seen_before) = (Arc::clone(self), seen);
+            let (files, time, counts) = (config.clone(), Arc::clone(clock), Arc::clone(metrics));
+            // Files are read where blocking is allowed.
+            let look = tokio::task::spawn_blocking(move || {
+                let policy = rules.look_at_rules(&files, seen_before.0, &time, &counts);
+                (policy, rules.look_at_trust(&files, seen_before.1, &counts))
+            });
+            let looked = look.await;
+            // What was taken over is in force, also where the look panicked after it.
+            told.tell((self.policy(), self.trust()));
+            seen = joined(looked).unwrap_or(seen);
             upkeep.look(&self.policy(), clock.now(), metrics);
             metrics.looked(clock.now());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(config.interval) => {}
-            }
-            let before = (self.policy(), self.trust());
-            let (rules, seen_before) = (Arc::clone(self), seen);
-            let (config, clock, metrics) = (config.clone(), Arc::clone(clock), Arc::clone(metrics));
-            // Files are read where blocking is allowed.
-            let look = tokio::task::spawn_blocking(move || {
-                let policy = rules.look_at_rules(&config, seen_before.0, &clock, &metrics);
-                (policy, rules.look_at_trust(&config, seen_before.1, &metrics))
-            });
-            seen = joined(look.await).unwrap_or(seen);
-            if before.0.revision() != self.policy().revision()
-                || before.1.revision() != self.trust().revision()
-            {
-                changes.policy(self.policy().revision());
             }
         }
     }
@@ -274,6 +275,24 @@ impl Rules {
         for warning in self.trust().warnings() {
             tracing::warn!("{warning}");
         }
+    }
+}
+
+/// What watchers were told of last.
+struct Told {
+    before: Mutex<(Arc<Policy>, Arc<Trust>)>,
+    changes: Changes,
+}
+
+impl Told {
+    /// Tells them of what is in force where that is something else.
+    fn tell(&self, now: (Arc<Policy>, Arc<Trust>)) {
+        let mut before = self.before.lock();
+        let is_same = before.0.revision() == now.0.revision();
+        if !is_same || before.1.revision() != now.1.revision() {
+            self.changes.policy(now.0.revision());
+        }
+        *before = now;
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) enum End {
     Closed,
     /// It broke, or the client did not keep to the protocol or its bounds.
     Broken,
+    /// Nothing came of its handshake.
+    Insecure,
     /// Its client did not say that it speaks HTTP/2.
     Silent,
     /// Something on it did not end in time, after the client was told.
@@ -44,6 +46,7 @@ impl End {
         match self {
             Self::Closed => "closed",
             Self::Broken => "broken",
+            Self::Insecure => "insecure",
             Self::Silent => "silent",
             Self::Overdue => "overdue",
         }
@@ -150,8 +153,8 @@ impl<C: Graceful, H: Fn() -> u64> Connection<C, H> {
 }
 
 /// How a connection ends that is `served`. One that panics ends alone, and is counted.
-pub(super) async fn caught(served: impl Future<Output = End>, metrics: &Metrics) -> End {
-    survive("connection", metrics, served).await.unwrap_or(End::Broken)
+pub(super) async fn caught<T: From<End>>(served: impl Future<Output = T>, metrics: &Metrics) -> T {
+    survive("connection", metrics, served).await.unwrap_or_else(|| End::Broken.into())
 }
 
 fn how<E: Error>(ended: &Result<(), E>) -> End {

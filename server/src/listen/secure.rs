@@ -85,3 +85,6 @@ impl Gate {
         Some(Secured { stream: Box::new(stream), who, valid })
     }
 }
+
+#[cfg(test)]
+mod tests;

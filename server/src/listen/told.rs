@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{self, Accepted, Doors};
-use super::connection::{self, Connection, Http1};
+use super::connection::{self, Connection, End, Http1};
 use super::secure::Gate;
 use super::{CONNECTION_AGE, HEADER_TIMEOUT};
 use crate::hooks::endpoint::Endpoint;
@@ -48,11 +48,13 @@ pub(crate) async fn told(
         let (gate, endpoint) = (gate.clone(), Arc::clone(&endpoint));
         let (stop, metrics) = (stop.clone(), Arc::clone(&metrics));
         tasks.spawn(async move {
-            let ended = match gate {
-                None => serve(stream, endpoint, &metrics, &stop).await,
-                Some(gate) => secured(gate, (stream, peer), endpoint, &metrics, &stop).await,
+            let served = async {
+                match gate {
+                    None => serve(stream, endpoint, &stop).await,
+                    Some(gate) => secured(gate, (stream, peer), endpoint, &stop).await,
+                }
             };
-            place.ended(ended);
+            place.ended(connection::caught(served, &metrics).await.as_str());
         });
     })
     .await;
@@ -63,17 +65,16 @@ async fn secured(
     gate: Gate,
     (stream, peer): (TcpStream, SocketAddr),
     endpoint: Arc<Endpoint>,
-    metrics: &Metrics,
     stop: &CancellationToken,
-) -> &'static str {
+) -> End {
     let passed = tokio::select! {
         passed = gate.pass(stream, peer) => passed,
         () = stop.cancelled() => None,
     };
     match passed {
         // Who is there its secret says, and no certificate.
-        Some(secured) => serve(secured.stream, endpoint, metrics, stop).await,
-        None => "insecure",
+        Some(secured) => serve(secured.stream, endpoint, stop).await,
+        None => End::Insecure,
     }
 }
 
@@ -81,9 +82,8 @@ async fn secured(
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     endpoint: Arc<Endpoint>,
-    metrics: &Metrics,
     stop: &CancellationToken,
-) -> &'static str {
+) -> End {
     let answer = hyper::service::service_fn(move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.answer(request).await }
@@ -92,5 +92,5 @@ async fn serve(
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_KEPT);
     let connection = Http1(Box::pin(http.serve_connection(TokioIo::new(stream), answer)));
     let connection = Connection::new(connection, CONNECTION_AGE);
-    connection::caught(connection.serve(stop), metrics).await.as_str()
+    connection.serve(stop).await
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
-use portcullis_core::image::Digest;
+use portcullis_core::image::{Digest, Reference};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Aging, Outcome, Reason, Refresher, Remember};
-use crate::caught::lasting;
+use crate::caught::{lasting, survive};
 use crate::evidence::Question;
 
 /// How often it is looked for what will soon be old.
@@ -29,7 +29,8 @@ pub const MAX_IN_ONE_GO: usize = 1_000;
 /// After how many images that could not be found out, and none that could, a registry is left alone: one
 /// image may be gone, and holds up no other.
 const TELLING: usize = 3;
-/// For how long a registry is left alone that did not answer; twice as long each time.
+/// For how long a registry is left alone that did not answer, or an image that panicked; twice as long each
+/// time.
 const REST: Duration = Duration::from_secs(5);
 /// The longest of that.
 const MAX_REST: Duration = Duration::from_mins(5);
@@ -44,11 +45,18 @@ struct Doubted {
     until: Instant,
 }
 
+/// An image whose refresh panicked.
+struct Lost {
+    times: u32,
+    until: Instant,
+}
+
 /// What came of the refreshes of one registry: of which images it did not tell, as far as that is
-/// telling, and whether it answered any.
+/// telling, of which it was lost in a panic, and whether it answered any.
 struct Went {
     registry: String,
     failed: BTreeSet<Digest>,
+    lost: BTreeSet<Digest>,
     answered: bool,
 }
 
@@ -59,6 +67,8 @@ type Going<'a> = Pin<Box<dyn Future<Output = Went> + Send + 'a>>;
 struct Course {
     busy: BTreeSet<String>,
     doubted: BTreeMap<String, Doubted>,
+    /// They would come first each time: nothing was remembered that puts them off.
+    lost: BTreeMap<Digest, Lost>,
 }
 
 impl<M: Remember> Refresher<M> {
@@ -78,6 +88,7 @@ impl<M: Remember> Refresher<M> {
                 () = stop.cancelled() => return,
                 Some(went) = going.next(), if !going.is_empty() => course.ended(went),
                 _ = ticks.tick() => {
+                    course.forget();
                     for (registry, due) in self.due(&course) {
                         course.busy.insert(registry.clone());
                         going.push(Box::pin(self.go(registry, due)));
@@ -93,7 +104,8 @@ impl<M: Remember> Refresher<M> {
         let mut due: BTreeMap<String, Vec<Aging>> = BTreeMap::new();
         for aging in self.memory.aging(self.asked_since(), self.clock.now()) {
             // What was found under another trust is nobody's answer any more.
-            if aging.trust == trust.revision() && course.may_ask(aging.image.registry()) {
+            let may_ask = course.may_ask(aging.image.registry()) && !course.puts_off(&aging.image);
+            if aging.trust == trust.revision() && may_ask {
                 due.entry(aging.image.registry().to_owned()).or_default().push(aging);
             }
         }
@@ -117,23 +129,28 @@ impl<M: Remember> Refresher<M> {
     async fn go(&self, registry: String, due: Vec<Question>) -> Went {
         let looks = due.into_iter().map(|question| async move {
             let deadline = Instant::now() + self.config.timeout;
-            let look = self.look(&question, Reason::Age, deadline).await;
-            (question.digest, look.outcome != Outcome::Failed)
+            // One that panics costs itself, and not what all registries have under way.
+            let look = self.look(&question, Reason::Age, deadline);
+            let look = survive("sweep", &self.metrics, look).await;
+            (question.digest, look.map(|look| look.outcome))
         });
         let looks: Vec<_> = looks.collect();
         let mut looks = stream::iter(looks).buffer_unordered(MAX_OF_ONE_REGISTRY);
-        let (mut failed, mut answered) = (BTreeSet::new(), false);
-        while let Some((digest, found_out)) = looks.next().await {
-            answered |= found_out;
-            if !found_out && failed.len() < TELLING {
+        let (mut failed, mut lost, mut answered) = (BTreeSet::new(), BTreeSet::new(), false);
+        while let Some((digest, outcome)) = looks.next().await {
+            if outcome.is_none() {
+                lost.insert(digest);
+            }
+            answered |= outcome.is_some_and(|outcome| outcome != Outcome::Failed);
+            if outcome == Some(Outcome::Failed) && failed.len() < TELLING {
                 failed.insert(digest);
             }
-            // The others would not fare better.
-            if failed.len() >= TELLING && !answered {
+            // The others would not fare better. A panic says nothing of the registry: the next go has them.
+            if failed.len() + lost.len() >= TELLING && !answered {
                 break;
             }
         }
-        Went { registry, failed, answered }
+        Went { registry, failed, lost, answered }
     }
 }
 
@@ -143,14 +160,31 @@ impl Course {
         !self.busy.contains(registry) && !rests
     }
 
+    /// Whether the refresh of `image` panicked a short while ago.
+    fn puts_off(&self, image: &Reference) -> bool {
+        let lost = image.digest().and_then(|digest| self.lost.get(&digest));
+        lost.is_some_and(|lost| Instant::now() < lost.until)
+    }
+
+    /// Forgets what panicked long ago: the next time counts as the first again.
+    fn forget(&mut self) {
+        let now = Instant::now();
+        self.lost.retain(|_, lost| now < lost.until + MAX_REST);
+    }
+
     fn ended(&mut self, went: Went) {
-        let Went { registry, failed, answered } = went;
+        let Went { registry, failed, lost, answered } = went;
         self.busy.remove(&registry);
+        let now = Instant::now();
+        for digest in lost {
+            let lost = self.lost.entry(digest).or_insert(Lost { times: 0, until: now });
+            lost.until = now + rest(lost.times);
+            lost.times = lost.times.saturating_add(1);
+        }
         if answered {
             self.doubted.remove(&registry);
             return;
         }
-        let now = Instant::now();
         let unknown = || Doubted { images: BTreeSet::new(), rests: 0, until: now };
         let doubted = self.doubted.entry(registry.clone()).or_insert_with(unknown);
         doubted.images.extend(failed);
@@ -162,11 +196,15 @@ impl Course {
                     "a registry does not answer: what is known of it grows old"
                 );
             }
-            let wait = REST.saturating_mul(2_u32.saturating_pow(doubted.rests)).min(MAX_REST);
+            doubted.until = now + rest(doubted.rests);
             doubted.rests = doubted.rests.saturating_add(1);
-            doubted.until = now + wait;
         }
     }
+}
+
+/// For how long something is left alone that was `times` before.
+fn rest(times: u32) -> Duration {
+    REST.saturating_mul(2_u32.saturating_pow(times)).min(MAX_REST)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Which files are read, and which are refused.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_testkit::clock::TestClock;
 use portcullis_testkit::cosign::CosignKey;
+use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::*;
@@ -138,4 +140,50 @@ fn a_cosign_key_is_taken_over_when_its_file_changes() {
     fs::write(&path, pem()).unwrap();
     loaded.look_at_trust(&config, seen, &metrics);
     assert_ne!(loaded.trust().revision(), first);
+}
+
+/// A clock that panics when it is told to.
+#[derive(Default)]
+struct Breaking(AtomicBool);
+
+impl Clock for Breaking {
+    fn now(&self) -> OffsetDateTime {
+        assert!(!self.0.load(Ordering::SeqCst), "a fault that was put here");
+        datetime!(2026-08-01 12:00 UTC)
+    }
+}
+
+/// Whatever is done with a policy once it is in force panics, each time.
+#[tokio::test(start_paused = true)]
+async fn t141_a_policy_in_force_is_told_of_and_can_be_corrected_where_the_look_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "rules.yaml", rules("one"));
+    let config =
+        RulesConfig { interval: Duration::from_secs(2), ..config(std::slice::from_ref(&path)) };
+    let loaded = Arc::new(Rules::load(&config).unwrap());
+    let (clock, metrics) = (Arc::new(Breaking::default()), Arc::new(Metrics::new()));
+    let (changes, stop) = (Changes::default(), CancellationToken::new());
+    let follow = Arc::clone(&loaded).follow(
+        config,
+        clock.clone(),
+        Arc::clone(&metrics),
+        changes.clone(),
+        stop.clone(),
+    );
+    let follow = tokio::spawn(follow);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    clock.0.store(true, Ordering::SeqCst);
+    for name in ["two", "three"] {
+        fs::write(&path, rules(name)).unwrap();
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_eq!(names(&loaded), [name]);
+        assert_eq!(*changes.since(None).revision, *loaded.policy().revision());
+    }
+    let told = changes.since(None).position;
+    clock.0.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(changes.since(None).position, told, "told twice of the same");
+    assert!(!metrics.encode().unwrap().contains("what=\"rules\"} 0"));
+    stop.cancel();
+    follow.await.unwrap();
 }

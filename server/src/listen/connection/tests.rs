@@ -146,7 +146,7 @@ fn connections_do_not_all_end_together() {
 #[tokio::test]
 async fn t141_a_connection_that_panics_ends_alone_and_is_counted() {
     let metrics = Metrics::new();
-    let ended = caught(async { panic!("of a test") }, &metrics).await;
+    let ended: End = caught(async { panic!("of a test") }, &metrics).await;
     assert_eq!(ended, End::Broken);
     assert_eq!(caught(async { End::Closed }, &metrics).await, End::Closed);
     let text = metrics.encode().unwrap();

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use portcullis_core::evidence::{Evidence, Reports, Source};
-use portcullis_core::image::{Digest, Reference};
 use portcullis_core::ports::Clock;
 use portcullis_core::signature::Trust;
 use time::OffsetDateTime;
@@ -50,6 +49,8 @@ struct Fake {
     under_way: Mutex<BTreeMap<String, (usize, usize)>>,
     /// How often what is old is asked for, and how often something is refreshed, until it goes well.
     panics: Mutex<(usize, usize)>,
+    /// In the names of those whose refresh always panics.
+    broken: Mutex<Option<&'static str>>,
     clock: Arc<Paused>,
 }
 
@@ -103,6 +104,8 @@ impl Remember for Arc<Fake> {
         let (image, registry) = (&question.image, question.image.registry().to_owned());
         self.looks.lock().push((image.clone(), self.clock.now()));
         panic_while(&mut self.panics.lock().1);
+        let is_broken = self.broken.lock().is_some_and(|part| image.as_str().contains(part));
+        assert!(!is_broken, "a fault that was put here");
         {
             let mut under_way = self.under_way.lock();
             let (now, most) = under_way.entry(registry.clone()).or_default();
@@ -169,6 +172,7 @@ fn world(images: &[&str]) -> World {
         looks: Mutex::default(),
         under_way: Mutex::default(),
         panics: Mutex::default(),
+        broken: Mutex::default(),
         clock: Arc::clone(&clock),
     });
     let registry = Registry::new(RegistryConfig::default()).unwrap();
@@ -283,6 +287,27 @@ async fn t141_a_sweep_that_panics_begins_again_and_nothing_grows_old() {
     let oldest = world.pass(HOUR).await;
     assert!(oldest < Duration::from_secs(300), "{oldest:?}");
     assert_eq!(world.panics("sweep"), "5");
+}
+
+/// More of them than tell something of their registry, and all before the others.
+#[tokio::test(start_paused = true)]
+async fn t141_images_that_always_panic_cost_no_other_its_refresh() {
+    let bad = ["a.io/bad0", "a.io/bad1", "a.io/bad2", "a.io/bad3", "a.io/bad4"];
+    let world = world(&[&bad[..], &["a.io/x", "b.io/y"]].concat());
+    *world.memory.broken.lock() = Some("/bad");
+    for _ in 0..60 {
+        world.pass(Duration::from_mins(1)).await;
+        for image in &world.images[bad.len()..] {
+            let age = world.memory.clock.now() - world.memory.ask(image);
+            assert!(age < Duration::from_secs(300), "{image}: {age}");
+        }
+    }
+    // After 5, 10, 20, … seconds, and at last every 5 minutes: no flood, and none is given up.
+    for name in bad {
+        let looks = world.memory.looks(name);
+        assert!((12..=20).contains(&looks), "{name}: {looks}");
+    }
+    assert_eq!(world.panics("sweep"), world.memory.looks("/bad").to_string());
 }
 
 #[tokio::test(start_paused = true)]
