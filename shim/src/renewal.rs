@@ -10,7 +10,9 @@
 //!
 //! INVARIANT: what is shown is of an authority that all configurations have had for `Pace::settle`, and which
 //! stays in them until it ends. So API servers trust it before it is shown, and for as long. Where a configuration
-//! cannot be read or written, what it trusts is shown for as long as that is good, and then what the others do.
+//! cannot be read or written, what it trusts is renewed and shown for as long as its authority is good, also by a
+//! replica that begins, and then what the others trust. If its authority was lost, who shows what it signed does so
+//! for as long, and who begins shows nothing.
 //!
 //! INVARIANT: configurations are read before the Secret, and written only if they are as they were read. So nobody
 //! who has an old Secret writes over what somebody with a new one wrote.
@@ -58,9 +60,6 @@ const AGAIN: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_millis(500);
 /// After how many in a row it gets no later.
 const MAX_DOUBLED: u32 = 10;
-/// What part of its life a certificate has left when the next is shown though a configuration may not trust it: it
-/// was renewed when a third was left, so that there was time to mend that.
-const LEAST_LEFT: u32 = 6;
 
 /// Where certificates are kept, for whom they are, and who is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +112,8 @@ struct Announced {
     since: Instant,
     /// Whether there is another, which has it not or of which it is not known.
     is_doubted: bool,
+    /// One that has it not, and until when it trusts what an authority of before signed.
+    otherwise: Option<(Object, OffsetDateTime)>,
 }
 
 /// What came of a look.
@@ -191,7 +192,7 @@ impl<O: Objects> Keeper<O> {
     /// Looks once. A configuration that cannot be looked after costs no other anything.
     async fn look(&mut self) -> Result<Looked, RenewalError> {
         let (webhooks, mut missed) = self.webhooks().await?;
-        let held = self.held(&webhooks).await?;
+        let held = self.held(&webhooks, &missed).await?;
         let conflict = self.announce(&held, &webhooks, &mut missed).await?;
         self.missed.tell(&missed, &self.metrics);
         let looked = self.show(&held)?;
@@ -213,7 +214,7 @@ impl<O: Objects> Keeper<O> {
             }
         }
         // What is there and cannot be read says more than what is not there.
-        missed.sort_by_key(|error| !matches!(error, RenewalError::Absent { .. }));
+        missed.sort_by_key(|error| !error.is_absent());
         match missed.pop_if(|_| webhooks.is_empty()) {
             None => Ok((webhooks, missed)),
             Some(error) => Err(error),
@@ -221,12 +222,20 @@ impl<O: Objects> Keeper<O> {
     }
 
     /// What the Secret holds, after what is due was renewed.
-    async fn held(&self, webhooks: &[(Object, Webhooks)]) -> Result<Held, RenewalError> {
+    async fn held(
+        &self,
+        webhooks: &[(Object, Webhooks)],
+        missed: &[RenewalError],
+    ) -> Result<Held, RenewalError> {
         let RenewalConfig { secret, terms, .. } = &self.config;
         let found = self.objects.get(secret).await?;
         let now = (self.now)();
         let known = webhooks.iter().flat_map(|(_, webhooks)| webhooks.bundles());
         let known: Vec<_> = known.flat_map(authorities).collect();
+        let are_all_known = missed.iter().all(RenewalError::is_absent);
+        let is_announced = |authority: &str| {
+            are_all_known && webhooks.iter().all(|(_, webhooks)| webhooks.trusts(authority))
+        };
         // Whoever is shown something by a replica from before goes on to trust it.
         let (renewal, renewed) = match Held::read(&texts(&found.value)) {
             None => {
@@ -235,7 +244,7 @@ impl<O: Objects> Keeper<O> {
             }
             Some(mut held) => {
                 let found_more = held.take(known, terms, now).then_some(Renewal::Found);
-                match held.due(terms, now).or(found_more) {
+                match held.due(terms, now, is_announced).or(found_more) {
                     None => return Ok(held),
                     Some(renewal) => {
                         check(now, found.date)?;
@@ -266,6 +275,7 @@ impl<O: Objects> Keeper<O> {
         let before = self.announced.take().filter(|before| before.authority == *authority);
         let is_new = |object| before.as_ref().is_none_or(|before| !before.by.contains(object));
         let (mut by, mut conflict, mut is_settling) = (BTreeSet::new(), None, false);
+        let mut otherwise: Option<(Object, OffsetDateTime)> = None;
         for (object, webhooks) in webhooks {
             let had = webhooks.trusts(authority);
             let written = match webhooks.change(&held.bundle()) {
@@ -285,30 +295,50 @@ impl<O: Objects> Keeper<O> {
             if has {
                 is_settling |= !had || is_new(object);
                 by.insert(object.clone());
+            } else if let Some(until) = held.until_otherwise(webhooks)
+                && otherwise.as_ref().is_none_or(|(_, known)| *known < until)
+            {
+                otherwise = Some((object.clone(), until));
             }
         }
         if by.is_empty() {
             return Err(missed.pop().or(conflict).unwrap_or(RenewalError::Unannounced));
         }
-        let is_absent = |error: &&RenewalError| matches!(error, RenewalError::Absent { .. });
-        let gone = missed.iter().filter(is_absent).count();
+        let gone = missed.iter().filter(|error| error.is_absent()).count();
         let is_doubted = by.len() + gone < self.config.webhooks.len();
         let since = before.filter(|_| !is_settling).map_or_else(Instant::now, |known| known.since);
         let authority = authority.clone();
-        self.announced = Some(Announced { authority, by, since, is_doubted });
+        self.announced = Some(Announced { authority, by, since, is_doubted, otherwise });
         Ok(conflict)
     }
 
     /// Shows the certificate, if its authority was announced for long enough. While a configuration may not have that
-    /// authority, what is shown already has the time that it has.
+    /// authority, what is shown already has the time that it has; who shows nothing yet leaves reviews to those that
+    /// show what it trusts.
+    ///
+    /// # Errors
+    /// When that is waited for, or the certificate cannot be used.
     fn show(&mut self, held: &Held) -> Result<Looked, RenewalError> {
         let pair = &held.certificate;
         if self.shown.as_ref() == Some(&pair.certificate) {
             return Ok(Looked::Well);
         }
         let announced = self.announced.as_ref();
-        if announced.is_some_and(|announced| announced.is_doubted) && self.has_time() {
-            return Ok(Looked::Well);
+        match &self.shown {
+            Some(shown) if announced.is_some_and(|announced| announced.is_doubted) => {
+                if Read::of(shown).is_some_and(|read| self.has_time(read.until)) {
+                    return Ok(Looked::Well);
+                }
+            }
+            Some(_) => {}
+            None => {
+                let otherwise = announced.and_then(|announced| announced.otherwise.as_ref());
+                if let Some((object, until)) = otherwise
+                    && self.has_time(*until)
+                {
+                    return Err(RenewalError::Untrusted(object.clone()));
+                }
+            }
         }
         let since = announced.map_or_else(Instant::now, |announced| announced.since);
         if let Some(left) = self.pace.settle.checked_sub(since.elapsed())
@@ -326,11 +356,9 @@ impl<O: Objects> Keeper<O> {
         Ok(Looked::Well)
     }
 
-    /// Whether more of what is shown is left than is waited for anything.
-    fn has_time(&self) -> bool {
-        let until = self.shown.as_ref().and_then(|shown| Read::of(shown)).map(|read| read.until);
-        let least = self.config.terms.certificate_life / LEAST_LEFT;
-        until.is_some_and(|until| until - (self.now)() > least)
+    /// Whether more is left until then than is waited for anything.
+    fn has_time(&self, until: OffsetDateTime) -> bool {
+        until - (self.now)() > self.config.terms.least_left()
     }
 }
 

@@ -104,6 +104,12 @@ pub enum RenewalError {
         /// What it said.
         said: String,
     },
+    /// A configuration lacks our authority, and trusts what others may show.
+    #[error(
+        "{0} does not trust the authority of the Secret but one of before, so nothing is shown and this shim is not \
+         ready: see why it is not written, or write `caBundle` there as the others have it"
+    )]
+    Untrusted(Object),
     /// No configuration is to be told of anything.
     #[error("there is no configuration of webhooks that could be told of the authority")]
     Unannounced,
@@ -148,12 +154,19 @@ impl RenewalError {
             | Self::Ended(_) => "connection",
             Self::Forbidden { .. } => "forbidden",
             Self::Absent { .. } | Self::Unannounced => "absent",
+            Self::Untrusted(_) => "untrusted",
             Self::Conflict { .. } => "conflict",
             Self::Clock { .. } => "clock",
             Self::Status { .. } | Self::TooLarge(_) | Self::Malformed(_) => "answer",
             Self::Authority | Self::Issue(_) | Self::Tls(_) => "certificate",
         }
     }
+
+    /// Whether what it is about is not there.
+    pub(super) const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
+
     /// The object, where this is about that one alone and lasts until somebody mends it: the others can be looked
     /// after meanwhile.
     pub(super) const fn missed(&self) -> Option<&Object> {

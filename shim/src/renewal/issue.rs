@@ -14,6 +14,10 @@ use super::error::RenewalError;
 /// By how much a certificate begins before it is made, for clocks that are behind; never more than its life.
 pub(super) const EARLY: Duration = Duration::from_mins(5);
 
+/// What part of a certificate's life is left when a configuration that may not trust the next is waited for no longer:
+/// it was renewed when a third was left, so that there was time to mend that.
+const LEAST_LEFT: u32 = 6;
+
 /// How the name of each authority begins that we make.
 const NAME: &str = "portcullis webhook authority ";
 
@@ -26,6 +30,13 @@ pub struct Terms {
     pub certificate_life: Duration,
     /// How long an authority lives: at least three times as long as a certificate.
     pub authority_life: Duration,
+}
+
+impl Terms {
+    /// How much of what is trusted is left when nothing is waited for any more.
+    pub(super) fn least_left(&self) -> Duration {
+        self.certificate_life / LEAST_LEFT
+    }
 }
 
 /// A certificate and its key, in PEM.
@@ -72,6 +83,11 @@ impl Read {
 }
 
 impl Pair {
+    /// When it ends; none, if it cannot be read.
+    pub(super) fn until(&self) -> Option<OffsetDateTime> {
+        Read::of(&self.certificate).map(|read| read.until)
+    }
+
     /// Whether this can sign certificates.
     pub(super) fn is_authority(&self) -> bool {
         let key = KeyPair::from_pem(&self.key);

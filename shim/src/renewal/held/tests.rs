@@ -17,7 +17,8 @@ fn new() -> Held {
 
 #[track_caller]
 fn check(held: &Held, days: i64, expected: Option<Renewal>) {
-    assert_eq!(held.due(&terms(), NOW + Days::days(days)), expected, "after {days} days");
+    let due = held.due(&terms(), NOW + Days::days(days), |_| false);
+    assert_eq!(due, expected, "after {days} days");
 }
 
 #[test]
@@ -38,19 +39,55 @@ fn a_certificate_is_renewed_when_a_third_of_its_life_is_left_and_an_authority_li
         (0, None),
         (19, None),
         (20, Some(Renewal::Certificate)),
-        (200, Some(Renewal::Certificate)),
-        (240, Some(Renewal::Authority)),
+        (240, Some(Renewal::Certificate)),
+        (354, Some(Renewal::Certificate)),
+        (355, Some(Renewal::Authority)),
         (400, Some(Renewal::Authority)),
     ] {
         check(&held, days, expected);
     }
+    let at = |days| NOW + Days::days(days);
+    let later = held.renewed(Renewal::Certificate, &terms(), at(230)).unwrap();
+    check(&later, 239, None);
+    check(&later, 240, Some(Renewal::Next));
+    // The next one signs when it is announced, or when no time is left for that.
+    let next = later.renewed(Renewal::Next, &terms(), at(240)).unwrap();
+    check(&next, 241, None);
+    assert_eq!(next.due(&terms(), at(241), |_| true), Some(Renewal::Authority));
+    check(&next, 355, Some(Renewal::Authority));
+    // What would live no longer is not made.
+    let last = next.renewed(Renewal::Certificate, &terms(), at(340)).unwrap();
+    check(&last, 354, None);
+}
+
+#[test]
+fn what_is_next_signs_nothing_and_is_known_until_it_is_the_authority() {
+    let first = new();
+    let at = NOW + Days::days(240);
+    let second = first.clone().renewed(Renewal::Next, &terms(), at).unwrap();
+    let next = second.next.clone().unwrap();
+    assert!(second.authority == first.authority && second.certificate == first.certificate);
+    assert!(second.bundle() == first.bundle() + &next.certificate);
+    assert!(Held::read(&second.data()).unwrap() == second);
+    assert!(!second.clone().take(vec![next.certificate.clone()], &terms(), at));
+    let third = second.clone().renewed(Renewal::Authority, &terms(), at).unwrap();
+    assert!(third.authority == next && third.next.is_none());
+    assert!(third.certificate.is_good(&next.certificate, &terms().names, at));
+    // In the same Secret, which keeps what is not written over.
+    let mut there = second.data();
+    there.extend(third.data());
+    assert!(Held::read(&there).unwrap() == third);
+    // One that has itself all but ended never signs.
+    let late = at + Days::days(355);
+    let fresh = second.renewed(Renewal::Authority, &terms(), late).unwrap();
+    assert!(fresh.authority != next);
 }
 
 #[test]
 fn what_is_for_other_names_or_of_another_authority_or_has_another_key_is_renewed() {
     let (held, other) = (new(), new());
     let more = Terms { names: vec!["other.portcullis.svc".to_owned()], ..terms() };
-    assert_eq!(held.due(&more, NOW), Some(Renewal::Certificate));
+    assert_eq!(held.due(&more, NOW, |_| false), Some(Renewal::Certificate));
     let foreign = Held { certificate: other.certificate.clone(), ..held.clone() };
     check(&foreign, 0, Some(Renewal::Certificate));
     let key = Pair { key: other.certificate.key, ..held.certificate.clone() };
@@ -100,10 +137,10 @@ fn an_authority_of_before_is_trusted_until_it_ends_and_not_after() {
     assert_eq!(third.old.len(), 1);
     check(&third, 360, None);
     let ended = NOW + Days::days(360) + Days::minutes(5);
-    assert_eq!(third.due(&terms(), ended), Some(Renewal::Ended));
+    assert_eq!(third.due(&terms(), ended, |_| false), Some(Renewal::Ended));
     let fourth = third.clone().renewed(Renewal::Ended, &terms(), ended).unwrap();
     assert!(fourth.old.is_empty() && fourth.certificate == third.certificate);
-    assert_eq!(fourth.due(&terms(), ended), None);
+    assert_eq!(fourth.due(&terms(), ended, |_| false), None);
 }
 
 #[test]

@@ -14,8 +14,8 @@ fn is_believed_at(cluster: &Cluster, object: &Object, one: &Keeper<Arc<Cluster>>
     is_believed_by(&bundle_of(cluster, object), cluster, one)
 }
 
-/// More than a year, of which `trouble` lasts from the first week to the tenth month. The configuration that has
-/// none is believed at every look; until how many days after its begin the other is.
+/// More than a year, of which `trouble` lasts from the first week to the thirteenth month. The configuration that
+/// has none is believed at every look; until how many days after its begin the other is.
 async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
     let cluster = Cluster::new();
     let mut one = replica(&cluster);
@@ -23,7 +23,7 @@ async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
     let (before, mut believed, mut shown) = (bundle_of(&cluster, &pins()), 0, BTreeSet::new());
     for day in 0..400 {
         cluster.clock.fetch_add(24 * 3600, Ordering::SeqCst);
-        if day == 7 || day == 300 {
+        if day == 7 || day == 380 {
             trouble(&cluster, day == 7);
         }
         // Often enough for what waits to be shown.
@@ -40,7 +40,7 @@ async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
         }
         assert!(is_believed_at(&cluster, &hooks(), &one), "{cause}: after {day} days");
         shown.insert(one.shown.clone().unwrap());
-        if (7..300).contains(&day) {
+        if (7..380).contains(&day) {
             let is_missed = one.missed.objects() == [&pins()];
             let has_changed = cluster.held().unwrap().bundle() != before;
             assert!(is_missed || !has_changed || cause == "conflict", "{cause}: after {day} days");
@@ -52,7 +52,8 @@ async fn outlasts(cause: &str, trouble: impl Fn(&Cluster, bool)) -> i64 {
             assert!(one.missed.objects().is_empty());
         }
     }
-    assert!(shown.len() >= 15, "{cause}: {} certificates", shown.len());
+    // Some twenty, and none that would live no longer than the one before it.
+    assert!((15..=25).contains(&shown.len()), "{cause}: {} certificates", shown.len());
     assert!(failures(&one.metrics, cause) > 100, "{cause}");
     believed
 }
@@ -87,8 +88,83 @@ async fn a_configuration_that_cannot_be_looked_after_costs_that_one_alone_and_as
         is_new && is_believed(&cluster, &one)
     };
     assert!(malformed);
-    // The authority is renewed after 240 days, when what is shown has 10 left: it is until 5 are.
-    assert_eq!([forbidden, hidden, conflict], [243; 3]);
+    // The authority lives for 360 days, and signs until what is shown has no more than 5 left.
+    assert_eq!([forbidden, hidden, conflict], [353; 3]);
+}
+
+/// One that begins, and looks for as long as such a one takes to be ready.
+async fn begun(cluster: &Arc<Cluster>) -> Keeper<Arc<Cluster>> {
+    let mut replica = replica(cluster);
+    for _ in 0..4 {
+        // What is wrong with it is seen by what it shows.
+        let _looked = replica.look().await;
+        sleep(SETTLE).await;
+    }
+    replica
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_begins_shows_what_all_configurations_trust_though_one_is_in_trouble() {
+    for trouble in [hooks(), pins()] {
+        let cluster = Cluster::new();
+        let mut one = replica(&cluster);
+        settle(&mut one).await;
+        cluster.forbidden.lock().insert(trouble.clone());
+        // Until the authority has no more than a sixth of a certificate's life left.
+        for day in 1..355 {
+            cluster.clock.fetch_add(24 * 3600, Ordering::SeqCst);
+            one.look().await.unwrap();
+            for replica in [&one, &begun(&cluster).await] {
+                for object in [hooks(), pins()] {
+                    let is_believed = is_believed_at(&cluster, &object, replica);
+                    assert!(is_believed, "{trouble} in trouble: {object} after {day} days");
+                }
+            }
+        }
+        // Then all do what the other trusts.
+        cluster.clock.fetch_add(24 * 3600, Ordering::SeqCst);
+        let other = if trouble == hooks() { pins() } else { hooks() };
+        settle(&mut one).await;
+        for replica in [&one, &begun(&cluster).await] {
+            assert!(is_believed_at(&cluster, &other, replica));
+            assert!(!is_believed_at(&cluster, &trouble, replica));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_begins_shows_nothing_while_a_configuration_trusts_another_authority() {
+    let cluster = Cluster::new();
+    let mut one = replica(&cluster);
+    settle(&mut one).await;
+    cluster.forbidden.lock().insert(hooks());
+    // The key of what `hooks` trusts is lost.
+    cluster.set(secret(), json!({"metadata": {}}));
+    settle(&mut one).await;
+    let mut again = begun(&cluster).await;
+    assert!(is_believed_at(&cluster, &hooks(), &one) && is_believed_at(&cluster, &pins(), &one));
+    assert_eq!((again.certificates.expires(), again.shown.clone()), (None, None));
+    let error = again.look().await.unwrap_err();
+    let (cause, text) = (error.as_str(), error.to_string());
+    assert!(text.contains("ValidatingWebhookConfiguration `gate`"), "{text}");
+    assert_eq!(cause, "untrusted");
+    // As soon as that one is told of the other, it is shown.
+    cluster.forbidden.lock().clear();
+    settle(&mut again).await;
+    assert!(is_believed(&cluster, &again));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_authority_is_waited_for_until_nobody_could_show_what_it_signed() {
+    let cluster = Cluster::new();
+    settle(&mut replica(&cluster)).await;
+    cluster.forbidden.lock().insert(hooks());
+    cluster.set(secret(), json!({"metadata": {}}));
+    for (days, is_shown) in [(0, false), (354, false), (1, true)] {
+        cluster.clock.fetch_add(days * 24 * 3600, Ordering::SeqCst);
+        let again = begun(&cluster).await;
+        assert_eq!(again.shown.is_some(), is_shown, "{days} days later");
+    }
 }
 
 #[tokio::test(start_paused = true)]
