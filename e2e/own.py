@@ -225,8 +225,10 @@ def a_right_that_lacks_is_named(t):
         t.cluster.must("delete", "clusterrolebinding", f"lacking-shim.{name}")
         found = t.cluster.must("get", "configmap", "lacking-shim-config", "-n", name, "-o", "json").json()
         shim = start(t, name, name, t.gate.other, parsed(t, found["data"]["shim.yaml"]), "lacking-shim", {})
-        says = "may not get ValidatingWebhookConfiguration `lacking.lacking`"
-        until("a log that names the right", lambda: says in shim.tail() and "ClusterRole" in shim.tail(), START, [shim])
+        # It may get neither, and says so of one of them.
+        says = [f"may not get {kind}WebhookConfiguration `lacking.lacking`" for kind in ("Validating", "Mutating")]
+        named = lambda: any(each in shim.tail() for each in says) and "ClusterRole" in shim.tail()
+        until("a log that names the right", named, START, [shim])
         try:
             is_ready = ready(t.gate.other[1])
         except OSError:
