@@ -90,7 +90,7 @@ def test_an_operator_is_answered_with_the_certificate_that_the_guide_signs():
     template = dict(pods(documents))["gate-portcullis"]
     with tempfile.TemporaryDirectory() as folder, running(COMMAND, documents, template) as (container, process):
         becomes(container, process, "readinessProbe")
-        for name, expected in (("admin.portcullis", (2, "unavailable")), ("nobody.portcullis", (1, "nobody.portcullis"))):
+        for name, expected in (("admin.portcullis", (1, "unavailable")), ("nobody.portcullis", (1, "nobody.portcullis"))):
             with open(f"{folder}/ca.json", "w", encoding="utf-8") as file:
                 json.dump(one(documents, "Secret", "-ca"), file)
             named = script.replace("admin.portcullis", name, 1)
