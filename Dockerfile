@@ -7,7 +7,8 @@ ENV RUSTUP_TOOLCHAIN=${RUST} CARGO_TERM_COLOR=never
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    image/build && image/rootfs target/dist/portcullis /rootfs
+    cargo build --profile dist --locked --package portcullis-cli \
+    && image/rootfs target/dist/portcullis /rootfs
 
 FROM scratch
 COPY --from=build /rootfs /
