@@ -34,7 +34,9 @@ use crate::hooks::config::HooksConfig;
 use crate::limit::{LimitConfig, MAX_IN_FLIGHT};
 use crate::listen::ListenConfig;
 use crate::refresh::RefreshConfig;
-use crate::registry::{CredentialError, RegistryConfig, RegistryConfigError, Unlisted};
+use crate::registry::{
+    CredentialError, RegistryConfig, RegistryConfigError, Unlisted, without_user,
+};
 use crate::resolve::ResolveConfig;
 use crate::revocation::RevocationConfig;
 use crate::rules::RulesConfig;
@@ -171,7 +173,7 @@ pub enum ConfigError {
         source: Box<Self>,
     },
     /// A registry host is malformed.
-    #[error("`registries` names `{host}`, which is not a registry host")]
+    #[error("`registries` names `{}`, which is not a registry host", without_user(.host))]
     Host {
         /// As configured.
         host: String,
@@ -179,7 +181,9 @@ pub enum ConfigError {
         source: Option<ImageError>,
     },
     /// A registry has a user name without a password, or the reverse.
-    #[error("registry `{0}` has one of `username` and `passwordFile`: give both or neither")]
+    #[error(
+        "`{}` has one of `username` and `passwordFile`: give both or neither", without_user(.0)
+    )]
     Credentials(String),
     /// A registry has two ways to say who asks.
     #[error("registry `{0}` has `credentials` and also `username` or `passwordFile`: keep one")]
@@ -202,8 +206,9 @@ pub enum ConfigError {
     },
     /// A pattern of registry hosts is malformed, or has more than credentials.
     #[error(
-        "`registries` names the pattern `{0}`: expected a host without a port, of which labels may \
-         hold `*`, with `credentials` and nothing else; list one registry by its name for the rest"
+        "`registries` names the pattern `{}`: expected a host without a port, of which labels may \
+         hold `*`, with `credentials` and nothing else; list one registry by its name for the rest",
+        without_user(.0)
     )]
     Pattern(String),
     /// The proxy or the authorities of all registries cannot be used.

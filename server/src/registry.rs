@@ -64,6 +64,7 @@ pub use self::credentials::{
     MAX_ENTRIES, MAX_TRIED,
 };
 pub use self::download::{DownloadError, Downloads};
+pub(crate) use self::error::without_user;
 pub use self::error::{Fault, RegistryConfigError, RegistryError};
 pub use self::observe::{Observe, Outcome, Route, Unobserved};
 pub use self::proxy::{Authorities, Proxy};

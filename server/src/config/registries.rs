@@ -91,6 +91,10 @@ pub(super) fn listed(
 /// The host as image references have it: `index.docker.io` is `docker.io`.
 pub(super) fn canonical(host: &str) -> Result<String, ConfigError> {
     let malformed = |source| ConfigError::Host { host: host.to_owned(), source };
+    // What is behind it would be read as a digest.
+    if host.contains('@') {
+        return Err(malformed(None));
+    }
     let image: Reference =
         format!("{host}/a/b").parse().map_err(|source| malformed(Some(source)))?;
     // `team` alone would be read as a part of a repository on Docker Hub.

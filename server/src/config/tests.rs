@@ -32,6 +32,22 @@ fn refused(text: &str, words: &[&str]) {
 }
 
 #[test]
+fn no_error_of_an_address_says_the_password_in_it() {
+    let secret = "robot:s3cr@t@host.example";
+    for text in [
+        format!("registries: [{{host: '{secret}'}}]"),
+        format!("registries: [{{host: '*.{secret}'}}]"),
+        format!("proxy: {{url: 'http://{secret}'}}"),
+        format!("proxy: {{url: 'http://{secret}', username: robot}}"),
+        format!("proxy: 'http://{secret}'"),
+    ] {
+        let error = load(&text).err().expect("it was taken");
+        let chain = crate::chain::chain(&error);
+        assert!(!chain.contains("s3cr"), "{chain}");
+    }
+}
+
+#[test]
 fn clusters_have_platforms_within_their_bounds() {
     let config = load(
         "platforms: [linux/amd64]\nclusters:\n- {name: edge, platforms: [linux/arm64, linux/arm/v7]}\n",

@@ -229,10 +229,10 @@ impl RegistryError {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryConfigError {
     /// A key of `hosts` is not a registry host as image references name it.
-    #[error("`{0}` is not a registry host")]
+    #[error("`{}` is not a registry host", without_user(.0))]
     Host(String),
     /// A key of `hosts` is not a registry host as image references name it, for this reason.
-    #[error("`{host}` is not a registry host")]
+    #[error("`{}` is not a registry host", without_user(.host))]
     HostSyntax {
         /// The key.
         host: String,
@@ -243,7 +243,7 @@ pub enum RegistryConfigError {
     #[error("`{0}` is listed twice")]
     Twice(String),
     /// An endpoint or a trusted realm host is not a host with an optional port.
-    #[error("`{0}` is not a host with an optional port")]
+    #[error("`{}` is not a host with an optional port", without_user(.0))]
     Authority(String),
     /// The credentials of a host cannot be used.
     #[error("the credentials for `{host}` cannot be used")]
@@ -255,8 +255,9 @@ pub enum RegistryConfigError {
     },
     /// The proxy is not `http://` or `https://` with a host, an optional port and nothing else.
     #[error(
-        "`{0}` is not a proxy: expected `http://` or `https://`, a host and an optional port; a user \
-         name and a password have fields of their own"
+        "`{}` is not a proxy: expected `http://` or `https://`, a host and an optional port; a user \
+         name and a password have fields of their own",
+        without_user(.0)
     )]
     Proxy(String),
     /// What is given as certificate authorities has no certificate in PEM.
@@ -270,6 +271,14 @@ pub enum RegistryConfigError {
         /// What is wrong.
         source: reqwest::Error,
     },
+}
+
+/// An address without what stands before its `@`: people write passwords there.
+pub(crate) fn without_user(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => address.to_owned(),
+    }
 }
 
 /// A piece of an answer, short enough to be repeated in an error.

@@ -100,3 +100,17 @@ fn a_proxy_is_a_host_and_nothing_else() {
         assert!(matches!(Proxy::new(url, None, &[]), Err(RegistryConfigError::Proxy(_))), "{url}");
     }
 }
+
+#[test]
+fn no_error_of_an_address_says_the_password_in_it() {
+    let secret = || "http://robot:s3cr@t@host.example".to_owned();
+    let errors = [
+        Proxy::new(&secret(), None, &[]).err().unwrap(),
+        RegistryConfigError::Authority(secret()),
+        RegistryConfigError::Host(secret()),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert!(text.contains("`…@host.example`") && !text.contains("s3cr"), "{text}");
+    }
+}
